@@ -1,0 +1,70 @@
+/**
+ * The closed set of reasons for which a use case may refuse or fail.
+ * HTTP statuses are assigned to them in `http/errors.ts` and nowhere else.
+ */
+export type ErrorCode =
+  | "invalid" // the request cannot be understood or breaks a rule of its schema
+  | "unauthenticated"
+  | "forbidden"
+  | "not_found" // also: exists, but belongs to another tenant
+  | "conflict" // the present state does not allow it
+  | "gone" // it did exist and can no longer be acted on
+  | "precondition_failed" // what the caller was shown is not what is there now
+  | "precondition_required"
+  | "too_large"
+  | "limit" // a named bound was reached; try again later
+  | "unavailable" // the table (or something we depend on) is away
+  | "unsupported" // part of the contract that this version does not serve
+  | "lost" // an older fence tried to write (I2); never shown to clients
+  | "item_too_large" // an item above the table's limit
+  | "corrupt" // what was read is not what was written
+  | "graph_unavailable" // the graph failed to load or is not on this machine
+  | "effect_rejected"
+  | "effect_ambiguous" // an intent without a result, and nobody may guess (I5)
+  | "effect_diverged" // the same effect was asked for with other arguments
+  | "internal";
+
+export interface ErrorOptions {
+  readonly cause?: unknown;
+  /** Machine-readable facts that are safe to show to the caller. */
+  readonly detail?: Readonly<Record<string, unknown>>;
+  readonly retryAfterMs?: number;
+}
+
+/** The one error class: a code from a closed set, a message for people, the cause kept. */
+export class HoldpointError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: Readonly<Record<string, unknown>> | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "HoldpointError";
+    this.code = code;
+    this.detail = options.detail;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** True for a HoldpointError, of the given code when one is named. */
+export function isHoldpointError(error: unknown, code?: ErrorCode): error is HoldpointError {
+  return error instanceof HoldpointError && (code === undefined || error.code === code);
+}
+
+/** A thrown value as plain data: what a run item, an event frame or a log line keeps of it. */
+export interface ErrorInfo {
+  readonly name: string;
+  readonly message: string;
+}
+
+/** Normalises whatever was thrown (also a string, or nothing) to a name and a readable message. */
+export function errorInfo(thrown: unknown): ErrorInfo {
+  if (thrown instanceof HoldpointError) return { name: thrown.code, message: thrown.message };
+  if (thrown instanceof Error) return { name: thrown.name, message: thrown.message || thrown.name };
+  if (typeof thrown === "string") return { name: "Error", message: thrown };
+  try {
+    return { name: "Error", message: JSON.stringify(thrown) ?? String(thrown) };
+  } catch {
+    return { name: "Error", message: String(thrown) };
+  }
+}

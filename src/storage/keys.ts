@@ -1,0 +1,148 @@
+/**
+ * The one place where keys are spelled. What is written here is on disk: it never changes meaning.
+ * The tenant is the first component of every partition (I8), except of the `due` index, which holds no content.
+ */
+import { createHash } from "node:crypto";
+import { sha256 } from "../core/ids.ts";
+import type { TenantId, ThreadId } from "../core/ids.ts";
+import type { Key } from "./table.ts";
+
+/** DynamoDB's sort keys end at 1,024 bytes; a longer part is replaced by its hash and kept whole in the item. */
+const MAX_PART_BYTES = 200;
+
+/** One component of a key: `#` and `%` are escaped, what is too long becomes `%~` and its SHA-256. */
+export function part(text: string): string {
+  const escaped = text.replaceAll("%", "%25").replaceAll("#", "%23");
+  if (Buffer.byteLength(escaped) <= MAX_PART_BYTES) return escaped;
+  return `%~${createHash("sha256").update(text).digest("base64url")}`;
+}
+
+const padded =
+  (width: number) =>
+  (n: number): string => {
+    const text = String(n);
+    if (!Number.isInteger(n) || n < 0 || text.length > width) throw new RangeError(`${n} does not fit ${width} digits`);
+    return text.padStart(width, "0");
+  };
+export const generationPart = padded(6);
+export const seqPart = padded(12);
+export const fencePart = padded(10);
+const timeDigits = padded(13);
+export const timePart = (ms: number): string => timeDigits(Math.floor(ms));
+
+export interface ThreadRef {
+  readonly tenant: TenantId;
+  readonly threadId: ThreadId;
+}
+
+const threadPartition = (t: ThreadRef): string => `${part(t.tenant)}#t#${part(t.threadId)}`;
+
+/** A thread's collection: header, runs, log, task writes, segments, holds. */
+export const threadKeys = {
+  partition: threadPartition,
+  header: (t: ThreadRef): Key => ({ pk: threadPartition(t), sk: "H" }),
+  metadata: (t: ThreadRef, id: string): Key => ({ pk: threadPartition(t), sk: `M#${id}` }),
+  run: (t: ThreadRef, runId: string): Key => ({ pk: threadPartition(t), sk: `R#${runId}` }),
+  runPrefix: "R#",
+  /** The request body of a run, when it is too long for the run item. */
+  runBody: (t: ThreadRef, runId: string): Key => ({ pk: threadPartition(t), sk: `I#${runId}` }),
+  hold: (t: ThreadRef, holdId: string): Key => ({ pk: threadPartition(t), sk: `A#${holdId}` }),
+  holdPrefix: "A#",
+  log: (t: ThreadRef, generation: number, ns: string, seq: number): Key => ({
+    pk: threadPartition(t),
+    sk: `C#${generationPart(generation)}#${part(ns)}#${seqPart(seq)}`,
+  }),
+  logPrefix: (generation: number, ns: string): string => `C#${generationPart(generation)}#${part(ns)}#`,
+  segment: (t: ThreadRef, generation: number, ns: string, id: string, n: number): Key => ({
+    pk: threadPartition(t),
+    sk: `S#${generationPart(generation)}#${part(ns)}#${id}.${n}`,
+  }),
+  /** Regular writes of one task under one fence, or, with `special`, one of its negative-index writes. */
+  taskWrites: (t: ThreadRef, at: TaskWritesAt): Key => ({
+    pk: threadPartition(t),
+    sk:
+      taskWritesPrefix(at.generation, at.ns, at.checkpointId) +
+      `${part(at.taskId)}#${fencePart(at.fence)}${at.special === undefined ? "" : `#${at.special}`}`,
+  }),
+  taskWritesPrefix,
+  /** One piece of a blob kept as items. */
+  blob: (t: ThreadRef, name: string, n: number): Key => ({ pk: threadPartition(t), sk: `B#${name}.${n}` }),
+  blobPrefix: (name = ""): string => `B#${name}`,
+} as const;
+
+export interface TaskWritesAt {
+  readonly generation: number;
+  readonly ns: string;
+  readonly checkpointId: string;
+  readonly taskId: string;
+  readonly fence: number;
+  readonly special?: number;
+}
+
+function taskWritesPrefix(generation: number, ns: string, checkpointId: string): string {
+  return `W#${generationPart(generation)}#${part(ns)}#${part(checkpointId)}#`;
+}
+
+export const eventKeys = {
+  partition: (t: ThreadRef): string => `${part(t.tenant)}#e#${part(t.threadId)}`,
+  batch: (t: ThreadRef, generation: number, first: number): Key => ({
+    pk: eventKeys.partition(t),
+    sk: `${eventKeys.prefix(generation)}${seqPart(first)}`,
+  }),
+  prefix: (generation: number): string => `E#${generationPart(generation)}#`,
+} as const;
+
+/** The effect journal of a lineage; not touched by the deletion of threads. */
+export const effectKeys = {
+  entry: (tenant: TenantId, root: string, token: string): Key => ({ pk: `${part(tenant)}#x#${part(root)}`, sk: `X#${token}` }),
+  prefix: "X#",
+} as const;
+
+/** Finds the thread of a run id. */
+export const runMapKey = (tenant: TenantId, runId: string): Key => ({ pk: `${part(tenant)}#r#${part(runId)}`, sk: "M" });
+
+export const idempotencyKey = (tenant: TenantId, use: "runs" | "decisions", key: string): Key => ({
+  pk: `${part(tenant)}#i#${use}#${part(key)}`,
+  sk: "I",
+});
+
+export const assistantKey = (tenant: TenantId, assistantId: string): Key => ({ pk: `${part(tenant)}#a`, sk: part(assistantId) });
+
+/** Facts about the table itself, such as its number of shards. */
+export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
+
+/** Partitions of the `list` index, one a tenant and kind. */
+export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants"): string => `${part(tenant)}#${kind}`;
+
+/** The partition of the `due` index in which a tenant's work of one pool stands. */
+export function duePartition(pool: string, tenant: TenantId, shards: number): string {
+  const hash = createHash("sha256").update(tenant).digest().readUInt32BE(0);
+  return dueShard(pool, hash % shards);
+}
+export const dueShard = (pool: string, shard: number): string => `${part(pool)}#${shard}`;
+
+export interface DueSort {
+  readonly tenant: TenantId;
+  readonly priority: number;
+  /** Table time; of a ready row, when it became ready: it only orders. */
+  readonly dueAt: number;
+  /** What tells rows of the same instant apart: the thread, and the item within it where there are several. */
+  readonly subject: string;
+}
+export const readySort = (d: DueSort): string => `r#${part(d.tenant)}#${d.priority}#${timePart(d.dueAt)}#${part(d.subject)}`;
+export const futureSort = (d: DueSort): string => `t#${timePart(d.dueAt)}#${part(d.tenant)}#${d.priority}#${part(d.subject)}`;
+export const READY_PREFIX = "r#";
+export const FUTURE_PREFIX = "t#";
+/** The time in a sort key made by `futureSort`. */
+export const futureDueAt = (sort: string): number => Number(sort.slice(2, 15));
+
+/** Takes a thread's partition apart again; undefined for any other partition. */
+export function parseThreadPartition(pk: string): { readonly tenant: string; readonly threadId: string } | undefined {
+  const parts = pk.split("#");
+  if (parts.length !== 3 || parts[1] !== "t") return undefined;
+  return { tenant: unpart(parts[0] ?? ""), threadId: unpart(parts[2] ?? "") };
+}
+const unpart = (text: string): string => text.replaceAll("%23", "#").replaceAll("%25", "%");
+
+/** Name of a body by its content. */
+export const contentName = (bytes: Uint8Array): string => sha256(bytes);
