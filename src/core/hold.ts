@@ -1,0 +1,161 @@
+/**
+ * Holds: points at which a run waits for a decision. A decision is won by one conditional write on the hold (I4),
+ * bound to the digest of what was shown.
+ */
+import { HoldpointError } from "./errors.ts";
+import { decisionId, holdId, namedUuid, runId, sha256 } from "./ids.ts";
+import type { DecisionId, HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
+import { canonicalJson } from "./json.ts";
+import type { Json, JsonObject } from "./json.ts";
+
+/** What `review()` shows to a person, and what its digest covers. */
+export interface ReviewRequest {
+  /** Number of this review within one execution of its node. */
+  readonly number: number;
+  readonly title: string;
+  readonly description?: string;
+  readonly action: string;
+  readonly args: JsonObject;
+  readonly argsSchema?: JsonObject;
+  readonly risk?: "low" | "medium" | "high";
+  /** Who may decide; empty means every reviewer of the tenant. */
+  readonly groups?: readonly string[];
+}
+
+/** Digest of what was shown: never of times, groups or quorum. */
+export function reviewDigest(request: ReviewRequest): string {
+  const { number, title, description, action, args, argsSchema, risk } = request;
+  return sha256(
+    canonicalJson({ number, title, description: description ?? null, action, args, argsSchema: argsSchema ?? null, risk: risk ?? null }),
+  );
+}
+
+/** Digest of a plain interrupt: of its whole value. */
+export function plainDigest(value: unknown): string {
+  return sha256(canonicalJson(value));
+}
+
+/** The task that raised an interrupt, and how many answers it had then: decides whether the interrupt still waits. */
+export interface RaisedBy {
+  readonly id: string;
+  readonly ns: string;
+  readonly checkpointId: string;
+  readonly taskId: string;
+  readonly ordinal: number;
+}
+
+/** What a reviewer answers. */
+export type Answer =
+  | { readonly type: "approve" }
+  | { readonly type: "edit"; readonly args: JsonObject }
+  | { readonly type: "reject"; readonly message?: string }
+  | { readonly type: "response"; readonly message: string };
+
+/** How the interrupt was raised, and so the one form of answer that its code accepts. */
+export type HoldOrigin = "review" | "interrupt";
+
+export interface Decision {
+  readonly id: DecisionId;
+  readonly by: string;
+  readonly at: number;
+  readonly comment?: string;
+  /** For a review: a typed answer. For a plain interrupt: the value that `interrupt()` returns. */
+  readonly answer: Answer | { readonly type: "value"; readonly value: Json };
+  /** The run that carries it on. */
+  readonly continuation: RunId;
+}
+
+export type HoldState = "pending" | "decided" | "applied" | "superseded" | "cancelled";
+
+export interface Hold {
+  readonly tenant: TenantId;
+  readonly threadId: ThreadId;
+  readonly holdId: HoldId;
+  readonly generation: number;
+  /** Fence of the delivery that raised it: open only while the run item names it under the same fence. */
+  readonly fence: number;
+  readonly runId: RunId;
+  readonly root: RunId;
+  readonly graphId: string;
+  readonly assistantId: string;
+  readonly pool: string;
+  readonly startedBy: string;
+  readonly node: string;
+  readonly origin: HoldOrigin;
+  readonly interruptId: string;
+  readonly raisedBy: RaisedBy;
+  /** The interrupt's value, as LangGraph shows it. */
+  readonly value: Json;
+  /** Present when `origin` is `review`. */
+  readonly request?: ReviewRequest;
+  readonly digest: string;
+  readonly state: HoldState;
+  readonly decision?: Decision;
+  /** Whether its follow-up (the continuation in the header's queue) is still to be done (I11). */
+  readonly followUpDue: boolean;
+  readonly reason?: string;
+  readonly raisedAt: number;
+  readonly updatedAt: number;
+}
+
+export interface HoldIdentity {
+  readonly tenant: TenantId;
+  readonly threadId: ThreadId;
+  readonly generation: number;
+  readonly interruptId: string;
+  readonly digest: string;
+}
+
+export function makeHoldId(h: HoldIdentity): HoldId {
+  return holdId(sha256(canonicalJson([h.tenant, h.threadId, h.generation, h.interruptId, h.digest])).slice(0, 32));
+}
+
+const NAMESPACE = "b6c9c1a0-5f7e-5c39-9d5b-9f3a6f0d2c11";
+
+/** The id of the run that carries a decision on: the same for every party that completes the follow-up. */
+export function continuationId(hold: HoldId, decision: string): RunId {
+  return runId(namedUuid(`${hold}|${decision}`, NAMESPACE));
+}
+
+/** A decision's id made from an idempotency key, so that a repeat is recognised as the same decision. */
+export function keyedDecisionId(hold: HoldId, by: string, key: string): DecisionId {
+  return decisionId(namedUuid(`${hold}|${by}|${key}`, NAMESPACE));
+}
+
+export function decided(hold: Hold, decision: Decision): Hold {
+  return { ...hold, state: "decided", decision, followUpDue: true, updatedAt: decision.at };
+}
+
+export function applied(hold: Hold, now: number): Hold {
+  return { ...hold, state: "applied", followUpDue: false, updatedAt: now };
+}
+
+export function superseded(hold: Hold, now: number): Hold {
+  return { ...hold, state: "superseded", followUpDue: false, reason: "asked again with other content", updatedAt: now };
+}
+
+/** `followUpDue` keeps a cancelled hold findable until the header's summary is corrected. */
+export function cancelledHold(hold: Hold, by: string, reason: string, at: { readonly now: number; readonly followUpDue: boolean }): Hold {
+  return { ...hold, state: "cancelled", followUpDue: at.followUpDue, reason: `${reason} (${by})`, updatedAt: at.now };
+}
+
+export function followedUp(hold: Hold): Hold {
+  return { ...hold, followUpDue: false };
+}
+
+/** What LangGraph hands back to the code that raised the hold. */
+export function resumeValue(hold: Hold): Json {
+  const answer = hold.decision?.answer;
+  if (!answer) throw new HoldpointError("internal", `hold ${hold.holdId} has no decision`);
+  if (answer.type === "value") return answer.value;
+  const by = hold.decision?.by ?? "";
+  const comment = hold.decision?.comment;
+  return {
+    holdpoint: "answer",
+    number: hold.request?.number ?? 0,
+    digest: hold.digest,
+    decidedBy: by,
+    ...(comment === undefined ? {} : { comment }),
+    ...answer,
+  };
+}

@@ -1,0 +1,238 @@
+import type { ErrorInfo } from "./errors.ts";
+import type { HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
+import type { Json, JsonObject } from "./json.ts";
+
+/** A run's status; ARCHITECTURE.md says what each means and how the wire calls it. */
+export type RunStatus =
+  | "pending"
+  | "running"
+  | "waiting"
+  | "success"
+  | "held"
+  | "error"
+  | "timeout"
+  | "cancelled"
+  | "parked"
+  | "refused";
+
+/** A continuation carries decisions on into a held thread; every other run brings input of its own. */
+export type RunKind = "input" | "continuation";
+
+const UNFINISHED: ReadonlySet<RunStatus> = new Set(["pending", "running", "waiting"]);
+
+/** True once the run will never be executed again: the queue moves past it. */
+export function isEnded(status: RunStatus): boolean {
+  return !UNFINISHED.has(status);
+}
+
+/** What a run was asked to do, as it was parsed from the request. Written once; kept apart from the run when long. */
+export interface RunPayload {
+  /** Absent: continue from the checkpoint. `{}` is an input of its own and never stands for absent. */
+  readonly input?: Json;
+  readonly command?: RunCommand;
+  readonly config?: RunConfig;
+  readonly context?: JsonObject;
+  readonly checkpoint?: CheckpointSelector;
+  readonly metadata?: JsonObject;
+  readonly interruptBefore?: "*" | readonly string[];
+  readonly interruptAfter?: "*" | readonly string[];
+  /** The request headers that graphs may see (`x-*` and the user agent, never credentials). */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** How a run is to be treated: the small part of the request, always on the run itself. */
+export interface RunSettings {
+  /** Empty: nobody asked to read along, so only lifecycle frames and references are logged. */
+  readonly streamModes: readonly StreamMode[];
+  readonly streamSubgraphs: boolean;
+  readonly streamResumable: boolean;
+  readonly multitaskStrategy: MultitaskStrategy;
+  /** Stateless runs only: what becomes of their thread. */
+  readonly onCompletion?: "delete" | "keep";
+}
+
+export interface RunCommand {
+  readonly resume?: Json;
+  readonly update?: Json;
+  readonly goto?: Json;
+}
+
+export interface RunConfig {
+  readonly tags?: readonly string[];
+  readonly recursionLimit?: number;
+  readonly configurable?: JsonObject;
+}
+
+export interface CheckpointSelector {
+  readonly checkpointId?: string;
+  readonly checkpointNs?: string;
+}
+
+export const STREAM_MODES = ["values", "updates", "messages", "messages-tuple", "custom"] as const;
+export type StreamMode = (typeof STREAM_MODES)[number];
+export const MULTITASK_STRATEGIES = ["enqueue", "reject"] as const;
+export type MultitaskStrategy = (typeof MULTITASK_STRATEGIES)[number];
+
+export interface Run {
+  readonly tenant: TenantId;
+  readonly threadId: ThreadId;
+  readonly runId: RunId;
+  readonly kind: RunKind;
+  readonly status: RunStatus;
+  /** The thread's generation under which it was accepted. */
+  readonly generation: number;
+  /** Fence of the holder that last marked or ended it; 0 before the first. */
+  readonly fence: number;
+  /** Which attempt at accepting it owns the answer (durability: a repeat takes the run over). */
+  readonly acceptNumber: number;
+  readonly deliveries: number;
+  /** First run of the lineage; effects are journaled under it. */
+  readonly root: RunId;
+  /** The run whose holds this one continues. */
+  readonly parent?: RunId;
+  readonly assistantId: string;
+  readonly graphId: string;
+  readonly graphVersion?: string;
+  readonly pool: string;
+  readonly priority: number;
+  /** Who started it; a review may forbid that person to decide. */
+  readonly startedBy: string;
+  readonly stateless: boolean;
+  readonly settings: RunSettings;
+  /** Undefined when it is kept in an item of its own: see the run records. */
+  readonly payload?: RunPayload;
+  /**
+   * Table time at which somebody must look at this run: while it is pending, whether any header names it (an accept
+   * may have died in between); once a stateless run has ended, to delete its thread.
+   */
+  readonly followUpAt?: number;
+  readonly cancelAsked?: CancelRequest;
+  readonly error?: ErrorInfo;
+  /** Number of its first event frame, known from its first delivery on. */
+  readonly firstEvent?: number;
+  readonly end?: RunEnd;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly startedAt?: number;
+}
+
+export interface CancelRequest {
+  readonly by: string;
+  readonly at: number;
+  readonly reason?: string;
+}
+
+/** Where a run ended: what `wait` reads, whatever runs came after it. */
+export interface RunEnd {
+  readonly at: number;
+  /** Last checkpoint of the root namespace; absent if the run never reached one. */
+  readonly checkpointId?: string;
+  /** The holds it ended with. Only while the run is `held` are they open. */
+  readonly holds: readonly HoldId[];
+  /** What waits on the thread after this run; `unchanged` when the run never got as far as looking. */
+  readonly waiting: "unchanged" | { readonly reviews: number; readonly plain: number };
+  /** The interrupts of those holds and static breakpoints, as LangGraph shows them. */
+  readonly interrupts: readonly Json[];
+}
+
+/** A new run, as the accept writes it. */
+export function pendingRun(fields: Omit<Run, "status" | "fence" | "deliveries" | "acceptNumber" | "updatedAt">): Run {
+  return { ...fields, status: "pending", fence: 0, deliveries: 0, acceptNumber: 1, updatedAt: fields.createdAt };
+}
+
+/** A repeat of the accept takes the run over, so that only one of the two may answer for it. */
+export function takenOver(run: Run, now: number): Run {
+  return { ...run, acceptNumber: run.acceptNumber + 1, updatedAt: now };
+}
+
+export interface Delivery {
+  readonly fence: number;
+  readonly firstEvent: number;
+  readonly graphVersion: string | undefined;
+}
+
+/** The mark: the run belongs to this fence, and an earlier holder can no longer end it (I2). */
+export function marked(run: Run, delivery: Delivery, now: number): Run {
+  const { followUpAt: _, ...rest } = run;
+  return {
+    ...rest,
+    status: "running",
+    fence: delivery.fence,
+    deliveries: run.deliveries + 1,
+    firstEvent: run.firstEvent ?? delivery.firstEvent,
+    ...(delivery.graphVersion === undefined ? {} : { graphVersion: delivery.graphVersion }),
+    startedAt: run.startedAt ?? now,
+    updatedAt: now,
+  };
+}
+
+export type Outcome = {
+  readonly status: Extract<RunStatus, "success" | "held" | "error" | "timeout" | "cancelled" | "parked">;
+  readonly error?: ErrorInfo;
+  readonly end: RunEnd;
+};
+
+/** The end of a run, written by the holder of `fence`. */
+export function ended(run: Run, fence: number, outcome: Outcome): Run {
+  const { error: _error, followUpAt: _followUpAt, ...rest } = run;
+  return {
+    ...rest,
+    ...(deletesThread(run, outcome) ? { followUpAt: outcome.end.at + STATELESS_KEPT_MS } : {}),
+    status: outcome.status,
+    fence,
+    ...(outcome.error === undefined ? {} : { error: outcome.error }),
+    end: outcome.end,
+    updatedAt: outcome.end.at,
+  };
+}
+
+/** The thread of a stateless run stays readable this long after the run ended. */
+const STATELESS_KEPT_MS = 60_000;
+
+/** Only after success, and so never under a hold. */
+function deletesThread(run: Run, outcome: Outcome): boolean {
+  return run.stateless && run.settings.onCompletion !== "keep" && outcome.status === "success";
+}
+
+/** The end of a run that never began to execute. */
+export function untouchedEnd(at: number): RunEnd {
+  return { at, holds: [], waiting: "unchanged", interrupts: [] };
+}
+
+/** A run that no header ever named and whose client was told so. */
+export function refused(run: Run, error: ErrorInfo, now: number): Run {
+  const { followUpAt: _, ...rest } = run;
+  return { ...rest, status: "refused", error, end: untouchedEnd(now), updatedAt: now };
+}
+
+export type CancelResult =
+  | { readonly kind: "written"; readonly run: Run }
+  | { readonly kind: "already"; readonly status: RunStatus }
+  | { readonly kind: "not_yet"; readonly reason: string };
+
+/** Cancels a run that has not ended: at once while it is pending, as a request to its worker once it runs. */
+export function cancelled(run: Run, request: CancelRequest): CancelResult {
+  const { followUpAt: _, ...rest } = run;
+  switch (run.status) {
+    case "pending":
+      if (run.kind === "continuation") {
+        return { kind: "not_yet", reason: "the run carries decisions and cannot be cancelled before it has begun" };
+      }
+      return {
+        kind: "written",
+        run: { ...rest, status: "cancelled", cancelAsked: request, end: untouchedEnd(request.at), updatedAt: request.at },
+      };
+    case "running":
+    case "waiting":
+      if (run.cancelAsked) return { kind: "already", status: run.status };
+      return { kind: "written", run: { ...run, cancelAsked: request, updatedAt: request.at } };
+    case "success":
+    case "held":
+    case "error":
+    case "timeout":
+    case "cancelled":
+    case "parked":
+    case "refused":
+      return { kind: "already", status: run.status };
+  }
+}

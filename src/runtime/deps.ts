@@ -1,0 +1,50 @@
+import type { Clock } from "../core/clock.ts";
+import type { IdSource } from "../core/ids.ts";
+import type { GraphRegistry } from "../langgraph/registry.ts";
+import type { Blobs } from "../storage/blobs.ts";
+import type { Effects } from "../storage/effects.ts";
+import type { Events } from "../storage/events.ts";
+import type { Holds } from "../storage/holds.ts";
+import type { Runs } from "../storage/runs.ts";
+import type { Table } from "../storage/table.ts";
+import type { Threads } from "../storage/threads.ts";
+import type { Hints } from "./hints.ts";
+
+/** One line per state change. `fields` are safe to log: never content, never secrets. */
+export interface Log {
+  debug(fields: Readonly<Record<string, unknown>>, message: string): void;
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+  error(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+export interface Settings {
+  /** Length of a lease: how long a dead worker's thread waits for the next one. */
+  readonly leaseMs: number;
+  /** Runs that one worker executes at once. */
+  readonly concurrency: number;
+  readonly pool: string;
+  /** Partitions of the `due` index per pool; the same in every process on one table. */
+  readonly shards: number;
+  /** Default bound on the supersteps of one run. */
+  readonly recursionLimit: number;
+  /** `<host>/<boot>/<pid namespace>/<pid>/<start>/<random>` of this process. */
+  readonly owner: string;
+}
+
+/** What every use case is made of. */
+export interface Deps {
+  readonly table: Table;
+  readonly blobs: Blobs;
+  readonly threads: Threads;
+  readonly runs: Runs;
+  readonly holds: Holds;
+  readonly events: Events;
+  readonly effects: Effects;
+  readonly graphs: GraphRegistry;
+  readonly hints: Hints;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly log: Log;
+  readonly settings: Settings;
+}

@@ -1,0 +1,185 @@
+/** The use cases as the API sees them. Each takes the principal first; another tenant's object is `not_found`. */
+import type { ErrorInfo } from "../core/errors.ts";
+import type { Answer, Hold } from "../core/hold.ts";
+import type { RunId, ThreadId } from "../core/ids.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import type { Principal } from "../core/principal.ts";
+import type { CheckpointSelector, Run, RunPayload, RunSettings } from "../core/run.ts";
+import type { Thread } from "../core/thread.ts";
+
+export interface AcceptRequest {
+  /** Undefined: a stateless run, on a fresh thread. */
+  readonly threadId: ThreadId | undefined;
+  readonly ifNotExists: "reject" | "create";
+  /** An assistant's id, or a graph id for its default assistant. */
+  readonly assistantId: string;
+  readonly payload: RunPayload;
+  readonly settings: RunSettings;
+  readonly idempotency?: { readonly key: string; readonly bodyHash: string };
+}
+
+/** What a run came to: what `wait` and `join` answer. */
+export type RunResult =
+  | { readonly kind: "values"; readonly run: Run; readonly values: Json }
+  | { readonly kind: "interrupted"; readonly run: Run; readonly interrupts: readonly Json[]; readonly values: Json }
+  | { readonly kind: "failed"; readonly run: Run; readonly error: ErrorInfo };
+
+/** A frame as a reader gets it: references filled in. */
+export interface ReadFrame {
+  readonly number: number;
+  readonly event: string;
+  readonly data: Json;
+}
+
+/** What `follow` yields: frames in their order, then the end, read from the run item. */
+export type Followed = { readonly kind: "frame"; readonly frame: ReadFrame } | { readonly kind: "end"; readonly run: Run };
+
+export interface FollowRequest {
+  readonly threadId: ThreadId;
+  readonly runId: RunId;
+  /** Number of the last frame the reader has; -1 for everything; undefined for what comes from now on. */
+  readonly after: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface RunUseCases {
+  accept(principal: Principal, request: AcceptRequest): Promise<Run>;
+  get(principal: Principal, threadId: ThreadId, runId: RunId): Promise<Run>;
+  payload(run: Run): Promise<RunPayload>;
+  /** The thread of a stateless run. */
+  threadOf(principal: Principal, runId: RunId): Promise<ThreadId>;
+  list(principal: Principal, threadId: ThreadId): Promise<readonly Run[]>;
+  /** Resolves when the cancel is durable; with `wait`, when the run has ended. */
+  cancel(principal: Principal, cancel: CancelRun): Promise<Run>;
+  /** Resolves when the run has ended. Rejects with the signal's reason when it aborts. */
+  wait(principal: Principal, threadId: ThreadId, runId: RunId, signal: AbortSignal): Promise<RunResult>;
+  follow(principal: Principal, request: FollowRequest): AsyncIterable<Followed>;
+}
+
+export interface CancelRun {
+  readonly threadId: ThreadId;
+  readonly runId: RunId;
+  readonly wait: boolean;
+  readonly reason?: string;
+  readonly signal: AbortSignal;
+}
+
+export interface Assistant {
+  readonly assistantId: string;
+  readonly graphId: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly config: JsonObject;
+  readonly context: JsonObject;
+  readonly metadata: JsonObject;
+  readonly version: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+export interface AssistantUseCases {
+  create(principal: Principal, assistant: NewAssistant): Promise<Assistant>;
+  /** By id, or by graph id for the default assistant. */
+  get(principal: Principal, assistantId: string): Promise<Assistant>;
+  search(principal: Principal, search: AssistantSearch): Promise<{ readonly items: readonly Assistant[]; readonly total: number }>;
+}
+
+export interface NewAssistant {
+  readonly graphId: string;
+  readonly assistantId?: string;
+  readonly name?: string;
+  readonly description?: string;
+  readonly config?: JsonObject;
+  readonly context?: JsonObject;
+  readonly metadata?: JsonObject;
+  readonly ifExists: "raise" | "do_nothing";
+}
+
+export interface AssistantSearch {
+  readonly graphId?: string;
+  readonly name?: string;
+  readonly metadata?: JsonObject;
+  readonly limit: number;
+  readonly offset: number;
+  readonly sortBy: "assistant_id" | "graph_id" | "name" | "created_at" | "updated_at";
+  readonly sortOrder: "asc" | "desc";
+}
+
+/** A thread with what its header only refers to. */
+export interface ThreadView {
+  readonly thread: Thread;
+  readonly metadata: JsonObject;
+  readonly values: Json | null;
+  /** Task id → the interrupts it raised, as LangGraph shows them. */
+  readonly interrupts: Readonly<Record<string, readonly Json[]>>;
+}
+
+/** A state of a thread, shaped as the LangGraph API shows it. */
+export interface StateView {
+  readonly values: Json;
+  readonly next: readonly string[];
+  readonly tasks: readonly Json[];
+  readonly metadata: JsonObject;
+  readonly createdAt: string | null;
+  readonly checkpoint: JsonObject | null;
+  readonly parentCheckpoint: JsonObject | null;
+  readonly interrupts: readonly Json[];
+}
+
+export interface ThreadUseCases {
+  create(principal: Principal, thread: { readonly threadId?: ThreadId; readonly metadata: JsonObject; readonly ifExists: "raise" | "do_nothing" }): Promise<ThreadView>;
+  get(principal: Principal, threadId: ThreadId): Promise<ThreadView>;
+  /** Merges into the metadata. */
+  patch(principal: Principal, threadId: ThreadId, metadata: JsonObject): Promise<ThreadView>;
+  remove(principal: Principal, threadId: ThreadId): Promise<void>;
+  search(principal: Principal, search: ThreadSearch): Promise<{ readonly items: readonly ThreadView[]; readonly total: number }>;
+  state(principal: Principal, threadId: ThreadId, at: { readonly checkpoint?: CheckpointSelector; readonly subgraphs: boolean }): Promise<StateView>;
+  updateState(principal: Principal, threadId: ThreadId, update: StateUpdate): Promise<JsonObject>;
+  history(principal: Principal, threadId: ThreadId, page: HistoryPage): Promise<readonly StateView[]>;
+}
+
+export interface ThreadSearch {
+  readonly ids?: readonly string[];
+  readonly metadata?: JsonObject;
+  readonly values?: JsonObject;
+  readonly status?: "idle" | "busy" | "interrupted" | "error";
+  readonly limit: number;
+  readonly offset: number;
+  readonly sortBy: "thread_id" | "status" | "created_at" | "updated_at" | "state_updated_at";
+  readonly sortOrder: "asc" | "desc";
+}
+
+export interface StateUpdate {
+  readonly values: Json | undefined;
+  readonly asNode?: string;
+  readonly checkpoint?: CheckpointSelector;
+}
+
+export interface HistoryPage {
+  readonly limit: number;
+  readonly before?: string;
+  readonly metadata?: JsonObject;
+  readonly checkpoint?: CheckpointSelector;
+}
+
+export interface ReviewUseCases {
+  list(principal: Principal, page: { readonly state: "open" | "done"; readonly limit: number; readonly after?: string }): Promise<{ readonly items: readonly Hold[]; readonly next?: string }>;
+  /** A review's id is `<thread id>.<hold id>`. */
+  get(principal: Principal, reviewId: string): Promise<Hold>;
+  decide(principal: Principal, reviewId: string, decision: DecideRequest): Promise<Hold>;
+}
+
+export interface DecideRequest {
+  readonly answer: Answer;
+  readonly comment?: string;
+  /** Digest of what the reviewer was shown. */
+  readonly digest: string;
+  readonly idempotencyKey?: string;
+}
+
+export interface Runtime {
+  readonly runs: RunUseCases;
+  readonly threads: ThreadUseCases;
+  readonly assistants: AssistantUseCases;
+  readonly reviews: ReviewUseCases;
+}

@@ -1,0 +1,108 @@
+import { HoldpointError } from "../core/errors.ts";
+import type { RunId, TenantId, ThreadId } from "../core/ids.ts";
+import type { Run, RunPayload } from "../core/run.ts";
+import type { Blobs } from "./blobs.ts";
+import { duePartition, futureSort, runMapKey, threadKeys } from "./keys.ts";
+import type { ThreadRef } from "./keys.ts";
+import { createRecords, numberOf, textOf, update } from "./records.ts";
+import type { Records, Stored, Written } from "./records.ts";
+import type { IndexEntries, Item, RemoveResult, Table, Value } from "./table.ts";
+
+const INLINE_PAYLOAD_BYTES = 4 * 1024;
+const ITEM_PAYLOAD_BYTES = 350 * 1024;
+/** A refused run answers repeats of its request for a day. */
+const REFUSED_KEPT_MS = 24 * 3_600_000;
+
+/** Run items: the commit point of a run's end, and what `wait` answers on. */
+export interface Runs {
+  get(ref: ThreadRef, run: RunId): Promise<Stored<Run> | undefined>;
+  getMany(of: readonly (ThreadRef & { readonly runId: RunId })[]): Promise<readonly Stored<Run>[]>;
+  /** Writes a new run, its payload first when it is long, and the map item that finds its thread. */
+  create(run: Run): Promise<Written<Run>>;
+  put(run: Run, version: number): Promise<Written<Run>>;
+  update(ref: ThreadRef, run: RunId, change: (run: Run) => Run | undefined): Promise<Stored<Run> | undefined>;
+  remove(run: Stored<Run>): Promise<RemoveResult>;
+  payload(run: Run): Promise<RunPayload>;
+  /** The runs of a thread's generation, newest first. */
+  list(ref: ThreadRef, generation: number): Promise<readonly Run[]>;
+  threadOf(tenant: TenantId, run: RunId): Promise<ThreadId | undefined>;
+}
+
+export interface RunsOptions {
+  readonly table: Table;
+  readonly blobs: Blobs;
+  readonly shards: number;
+}
+
+export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
+  const records: Records<Run> = createRecords(table, {
+    key: (run: Run) => threadKeys.run(run, run.runId),
+    encode,
+    decode,
+    index: (run) => indexEntries(run, shards),
+    expiresAt: (run) => (run.status === "refused" ? run.updatedAt + REFUSED_KEPT_MS : undefined),
+  });
+  const keepPayload = async (run: Run): Promise<Run> => {
+    const bytes = Buffer.from(JSON.stringify(run.payload ?? {}));
+    if (bytes.length <= INLINE_PAYLOAD_BYTES) return run;
+    const attributes: Record<string, Value> =
+      bytes.length <= ITEM_PAYLOAD_BYTES ? { d: bytes } : { b: await blobs.put(run, bytes) };
+    await table.put({ ...threadKeys.runBody(run, run.runId), attributes }, "any");
+    const { payload: _, ...rest } = run;
+    return rest;
+  };
+  return {
+    get: (ref, run) => records.get(threadKeys.run(ref, run)),
+    getMany: (of) => records.getMany(of.map((one) => threadKeys.run(one, one.runId))),
+    async create(run) {
+      const kept = await keepPayload(run);
+      const map = { ...runMapKey(run.tenant, run.runId), attributes: { thread: run.threadId } };
+      const [written] = await Promise.all([records.put(kept, "absent"), table.put(map, "any")]);
+      return written;
+    },
+    put: (run, version) => records.put(run, { version }),
+    update: (ref, run, change) => update(records, threadKeys.run(ref, run), change),
+    remove: (run) => records.remove(threadKeys.run(run.value, run.value.runId), run.version),
+    async payload(run) {
+      if (run.payload) return run.payload;
+      const item = await table.get(threadKeys.runBody(run, run.runId));
+      if (!item) throw new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
+      const inline = item.attributes["d"];
+      const bytes = inline instanceof Uint8Array ? inline : await blobs.get(run, textOf(item, "b"));
+      return JSON.parse(Buffer.from(bytes).toString("utf8")) as RunPayload;
+    },
+    async list(ref, generation) {
+      const runs: Run[] = [];
+      let after: string | undefined;
+      do {
+        const page = await records.query(threadKeys.partition(ref), {
+          prefix: threadKeys.runPrefix,
+          ...(after === undefined ? {} : { after }),
+        });
+        runs.push(...page.items.map((stored) => stored.value));
+        after = page.next;
+      } while (after !== undefined);
+      return runs
+        .filter((run) => run.generation === generation && run.status !== "refused")
+        .sort((a, b) => b.createdAt - a.createdAt || (a.runId < b.runId ? 1 : -1));
+    },
+    async threadOf(tenant, run) {
+      const item = await table.get(runMapKey(tenant, run));
+      return item && (textOf(item, "thread") as ThreadId);
+    },
+  };
+}
+
+function encode(run: Run): Record<string, Value> {
+  return { g: run.generation, s: run.status, f: run.fence, d: JSON.stringify(run) };
+}
+
+function decode(item: Item): Run {
+  return { ...(JSON.parse(textOf(item, "d")) as Run), generation: numberOf(item, "g") };
+}
+
+function indexEntries(run: Run, shards: number): IndexEntries {
+  if (run.followUpAt === undefined) return {};
+  const at = { tenant: run.tenant, priority: run.priority, dueAt: run.followUpAt, subject: `${run.threadId}/${run.runId}` };
+  return { due: { pk: duePartition(run.pool, run.tenant, shards), sk: futureSort(at) } };
+}

@@ -1,0 +1,131 @@
+import { parse as parseUuid, stringify as stringifyUuid } from "uuid";
+import { HoldpointError } from "../core/errors.ts";
+import { runId } from "../core/ids.ts";
+import type { TenantId, ThreadId } from "../core/ids.ts";
+import type { JsonObject } from "../core/json.ts";
+import { threadDue } from "../core/thread.ts";
+import type { QueueEntry, Thread, ThreadMetadata } from "../core/thread.ts";
+import { duePartition, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import type { ThreadRef } from "./keys.ts";
+import { createRecords, numberOf, textOf, update } from "./records.ts";
+import type { Records, Stored, Written } from "./records.ts";
+import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
+
+const ENTRY_BYTES = 18;
+const MAX_POOLS = 8;
+const INLINE_METADATA_BYTES = 1024;
+
+/** Thread headers: the item whose conditional writes decide what runs (I2). */
+export interface Threads {
+  get(ref: ThreadRef): Promise<Stored<Thread> | undefined>;
+  put(thread: Thread, when: "absent" | { readonly version: number }): Promise<Written<Thread>>;
+  /** See `update` in records.ts. */
+  update(ref: ThreadRef, change: (thread: Thread) => Thread | undefined, known?: Stored<Thread>): Promise<Stored<Thread> | undefined>;
+  /** Stores metadata where the header can name it; write the header with the result afterwards. */
+  keepMetadata(ref: ThreadRef, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
+  metadata(thread: Thread): Promise<JsonObject>;
+  /** Threads of a tenant by the time of their creation; confirmed on the base items. */
+  list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
+}
+
+export function createThreads(table: Table, shards: number): Threads {
+  const records: Records<Thread> = createRecords(table, {
+    key: (thread: Thread) => threadKeys.header(thread),
+    encode,
+    decode,
+    index: (thread) => indexEntries(thread, shards),
+  });
+  return {
+    get: (ref) => records.get(threadKeys.header(ref)),
+    put: (thread, when) => records.put(thread, when),
+    update: (ref, change, known) => update(records, threadKeys.header(ref), change, known),
+    async keepMetadata(ref, metadata, itemId) {
+      const text = JSON.stringify(metadata);
+      if (Buffer.byteLength(text) <= INLINE_METADATA_BYTES) return { kind: "inline", value: metadata };
+      await table.put({ ...threadKeys.metadata(ref, itemId), attributes: { d: text } }, "any");
+      return { kind: "item", id: itemId };
+    },
+    async metadata(thread) {
+      if (thread.metadata.kind === "inline") return thread.metadata.value;
+      const item = await table.get(threadKeys.metadata(thread, thread.metadata.id));
+      if (!item) throw new HoldpointError("corrupt", `metadata of thread ${thread.threadId} is missing`);
+      return JSON.parse(textOf(item, "d")) as JsonObject;
+    },
+    async list(tenant, range) {
+      const rows = await table.queryIndex("list", listPartition(tenant, "threads"), range);
+      const found = await records.getMany(rows.items.map((row) => row.key));
+      const byPartition = new Map(found.map((stored) => [threadKeys.partition(stored.value), stored.value]));
+      const items = rows.items.flatMap((row) => byPartition.get(row.key.pk) ?? []).filter((thread) => !thread.deleted);
+      return { ...rows, items };
+    },
+  };
+}
+
+type Body = Omit<Thread, "tenant" | "threadId" | "generation" | "queue" | "active"> & {
+  readonly active?: { readonly kind: "run" | "update" };
+};
+
+function encode(thread: Thread): Record<string, Value> {
+  const { tenant, threadId, generation, queue, active, ...rest } = thread;
+  const entries = active?.kind === "run" ? [active.entry, ...queue] : queue;
+  const pools = [...new Set(entries.map((entry) => entry.pool))];
+  if (pools.length > MAX_POOLS) throw new HoldpointError("limit", `a thread's queue spans at most ${MAX_POOLS} pools`);
+  const body: Body = { ...rest, ...(active === undefined ? {} : { active: { kind: active.kind } }) };
+  return {
+    t: tenant,
+    i: threadId,
+    g: generation,
+    ...(entries.length === 0 ? {} : { q: encodeQueue(entries, pools), p: pools }),
+    d: JSON.stringify(body),
+  };
+}
+
+function decode(item: Item): Thread {
+  const { active, ...body } = JSON.parse(textOf(item, "d")) as Body;
+  const entries = decodeQueue(item);
+  const [first, ...others] = entries;
+  return {
+    ...body,
+    tenant: textOf(item, "t") as TenantId,
+    threadId: textOf(item, "i") as ThreadId,
+    generation: numberOf(item, "g"),
+    ...(active?.kind === "run" && first ? { active: { kind: "run", entry: first } } : {}),
+    ...(active?.kind === "update" ? { active: { kind: "update" } } : {}),
+    queue: active?.kind === "run" ? others : entries,
+  };
+}
+
+/** The active run, if there is one, stands first; then the queue in its order. */
+function encodeQueue(entries: readonly QueueEntry[], pools: readonly string[]): Uint8Array {
+  const bytes = new Uint8Array(entries.length * ENTRY_BYTES);
+  entries.forEach((entry, i) => {
+    bytes.set(parseUuid(entry.runId), i * ENTRY_BYTES);
+    bytes[i * ENTRY_BYTES + 16] = entry.kind === "continuation" ? 1 : 0;
+    bytes[i * ENTRY_BYTES + 17] = pools.indexOf(entry.pool);
+  });
+  return bytes;
+}
+
+function decodeQueue(item: Item): QueueEntry[] {
+  const bytes = item.attributes["q"];
+  const pools = item.attributes["p"];
+  if (!(bytes instanceof Uint8Array) || !Array.isArray(pools)) return [];
+  return Array.from({ length: bytes.length / ENTRY_BYTES }, (_, i) => {
+    const at = i * ENTRY_BYTES;
+    return {
+      runId: runId(stringifyUuid(bytes.subarray(at, at + 16))),
+      kind: bytes[at + 16] === 1 ? "continuation" : "input",
+      pool: String(pools[bytes[at + 17] ?? 0]),
+    };
+  });
+}
+
+function indexEntries(thread: Thread, shards: number): IndexEntries {
+  if (thread.deleted) return {};
+  const list = { pk: listPartition(thread.tenant, "threads"), sk: `${timePart(thread.createdAt)}#${thread.threadId}` };
+  const due = threadDue(thread);
+  if (!due) return { list };
+  const at = { tenant: thread.tenant, priority: thread.priority, dueAt: due.at, subject: thread.threadId };
+  const sk = due.kind === "ready" ? readySort(at) : futureSort(at);
+  return { list, due: { pk: duePartition(due.pool, thread.tenant, shards), sk } };
+}
