@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { runId, tenantId, threadId } from "../../src/core/ids.ts";
+import { MAX_QUEUE, claimed, newThread, threadDue } from "../../src/core/thread.ts";
+import type { QueueEntry, Thread } from "../../src/core/thread.ts";
+import { duePartition, futureDueAt, threadKeys } from "../../src/storage/keys.ts";
+import { createThreads } from "../../src/storage/threads.ts";
+import { createMemoryTable, itemBytes } from "../support/memory-table.ts";
+import { anyEntry, anyThread } from "./thread-core-arbitraries.ts";
+
+const SHARDS = 4;
+const NOW = 1_800_000_000_000;
+
+async function written(thread: Thread) {
+  const table = createMemoryTable();
+  const threads = createThreads(table, SHARDS);
+  await threads.put(thread, "absent");
+  const item = await table.get(threadKeys.header(thread));
+  const back = await threads.get(thread);
+  if (!item || !back) throw new Error("the header is not there");
+  return { item, back: back.value };
+}
+
+describe("a thread's header item", () => {
+  it("reads back as it was written", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyThread, async (thread) => {
+        expect((await written(thread)).back).toEqual(thread);
+      }),
+    );
+  });
+
+  it("keeps the queue as 18 bytes an entry, the active run first", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyThread, async (thread) => {
+        const entries = thread.queue.length + (thread.active?.kind === "run" ? 1 : 0);
+        const bytes = (await written(thread)).item.attributes["q"];
+        expect(bytes instanceof Uint8Array ? bytes.length : 0).toBe(18 * entries);
+      }),
+    );
+  });
+
+  it("stays within 4 KB with a full queue, every pool and metadata of 1 KB", async () => {
+    const queue = fc.uniqueArray(anyEntry, { minLength: MAX_QUEUE, maxLength: MAX_QUEUE, selector: (e: QueueEntry) => e.runId });
+    await fc.assert(
+      fc.asyncProperty(queue, async (all) => {
+        const id = { tenant: tenantId("acme"), threadId: threadId("00000000-0000-7000-8000-000000000001") };
+        const base = newThread(id, { kind: "inline", value: { text: "m".repeat(1000) } }, NOW);
+        const spread = all.map((entry, i) => ({ ...entry, pool: `pool-${i % 8}` }));
+        const owner = `ip-10-0-0-1.eu-west-1.compute.internal/${"b".repeat(36)}/4026531836/12345/987654321/0123456789abcdef`;
+        const thread = claimed({ ...base, queue: spread, waiting: { runId: runId(id.threadId), reviews: 3, plain: 1 } }, { owner, leaseMs: 1, now: NOW });
+        expect(itemBytes((await written(thread)).item)).toBeLessThanOrEqual(4096);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it("refuses a ninth pool rather than to lose one", async () => {
+    const base = newThread({ tenant: tenantId("acme"), threadId: threadId("t") }, { kind: "inline", value: {} }, NOW);
+    const queue = Array.from({ length: 9 }, (_, i): QueueEntry => ({
+      runId: runId(`00000000-0000-7000-8000-00000000000${i}`),
+      kind: "input",
+      pool: `p${i}`,
+    }));
+    await expect(written({ ...base, queue })).rejects.toMatchObject({ code: "limit" });
+  });
+});
+
+describe("a thread's row in the due index", () => {
+  it("is there exactly when a worker has to look, at the tenant's shard of the pool that is next", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyThread, async (thread) => {
+        const row = (await written(thread)).item.index?.due;
+        const due = thread.deleted ? undefined : threadDue(thread);
+        expect(row !== undefined).toBe(due !== undefined);
+        if (!row || !due) return;
+        expect(row.pk).toBe(duePartition(due.pool, thread.tenant, SHARDS));
+        expect(row.sk.slice(0, 2)).toBe(due.kind === "ready" ? "r#" : "t#");
+        if (due.kind === "lease") expect(futureDueAt(row.sk)).toBe(due.at);
+      }),
+    );
+  });
+
+  it("orders ready threads of a tenant by priority and then by the time at which they became ready", async () => {
+    const ready = (priority: number, readyAt: number): Thread => ({
+      ...newThread({ tenant: tenantId("acme"), threadId: threadId(`${priority}-${readyAt}`) }, { kind: "inline", value: {} }, NOW),
+      queue: [{ runId: runId("00000000-0000-7000-8000-000000000001"), kind: "input", pool: "default" }],
+      priority,
+      readyAt,
+    });
+    const key = async (thread: Thread): Promise<string> => (await written(thread)).item.index?.due?.sk ?? "";
+    const times = fc.tuple(fc.nat(9), fc.integer({ min: 1_600_000_000_000, max: 1_900_000_000_000 }));
+    await fc.assert(
+      fc.asyncProperty(times, times, async ([p, a], [q, b]) => {
+        fc.pre(p !== q || a !== b);
+        expect((await key(ready(p, a))) < (await key(ready(q, b)))).toBe(p < q || (p === q && a < b));
+      }),
+    );
+  });
+
+  it("is in the list of its tenant until the thread is deleted", async () => {
+    const thread = newThread({ tenant: tenantId("acme"), threadId: threadId("t") }, { kind: "inline", value: {} }, NOW);
+    expect((await written(thread)).item.index?.list?.pk).toBe("acme#threads");
+    expect((await written({ ...thread, deleted: true })).item.index).toEqual({});
+  });
+});
