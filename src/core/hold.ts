@@ -51,6 +51,9 @@ export type Answer =
   | { readonly type: "reject"; readonly message?: string }
   | { readonly type: "response"; readonly message: string };
 
+/** For a review: a typed answer. For a plain interrupt: the value that `interrupt()` returns. */
+export type HoldAnswer = Answer | { readonly type: "value"; readonly value: Json };
+
 /** How the interrupt was raised, and so the one form of answer that its code accepts. */
 export type HoldOrigin = "review" | "interrupt";
 
@@ -59,8 +62,7 @@ export interface Decision {
   readonly by: string;
   readonly at: number;
   readonly comment?: string;
-  /** For a review: a typed answer. For a plain interrupt: the value that `interrupt()` returns. */
-  readonly answer: Answer | { readonly type: "value"; readonly value: Json };
+  readonly answer: HoldAnswer;
   /** The run that carries it on. */
   readonly continuation: RunId;
 }

@@ -1,6 +1,6 @@
 /** The use cases as the API sees them. Each takes the principal first; another tenant's object is `not_found`. */
 import type { ErrorInfo } from "../core/errors.ts";
-import type { Answer, Hold } from "../core/hold.ts";
+import type { Hold, HoldAnswer } from "../core/hold.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
@@ -170,7 +170,8 @@ export interface ReviewUseCases {
 }
 
 export interface DecideRequest {
-  readonly answer: Answer;
+  /** A typed answer for a review; for a plain `interrupt()`, the value that it returns. */
+  readonly answer: HoldAnswer;
   readonly comment?: string;
   /** Digest of what the reviewer was shown. */
   readonly digest: string;

@@ -95,10 +95,10 @@ export interface Table extends AsyncDisposable {
   /** The table's time, milliseconds since the epoch. */
   now(): number;
   /**
-   * Only where it is cheap (a local file): has anyone changed the table since this was last asked? Undefined elsewhere.
-   * A hint, whose loss costs latency and never correctness.
+   * Only where it is cheap (a local file): a number that differs from an earlier answer when another process has
+   * changed the table in between. Undefined elsewhere. A hint, whose loss costs latency and never correctness.
    */
-  readonly changed?: (() => boolean) | undefined;
+  readonly changes?: (() => number) | undefined;
 }
 
 /** Largest item an adapter accepts, in bytes of its names and values, as DynamoDB counts them. */

@@ -1,0 +1,110 @@
+/**
+ * What must follow a decision: a continuation in the header's queue (I11). Done by the decider at once, or by any
+ * worker that finds the hold due; however often it is done, no second continuation is queued.
+ *
+ * The hold is read first, then the header, then the run item, and the append is conditional on that header.
+ */
+import { cancelledHold, continuationId, followedUp } from "../core/hold.ts";
+import type { Hold } from "../core/hold.ts";
+import type { HoldId, RunId } from "../core/ids.ts";
+import { pendingRun } from "../core/run.ts";
+import type { Run } from "../core/run.ts";
+import { activeRunId, appended, nothingWaits } from "../core/thread.ts";
+import type { Thread } from "../core/thread.ts";
+import type { ThreadRef } from "../storage/keys.ts";
+import type { Stored } from "../storage/records.ts";
+import type { Deps } from "./deps.ts";
+
+/** Completes the follow-up of a hold, if it is still due. */
+export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<void> {
+  let name: RunId | undefined;
+  for (;;) {
+    const stored = await deps.holds.get(ref, hold);
+    if (!stored?.value.followUpDue) return;
+    const header = await deps.threads.get(ref);
+    const alive = header && !header.value.deleted && header.value.generation === stored.value.generation;
+    if (!alive) break;
+    const step = stored.value.state === "decided" ? await continueWith(deps, stored.value, header, name) : await correct(deps, header);
+    if (step.kind === "done") break;
+    name = step.name;
+  }
+  await deps.holds.update(ref, hold, (current) => (current.followUpDue ? followedUp(current) : undefined));
+}
+
+type Step = { readonly kind: "done" } | { readonly kind: "again"; readonly name: RunId | undefined };
+
+async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name: RunId | undefined): Promise<Step> {
+  if (header.value.queue.some((entry) => entry.kind === "continuation")) return { kind: "done" };
+  const runId = name ?? hold.decision?.continuation;
+  if (!runId) return { kind: "done" };
+  const existing = await deps.runs.get(hold, runId);
+  if (existing && existing.value.status !== "pending") {
+    // It may have read its decisions before this one was made: the next one in the chain of names carries it on.
+    return { kind: "again", name: continuationId(hold.holdId, runId) };
+  }
+  if (existing && activeRunId(header.value) === runId) return { kind: "done" };
+  if (!existing) await deps.runs.create(await continuationOf(deps, hold, runId));
+
+  const entry = { runId, kind: "continuation", pool: hold.pool } as const;
+  const written = await deps.threads.put(appended(header.value, entry, deps.table.now()), { version: header.version });
+  if (!written.won) return { kind: "again", name };
+  deps.hints.ready(hold);
+  return { kind: "done" };
+}
+
+/** The continuation inherits root, assistant, configuration and stream settings of the run that it carries on. */
+async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run> {
+  const held = await deps.runs.get(hold, hold.runId);
+  const payload = held ? await deps.runs.payload(held.value) : {};
+  const { input: _input, command: _command, checkpoint: _checkpoint, ...inherited } = payload;
+  return pendingRun({
+    tenant: hold.tenant,
+    threadId: hold.threadId,
+    runId,
+    kind: "continuation",
+    generation: hold.generation,
+    root: hold.root,
+    parent: hold.runId,
+    assistantId: hold.assistantId,
+    graphId: hold.graphId,
+    pool: hold.pool,
+    priority: held?.value.priority ?? 5,
+    startedBy: hold.startedBy,
+    stateless: false,
+    settings: held?.value.settings ?? {
+      streamModes: [],
+      streamSubgraphs: false,
+      streamResumable: false,
+      multitaskStrategy: "enqueue",
+    },
+    payload: inherited,
+    createdAt: deps.table.now(),
+  });
+}
+
+/** A hold was cancelled on the record: once none waits any more, the header must say so. */
+async function correct(deps: Deps, header: Stored<Thread>): Promise<Step> {
+  if (!header.value.waiting) return { kind: "done" };
+  const holds = await deps.holds.ofThread(header.value, header.value.generation);
+  const open = holds.some(({ value }) => value.state === "pending" || value.state === "decided");
+  if (open) return { kind: "done" };
+  const written = await deps.threads.put(nothingWaits(header.value, deps.table.now()), { version: header.version });
+  if (!written.won) return { kind: "again", name: undefined };
+  deps.hints.ready(header.value);
+  return { kind: "done" };
+}
+
+/**
+ * New input on a thread where plain interrupts wait: each is first won as cancelled, on the record, by who sent it.
+ * Decided ones are left to their continuation.
+ */
+export async function cancelPlainHolds(deps: Deps, run: Run): Promise<void> {
+  const holds = await deps.holds.ofThread(run, run.generation);
+  for (const { value } of holds) {
+    if (value.state !== "pending" || value.origin === "review" || value.runId === run.runId) continue;
+    const at = { now: deps.table.now(), followUpDue: false };
+    await deps.holds.update(run, value.holdId, (hold) =>
+      hold.state === "pending" ? cancelledHold(hold, run.startedBy, "new input was sent", at) : undefined,
+    );
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Reading along. Every frame a reader sees comes from the durable event log, so any process serves any reader and
+ * one that returns misses nothing (I7). The run item is read before the frames: once it has ended, the frames read
+ * after it are all there are.
+ */
+import { HoldpointError, errorInfo } from "../core/errors.ts";
+import type { NumberedFrame } from "../core/event.ts";
+import type { Json } from "../core/json.ts";
+import type { Principal } from "../core/principal.ts";
+import { cancelled, isEnded } from "../core/run.ts";
+import type { Run } from "../core/run.ts";
+import type { RunId, ThreadId } from "../core/ids.ts";
+import type { Deps } from "./deps.ts";
+import type { StateReader } from "./state-reader.ts";
+import type { CancelRun, Followed, FollowRequest, RunResult } from "./runtime.ts";
+import type { Tails } from "./tails.ts";
+
+export interface FollowDeps {
+  readonly deps: Deps;
+  readonly tails: Tails;
+  readonly states: StateReader;
+}
+
+/** @throws HoldpointError `not_found` also for a run that was refused, or whose thread was deleted */
+export async function findRun(deps: Deps, principal: Principal, threadId: ThreadId, runId: RunId): Promise<Run> {
+  const ref = { tenant: principal.tenant, threadId };
+  const [header, run] = await Promise.all([deps.threads.get(ref), deps.runs.get(ref, runId)]);
+  const gone = !header || header.value.deleted || run?.value.generation !== header.value.generation;
+  if (gone || !run || run.value.status === "refused") throw new HoldpointError("not_found", "Run not found");
+  return run.value;
+}
+
+/** Frames of one run from a cursor on, then its end. Ends early, without an end, when the signal aborts. */
+export async function* follow(host: FollowDeps, principal: Principal, request: FollowRequest): AsyncIterable<Followed> {
+  const { deps, tails } = host;
+  const { threadId, runId, signal } = request;
+  const first = await findRun(deps, principal, threadId, runId);
+  using tail = tails.open(first, first.generation, runId);
+  let cursor = request.after === undefined ? (await deps.events.end(first, first.generation)).next : request.after + 1;
+  while (!signal.aborted) {
+    const run = (await deps.runs.get(first, runId))?.value;
+    if (!run) throw new HoldpointError("not_found", "Run not found");
+    if (run.firstEvent !== undefined) {
+      cursor = Math.max(cursor, run.firstEvent);
+      for await (const frame of framesFrom(deps, run, cursor)) {
+        if (signal.aborted) return;
+        cursor = frame.number + 1;
+        if (frame.runId === runId) yield { kind: "frame", frame: await filled(host, run, frame) };
+      }
+    }
+    if (isEnded(run.status)) {
+      yield { kind: "end", run };
+      return;
+    }
+    await tail.next(signal);
+  }
+}
+
+async function* framesFrom(deps: Deps, run: Run, from: number): AsyncIterable<NumberedFrame> {
+  let next = from;
+  for (;;) {
+    const page = await deps.events.read(run, run.generation, next);
+    yield* page.frames;
+    const last = page.frames.at(-1);
+    if (!page.more || !last) return;
+    next = last.number + 1;
+  }
+}
+
+/** References are filled in from the log, and large frames from their blobs. */
+async function filled({ deps, states }: FollowDeps, run: Run, { number, frame }: NumberedFrame) {
+  switch (frame.kind) {
+    case "data":
+      return { number, event: frame.event, data: frame.data };
+    case "blob": {
+      const bytes = await deps.blobs.get(run, frame.name);
+      return { number, event: frame.event, data: JSON.parse(Buffer.from(bytes).toString("utf8")) as Json };
+    }
+    case "state":
+      return { number, event: frame.event, data: await states.valuesAt(run, { ns: frame.ns, checkpointId: frame.checkpointId }) };
+  }
+}
+
+/** Resolves once the run has ended. @throws the signal's reason when it aborts first */
+export async function waitForRun(host: FollowDeps, principal: Principal, threadId: ThreadId, runId: RunId, signal: AbortSignal): Promise<RunResult> {
+  const first = await findRun(host.deps, principal, threadId, runId);
+  using tail = host.tails.open(first, first.generation, runId);
+  let run = first;
+  while (!isEnded(run.status)) {
+    await tail.next(signal);
+    signal.throwIfAborted();
+    const stored = await host.deps.runs.get(first, runId);
+    if (!stored) throw new HoldpointError("not_found", "Run not found");
+    run = stored.value;
+  }
+  return resultOf(host, run);
+}
+
+async function resultOf({ states }: FollowDeps, run: Run): Promise<RunResult> {
+  const failed = run.status === "error" || run.status === "timeout" || run.status === "parked";
+  if (failed) return { kind: "failed", run, error: run.error ?? errorInfo("the run failed") };
+  const checkpointId = run.end?.checkpointId;
+  const values = checkpointId === undefined ? {} : await states.valuesAt(run, { ns: "", checkpointId });
+  if (run.status === "held") return { kind: "interrupted", run, interrupts: run.end?.interrupts ?? [], values };
+  return { kind: "values", run, values };
+}
+
+/** Asks a run to stop. A run that has ended stays as it ended; a held one is released by its reviews. */
+export async function cancelRun(host: FollowDeps, principal: Principal, request: CancelRun): Promise<Run> {
+  const { deps } = host;
+  const run = await findRun(deps, principal, request.threadId, request.runId);
+  const asked = {
+    by: principal.subject,
+    at: deps.table.now(),
+    ...(request.reason === undefined ? {} : { reason: request.reason }),
+  };
+  let refusal: string | undefined;
+  const after = await deps.runs.update(run, run.runId, (current) => {
+    const result = cancelled(current, asked);
+    refusal = result.kind === "not_yet" ? result.reason : undefined;
+    return result.kind === "written" ? result.run : undefined;
+  });
+  if (refusal !== undefined) throw new HoldpointError("conflict", refusal);
+  deps.hints.cancelled(run);
+  deps.hints.changed(run);
+  deps.hints.ready(run);
+  const result = after?.value ?? run;
+  if (!request.wait || isEnded(result.status)) return result;
+  return (await waitForRun(host, principal, request.threadId, request.runId, request.signal)).run;
+}

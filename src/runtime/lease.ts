@@ -1,0 +1,128 @@
+/**
+ * The holder's side of a lease (I2). Heartbeats run on the main loop on purpose: a blocked loop should lose its lease.
+ * The holder counts from the moment a successful heartbeat was *sent*; with two thirds of the lease gone and none
+ * newer it stops. Any doubt counts as loss.
+ */
+import { claimed, claimedForUpdate, heartbeat, holds, movedOn, released } from "../core/thread.ts";
+import type { Thread } from "../core/thread.ts";
+import type { Run } from "../core/run.ts";
+import type { Stored } from "../storage/records.ts";
+import type { Deps } from "./deps.ts";
+
+/** A thread that this process holds under one fence. */
+export class Lease implements AsyncDisposable {
+  readonly fence: number;
+  readonly owner: string;
+  readonly #deps: Deps;
+  readonly #lost = new AbortController();
+  readonly #stop = new AbortController();
+  #stored: Stored<Thread>;
+  #confirmedAt: number;
+  #beating: Promise<void>;
+
+  private constructor(deps: Deps, stored: Stored<Thread>, claimSentAt: number) {
+    this.#deps = deps;
+    this.#stored = stored;
+    this.fence = stored.value.fence;
+    this.owner = stored.value.lease?.owner ?? "";
+    this.#confirmedAt = claimSentAt;
+    this.#beating = this.#beat();
+  }
+
+  /** Takes the thread as it was read, or undefined when the race was lost. Whether it may be taken is the caller's to know. */
+  static async claim(deps: Deps, seen: Stored<Thread>, purpose: "run" | "update" = "run"): Promise<Lease | undefined> {
+    const sentAt = deps.clock.monotonic();
+    const owner = `${deps.settings.owner}/${deps.ids.token(4)}`;
+    const claim = { owner, leaseMs: deps.settings.leaseMs, now: deps.table.now() };
+    const take = purpose === "run" ? claimed : claimedForUpdate;
+    const written = await deps.threads.put(take(seen.value, claim), { version: seen.version });
+    const stored = written.won ? written.stored : written.current;
+    return stored && holds(stored.value, owner, seen.value.fence + 1) ? new Lease(deps, stored, sentAt) : undefined;
+  }
+
+  /** Aborted as soon as the lease is, or may be, somebody else's. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** The header as it was last seen. */
+  get thread(): Thread {
+    return this.#stored.value;
+  }
+
+  /** Table time until which nobody else may hold the thread, as far as this holder can know. */
+  deadline(): number {
+    const { clock, settings, table } = this.#deps;
+    return table.now() + this.#confirmedAt + (settings.leaseMs * 2) / 3 - clock.monotonic();
+  }
+
+  lose(): void {
+    this.#lost.abort(new Error("the lease is lost"));
+  }
+
+  /**
+   * Moves the header past `ended`, keeping the lease while there is a next run and giving it up otherwise.
+   * A function of the header as it is now (I11). Returns what became active, and whether this very write made it so.
+   */
+  async moveOn(ended: Run | undefined): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
+    let first = true;
+    const after = await this.#write((thread) => {
+      const active = thread.active;
+      if (active?.kind === "run" && active.entry.runId !== ended?.runId) {
+        first = false;
+        return undefined;
+      }
+      first = true;
+      const next = movedOn(thread, ended, this.#deps.table.now());
+      return next.active ? next : released(next, this.#deps.table.now());
+    });
+    return after?.active ? { thread: after, first } : undefined;
+  }
+
+  /** Gives the lease up and leaves the thread to whoever finds it due. */
+  async release(): Promise<void> {
+    await this.#write((thread) => released(thread, this.#deps.table.now()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#beating;
+  }
+
+  /** Writes the header while it is held; undefined once it is not. */
+  async #write(change: (thread: Thread) => Thread | undefined): Promise<Thread | undefined> {
+    let held = true;
+    const after = await this.#deps.threads.update(
+      this.#stored.value,
+      (thread) => {
+        held = holds(thread, this.owner, this.fence);
+        return held ? change(thread) : undefined;
+      },
+      this.#stored,
+    );
+    if (!held || !after) {
+      this.lose();
+      return undefined;
+    }
+    if (after.value.lease) this.#stored = after;
+    return after.value;
+  }
+
+  async #beat(): Promise<void> {
+    const { clock, settings, table } = this.#deps;
+    const interval = settings.leaseMs / 3;
+    for (;;) {
+      await clock.sleep(interval, this.#stop.signal);
+      if (this.#stop.signal.aborted || this.#lost.signal.aborted) return;
+      const sentAt = clock.monotonic();
+      const sent = this.#write((thread) => heartbeat(thread, { owner: this.owner, leaseMs: settings.leaseMs, now: table.now() })).then(
+        (thread) => {
+          if (thread) this.#confirmedAt = Math.max(this.#confirmedAt, sentAt);
+        },
+        (error: unknown) => this.#deps.log.warn({ thread: this.thread.threadId, err: error }, "a heartbeat failed"),
+      );
+      await Promise.race([sent, clock.sleep(interval, this.#stop.signal)]);
+      if (clock.monotonic() - this.#confirmedAt >= interval * 2) this.lose();
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Where a delivery starts: with new input, with decisions, or from the checkpoint. LangGraph is only ever resumed with
+ * an id map made from our own decision records, on every attempt: a bare value would go to every waiting node and be
+ * delivered again to the next interrupt.
+ */
+import type { FencedSaver } from "../checkpoint/saver.ts";
+import { applied, resumeValue, superseded } from "../core/hold.ts";
+import type { Hold } from "../core/hold.ts";
+import type { Json } from "../core/json.ts";
+import { supersedesOf } from "../core/review-value.ts";
+import type { Run, RunPayload } from "../core/run.ts";
+import type { DriveInput, DriveOutcome, WaitingInterrupt } from "../langgraph/drive.ts";
+import type { RegisteredGraph } from "../langgraph/registry.ts";
+import type { Deps } from "./deps.ts";
+import type { Engine } from "./engine.ts";
+
+/** What to hand to LangGraph, or, when there is nothing to execute, what the delivery comes to without it. */
+export type Start =
+  | { readonly input: DriveInput; readonly handed: readonly Hold[] }
+  | { readonly input?: undefined; readonly outcome: DriveOutcome; readonly handed: readonly Hold[] };
+
+export interface StartFrom {
+  readonly run: Run;
+  readonly payload: RunPayload;
+  readonly saver: FencedSaver;
+  readonly graph: RegisteredGraph;
+  readonly first: boolean;
+}
+
+export async function startingPoint(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
+  if (from.run.kind === "continuation") return continuation(host, from);
+  if (from.first) return begin(from.payload);
+  const begun = from.saver.head()?.runId === from.run.runId;
+  return begun ? takenOver(host, from) : begin(from.payload);
+}
+
+function begin(payload: RunPayload): Start {
+  const hasInput = payload.input !== undefined && payload.input !== null;
+  return { input: hasInput || payload.command ? { kind: "input", payload } : { kind: "continue" }, handed: [] };
+}
+
+/** A later delivery goes on from the head; where every unfinished task waits for an answer it only finishes the pause. */
+async function takenOver({ engine }: { readonly engine: Engine }, { saver, graph }: StartFrom): Promise<Start> {
+  const waiting = await waitingAtHead(saver);
+  if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver))) return { input: { kind: "continue" }, handed: [] };
+  return { outcome: { kind: "interrupted", interrupts: waiting }, handed: [] };
+}
+
+/** A continuation reads *all* decided, unapplied holds of the thread and resumes with those that still wait. */
+async function continuation(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
+  const { run, saver, payload, graph } = from;
+  const holds = (await host.deps.holds.ofThread(run, run.generation)).map((stored) => stored.value);
+  const decided = holds.filter((hold) => hold.state === "decided");
+  const stillWaiting = new Set(await saver.waitingInterrupts(decided.map((hold) => hold.raisedBy)));
+  const answered = decided.filter((hold) => stillWaiting.has(hold.interruptId));
+  if (answered.length > 0) {
+    const answers: Record<string, Json> = Object.fromEntries(answered.map((hold) => [hold.interruptId, resumeValue(hold)]));
+    const { update, goto } = payload.command ?? {};
+    return {
+      input: { kind: "resume", answers, ...(update === undefined ? {} : { update }), ...(goto === undefined ? {} : { goto }) },
+      handed: decided,
+    };
+  }
+  if (await host.engine.hasWorkLeft(graph, saver)) return { input: { kind: "continue" }, handed: decided };
+  const waiting = await waitingAtHead(saver);
+  return { outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed: decided };
+}
+
+async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
+  const pending = await saver.pendingInterrupts();
+  return pending.map(({ id, value, raisedBy }) => ({ id, value: value as Json, raisedBy, node: "" }));
+}
+
+export interface Settle {
+  readonly run: Run;
+  readonly handed: readonly Hold[];
+  /** What waits now: a review that was asked again names the digest that it supersedes. */
+  readonly raised: readonly Hold[];
+}
+
+/**
+ * Marks the decisions that were handed over, whatever came of the run, so that they do not start it again for ever:
+ * applied, or superseded where the review came back with other content.
+ */
+export async function settleAnswers(deps: Deps, { run, handed, raised }: Settle): Promise<void> {
+  const now = deps.table.now();
+  await Promise.all(
+    handed.map((hold) => {
+      const again = raised.some((next) => supersedesOf(next.value) === hold.digest && next.raisedBy.taskId === hold.raisedBy.taskId);
+      return deps.holds.update(run, hold.holdId, (current) => {
+        if (current.state !== "decided") return undefined;
+        return again ? superseded(current, now) : applied(current, now);
+      });
+    }),
+  );
+}

@@ -1,0 +1,109 @@
+/**
+ * Tells readers when a thread may have something new: one poll per followed thread, however many readers it has.
+ * A signal is only a reason to look; what a reader sees comes from the table.
+ */
+import type { RunId } from "../core/ids.ts";
+import type { ThreadRef } from "../storage/keys.ts";
+import type { Deps } from "./deps.ts";
+
+/** One reader's interest in a run of a thread. */
+export interface Tail extends Disposable {
+  /** Resolves when something may have changed since it last resolved, or when `signal` aborts. */
+  next(signal: AbortSignal): Promise<void>;
+}
+
+export interface Tails {
+  open(ref: ThreadRef, generation: number, runId: RunId): Tail;
+}
+
+const LOCAL_POLL_MS = 10;
+const REMOTE_POLL_MS = { busy: 50, idle: 1000 } as const;
+/** Even a table that tells of changes is looked at this often, since telling is only a hint. */
+const FALLBACK_MS = 1000;
+
+interface Reader {
+  readonly runId: RunId;
+  fresh: boolean;
+  wake: () => void;
+}
+
+interface Followed {
+  readonly readers: Set<Reader>;
+  readonly stop: AbortController;
+}
+
+export function createTails(deps: Deps): Tails {
+  const followed = new Map<string, Followed>();
+  return {
+    open(ref, generation, runId) {
+      const name = `${ref.tenant} ${ref.threadId} ${generation}`;
+      const reader: Reader = { runId, fresh: false, wake: () => undefined };
+      const entry = followed.get(name) ?? start(deps, { ref, generation });
+      followed.set(name, entry);
+      entry.readers.add(reader);
+      return {
+        async next(signal) {
+          if (!reader.fresh && !signal.aborted) {
+            await new Promise<void>((resolve) => {
+              reader.wake = resolve;
+              signal.addEventListener("abort", () => resolve(), { once: true });
+            });
+          }
+          reader.fresh = false;
+        },
+        [Symbol.dispose]() {
+          entry.readers.delete(reader);
+          if (entry.readers.size > 0) return;
+          entry.stop.abort();
+          followed.delete(name);
+        },
+      };
+    },
+  };
+}
+
+function start(deps: Deps, at: { readonly ref: ThreadRef; readonly generation: number }): Followed {
+  const entry: Followed = { readers: new Set(), stop: new AbortController() };
+  const wakeAll = (): void => {
+    for (const reader of entry.readers) {
+      reader.fresh = true;
+      reader.wake();
+    }
+  };
+  const hints = deps.hints.onChanged(at.ref, wakeAll);
+  void poll(deps, at, entry, wakeAll).finally(() => hints[Symbol.dispose]());
+  return entry;
+}
+
+async function poll(deps: Deps, { ref, generation }: { readonly ref: ThreadRef; readonly generation: number }, entry: Followed, wakeAll: () => void): Promise<void> {
+  let before = "";
+  let lastChange = deps.clock.monotonic();
+  let lastLook = lastChange;
+  let seen = deps.table.changes?.();
+  while (!entry.stop.signal.aborted) {
+    const quiet = deps.clock.monotonic() - lastChange;
+    const pause = seen !== undefined ? LOCAL_POLL_MS : Math.min(REMOTE_POLL_MS.idle, REMOTE_POLL_MS.busy + quiet / 20);
+    await deps.clock.sleep(pause, entry.stop.signal);
+    if (entry.stop.signal.aborted) return;
+    const due = deps.clock.monotonic() - lastLook >= FALLBACK_MS;
+    const changes = deps.table.changes?.();
+    if (changes !== undefined && changes === seen && !due) continue;
+    seen = changes;
+    lastLook = deps.clock.monotonic();
+    const now = await look(deps, { ref, generation }, entry).catch(() => before);
+    if (now === before) continue;
+    wakeAll();
+    before = now;
+    lastChange = deps.clock.monotonic();
+  }
+}
+
+/** What a reader could see now, in short. */
+async function look(deps: Deps, { ref, generation }: { readonly ref: ThreadRef; readonly generation: number }, entry: Followed): Promise<string> {
+  const runs = [...new Set([...entry.readers].map((reader) => reader.runId))];
+  const [end, items] = await Promise.all([
+    deps.events.end(ref, generation),
+    deps.runs.getMany(runs.map((runId) => ({ ...ref, runId }))),
+  ]);
+  return JSON.stringify([end.next, items.map(({ value, version }) => [value.runId, version])]);
+}

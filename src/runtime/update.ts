@@ -1,0 +1,75 @@
+/**
+ * An update of a thread's state by the API is a claim like any other (I2): one header write takes an idle thread with
+ * the next fence, then the barrier and the update's record land, then the lease is given up. If the API dies in
+ * between, a worker takes the header over, finds no run, and releases.
+ */
+import { FencedSaver } from "../checkpoint/saver.ts";
+import { HoldpointError, isHoldpointError } from "../core/errors.ts";
+import type { ThreadId } from "../core/ids.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { Principal } from "../core/principal.ts";
+import { isBusy } from "../core/thread.ts";
+import type { Thread } from "../core/thread.ts";
+import { applyUpdate } from "../langgraph/views.ts";
+import type { Stored } from "../storage/records.ts";
+import { repairHeader, threadNotFound } from "./accept.ts";
+import type { Deps } from "./deps.ts";
+import { Lease } from "./lease.ts";
+import type { StateUpdate } from "./runtime.ts";
+
+const ATTEMPTS = 3;
+
+/**
+ * Writes an update as a checkpoint of its own and returns that checkpoint's selector.
+ * @throws HoldpointError `not_found`, `conflict` (busy, or a review waits), `invalid` (the graph refuses it)
+ */
+export async function updateState(deps: Deps, principal: Principal, threadId: ThreadId, update: StateUpdate): Promise<JsonObject> {
+  const ref = { tenant: principal.tenant, threadId };
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    let header = await deps.threads.get(ref);
+    if (!header || header.value.deleted) throw threadNotFound(ref);
+    header = (await repairHeader(deps, header)) ?? header;
+    assertIdle(header.value);
+    const lease = await Lease.claim(deps, header, "update");
+    if (lease) return underLease(deps, lease, header, update);
+  }
+  throw new HoldpointError("conflict", "Thread is busy");
+}
+
+function assertIdle(thread: Thread): void {
+  if (isBusy(thread) || thread.lease) throw new HoldpointError("conflict", "Thread is busy");
+  if (thread.waiting && thread.waiting.reviews > 0) {
+    throw new HoldpointError("conflict", `Thread ${thread.threadId} waits for a review: decide it under /v1/reviews first`);
+  }
+}
+
+async function underLease(deps: Deps, lease: Lease, header: Stored<Thread>, update: StateUpdate): Promise<JsonObject> {
+  await using held = lease;
+  const { tenant, threadId, generation } = header.value;
+  const saver = new FencedSaver({
+    table: deps.table,
+    blobs: deps.blobs,
+    clock: deps.clock,
+    tenant,
+    lease: { threadId, generation, fence: held.fence },
+  });
+  try {
+    await saver.preload();
+    await saver.barrier();
+    const graph = await graphOf(deps, header.value);
+    return await applyUpdate({ graph, saver, threadId, ...update });
+  } catch (error) {
+    if (isHoldpointError(error, "lost")) throw new HoldpointError("unavailable", "another holder took the thread; repeat the update");
+    throw error;
+  } finally {
+    if (!saver.lost) await held.moveOn(undefined);
+  }
+}
+
+async function graphOf(deps: Deps, thread: Thread) {
+  const graphId = (await deps.threads.metadata(thread))["graph_id"];
+  if (typeof graphId !== "string") throw new HoldpointError("invalid", `Thread ${thread.threadId} has no graph ID`);
+  const graph = deps.graphs.get(graphId);
+  if (graph) return graph;
+  throw new HoldpointError("graph_unavailable", `Graph ${graphId} is not on this machine: its state cannot be updated here`);
+}
