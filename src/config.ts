@@ -13,47 +13,61 @@ const wholeNumber = (least: number, most: number) => {
 const text = z.string().trim().min(1);
 
 const environment = z.object({
-  HOLDPOINT_ROLE: z
-    .enum(["api", "worker", "all"])
-    .default("all")
-    .meta({ flag: "role", description: "What this process does: serve HTTP (api), execute runs (worker), or both (all)." }),
+  HOLDPOINT_ROLE: z.enum(["api", "worker", "all"]).default("all").meta({
+    flag: "role",
+    description: "What this process does: serve HTTP (api), execute runs (worker), or both (all).",
+  }),
   HOLDPOINT_HOST: text
     .default("127.0.0.1")
     .meta({ flag: "host", description: "Address to listen on. Anything but loopback needs HOLDPOINT_KEYS." }),
   HOLDPOINT_PORT: wholeNumber(0, 65_535)
     .default(2024)
     .meta({ flag: "port", description: "Port to listen on; 0 takes any free one." }),
-  HOLDPOINT_DATA_DIR: text
-    .default(".holdpoint")
-    .meta({ flag: "data-dir", description: "Folder of everything that is kept on this machine: table, blobs, search index." }),
-  HOLDPOINT_CONFIG: text.default("langgraph.json").meta({ flag: "config", description: "Path of langgraph.json, which names the graphs." }),
+  HOLDPOINT_DATA_DIR: text.default(".holdpoint").meta({
+    flag: "data-dir",
+    description: "Folder of everything that is kept on this machine: table, blobs, search index.",
+  }),
+  HOLDPOINT_CONFIG: text
+    .default("langgraph.json")
+    .meta({ flag: "config", description: "Path of langgraph.json, which names the graphs." }),
   HOLDPOINT_KEYS: text.optional().meta({
     flag: "keys",
     description: "File of API keys. Without it every caller is tenant `default`, and only loopback is served.",
   }),
-  HOLDPOINT_TABLE: text
+  HOLDPOINT_TABLE: text.optional().meta({
+    flag: "table",
+    description: "Name of the DynamoDB table. Without it everything is kept in one SQLite file.",
+  }),
+  DYNAMODB_ENDPOINT: z
+    .url()
     .optional()
-    .meta({ flag: "table", description: "Name of the DynamoDB table. Without it everything is kept in one SQLite file." }),
-  DYNAMODB_ENDPOINT: z.url().optional().meta({ description: "URL of a DynamoDB-compatible server other than Amazon's, such as DynamoDB Local." }),
+    .meta({ description: "URL of a DynamoDB-compatible server other than Amazon's, such as DynamoDB Local." }),
   AWS_REGION: text.optional().meta({ description: "Region of the table (us-east-1 when DYNAMODB_ENDPOINT is set)." }),
-  HOLDPOINT_POOL: text.default("default").meta({ flag: "pool", description: "The pool whose runs this worker executes." }),
-  HOLDPOINT_LEASE_MS: wholeNumber(200, 3_600_000)
-    .optional()
-    .meta({ flag: "lease-ms", description: "Milliseconds after which a silent worker is taken to be dead (5000 on SQLite, 30000 on DynamoDB)." }),
+  HOLDPOINT_POOL: text
+    .default("default")
+    .meta({ flag: "pool", description: "The pool whose runs this worker executes." }),
+  HOLDPOINT_LEASE_MS: wholeNumber(200, 3_600_000).optional().meta({
+    flag: "lease-ms",
+    description: "Milliseconds after which a silent worker is taken to be dead (5000 on SQLite, 30000 on DynamoDB).",
+  }),
   HOLDPOINT_CONCURRENCY: wholeNumber(1, 1000)
     .default(10)
     .meta({ flag: "concurrency", description: "Runs that one worker executes at once." }),
   HOLDPOINT_SHARDS: wholeNumber(1, 256).optional().meta({
-    description: "Partitions of the index of due work, per pool; fixed when a table is first used (1 on SQLite, 4 on DynamoDB).",
+    description:
+      "Partitions of the index of due work, per pool; fixed when a table is first used (1 on SQLite, 4 on DynamoDB).",
   }),
   HOLDPOINT_LOG_LEVEL: z
     .enum(["debug", "info", "warn", "error", "silent"])
     .default("info")
     .meta({ flag: "log-level", description: "Least severity that is logged: debug, info, warn, error or silent." }),
-  HOLDPOINT_CORS_ORIGINS: text.optional().meta({ description: "Origins that browsers may call from, separated by commas; `*` for any. None by default." }),
-  HOLDPOINT_DOCUMENTS: text
+  HOLDPOINT_CORS_ORIGINS: text
     .optional()
-    .meta({ flag: "documents", description: "Folder of documents (Markdown, text, JSONL) that are ingested at start." }),
+    .meta({ description: "Origins that browsers may call from, separated by commas; `*` for any. None by default." }),
+  HOLDPOINT_DOCUMENTS: text.optional().meta({
+    flag: "documents",
+    description: "Folder of documents (Markdown, text, JSONL) that are ingested at start.",
+  }),
   HOLDPOINT_LEDGER_URL: z.url().optional().meta({ description: "Where the shipped refund tool sends its payments." }),
 });
 
@@ -71,7 +85,9 @@ export interface Config {
   readonly graphsFile: string;
   readonly keysFile: string | undefined;
   /** Undefined: embedded, in one SQLite file under `dataDir`. */
-  readonly dynamo: { readonly table: string; readonly endpoint: string | undefined; readonly region: string | undefined } | undefined;
+  readonly dynamo:
+    | { readonly table: string; readonly endpoint: string | undefined; readonly region: string | undefined }
+    | undefined;
   readonly pool: string;
   readonly leaseMs: number;
   readonly concurrency: number;
@@ -95,11 +111,13 @@ export const SETTINGS: readonly Setting[] = Object.entries(environment.shape).ma
   const meta = schema.meta() as { readonly flag?: string; readonly description?: string } | undefined;
   const parsed = schema.safeParse(undefined);
   const fallback: unknown = parsed.success ? parsed.data : undefined;
-  return { name, flag: meta?.flag, description: meta?.description ?? "", fallback: fallback === undefined ? undefined : String(fallback) };
+  return {
+    name,
+    flag: meta?.flag,
+    description: meta?.description ?? "",
+    fallback: typeof fallback === "string" || typeof fallback === "number" ? `${fallback}` : undefined,
+  };
 });
-
-/** The environment of this process, for handing on to a child. */
-export const inheritedEnvironment = (): Readonly<Record<string, string | undefined>> => process.env;
 
 /**
  * What the command line and the environment ask for.
@@ -121,8 +139,12 @@ export function readConfig(
   if (parsed.success) return { kind: "run", config: toConfig(line.mode, parsed.data) };
   const issue = parsed.error.issues[0];
   const setting = SETTINGS.find((one) => one.name === issue?.path[0]);
-  const named = setting?.flag !== undefined && line.flags[setting.flag] !== undefined ? `--${setting.flag}` : setting?.name;
-  throw new HoldpointError("invalid", `${named ?? "configuration"}: ${issue?.message ?? "not understood"} (see --help)`);
+  const named =
+    setting?.flag !== undefined && line.flags[setting.flag] !== undefined ? `--${setting.flag}` : setting?.name;
+  throw new HoldpointError(
+    "invalid",
+    `${named ?? "configuration"}: ${issue?.message ?? "not understood"} (see --help)`,
+  );
 }
 
 interface CommandLine {
@@ -143,7 +165,7 @@ function readCommandLine(argv: readonly string[]): CommandLine {
     if (extra !== undefined) throw new Error(`Unexpected argument '${extra}'`);
     if (mode !== "dev" && mode !== "start") throw new Error(`Unknown command '${mode}': use dev or start`);
     const { help, ...flags } = values;
-    return { mode, help: help === true, flags: flags as Record<string, string> };
+    return { mode, help: help === true, flags };
   } catch (cause) {
     const said = cause instanceof Error ? (cause.message.split(". ")[0] ?? "") : String(cause);
     throw new HoldpointError("invalid", `${said} (see --help)`, { cause });
@@ -154,7 +176,10 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
   const table = env.HOLDPOINT_TABLE;
   const endpoint = env.DYNAMODB_ENDPOINT;
   if (table === undefined && endpoint !== undefined) {
-    throw new HoldpointError("invalid", "DYNAMODB_ENDPOINT is set but HOLDPOINT_TABLE is not: name the table, or unset the endpoint");
+    throw new HoldpointError(
+      "invalid",
+      "DYNAMODB_ENDPOINT is set but HOLDPOINT_TABLE is not: name the table, or unset the endpoint",
+    );
   }
   return {
     mode,
@@ -164,7 +189,10 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     dataDir: env.HOLDPOINT_DATA_DIR,
     graphsFile: env.HOLDPOINT_CONFIG,
     keysFile: env.HOLDPOINT_KEYS,
-    dynamo: table === undefined ? undefined : { table, endpoint, region: env.AWS_REGION ?? (endpoint === undefined ? undefined : "us-east-1") },
+    dynamo:
+      table === undefined
+        ? undefined
+        : { table, endpoint, region: env.AWS_REGION ?? (endpoint === undefined ? undefined : "us-east-1") },
     pool: env.HOLDPOINT_POOL,
     leaseMs: env.HOLDPOINT_LEASE_MS ?? (table === undefined ? 5_000 : 30_000),
     concurrency: env.HOLDPOINT_CONCURRENCY,
@@ -197,4 +225,3 @@ function helpText(): string {
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
 }
-

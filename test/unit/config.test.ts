@@ -1,3 +1,4 @@
+import { describe, expect, it } from "vitest";
 import { SETTINGS, isLoopback, readConfig } from "../../src/config.ts";
 import { isHoldpointError } from "../../src/core/errors.ts";
 
@@ -53,17 +54,28 @@ describe("configuration", () => {
   });
 
   it("treats a variable that is set to nothing as not set", () => {
-    expect(configOf([], { HOLDPOINT_TABLE: "", DYNAMODB_ENDPOINT: "", HOLDPOINT_PORT: "" })).toMatchObject({ port: 2024, dynamo: undefined });
+    expect(configOf([], { HOLDPOINT_TABLE: "", DYNAMODB_ENDPOINT: "", HOLDPOINT_PORT: "" })).toMatchObject({
+      port: 2024,
+      dynamo: undefined,
+    });
   });
 
   it.each([
     [["--port", "http"], {}, "--port: a whole number from 0 to 65535 is expected (see --help)"],
     [["--port", "70000"], {}, "--port: a whole number from 0 to 65535 is expected (see --help)"],
-    [[], { HOLDPOINT_ROLE: "boss" }, 'HOLDPOINT_ROLE: Invalid option: expected one of "api"|"worker"|"all" (see --help)'],
+    [
+      [],
+      { HOLDPOINT_ROLE: "boss" },
+      'HOLDPOINT_ROLE: Invalid option: expected one of "api"|"worker"|"all" (see --help)',
+    ],
     [["--colour"], {}, "Unknown option '--colour' (see --help)"],
     [["serve"], {}, "Unknown command 'serve': use dev or start (see --help)"],
     [["dev", "now"], {}, "Unexpected argument 'now' (see --help)"],
-    [[], { DYNAMODB_ENDPOINT: "http://127.0.0.1:8000" }, "DYNAMODB_ENDPOINT is set but HOLDPOINT_TABLE is not: name the table, or unset the endpoint"],
+    [
+      [],
+      { DYNAMODB_ENDPOINT: "http://127.0.0.1:8000" },
+      "DYNAMODB_ENDPOINT is set but HOLDPOINT_TABLE is not: name the table, or unset the endpoint",
+    ],
   ] as const)("refuses %j %j with one line that names what is wrong", (argv, env, message) => {
     expect(refusalOf(argv, env)).toBe(message);
   });

@@ -1,3 +1,4 @@
+import { describe, expect, it } from "vitest";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -34,7 +35,9 @@ describe("the owner of a lease", () => {
 
   it("is known dead as soon as a real process was killed", async () => {
     const own = processOwner(systemIds);
-    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000); console.log('up')"], { stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000); console.log('up')"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     await once(child.stdout, "data");
     const parts = own.id.split("/");
     const pid = String(child.pid);
@@ -70,7 +73,8 @@ describe("the owner of a lease", () => {
       [host, boot, "1"],
     ];
     for (const other of others) expect(own.isKnownDead([...other, 9, 500, "ff"].join("/"))).toBe(false);
-    for (const malformed of ["", "worker-1", `${host}/${boot}/${ns}/../9/ff`, `${own.id}/more`]) expect(own.isKnownDead(malformed)).toBe(false);
+    for (const malformed of ["", "worker-1", `${host}/${boot}/${ns}/../9/ff`, `${own.id}/more`])
+      expect(own.isKnownDead(malformed)).toBe(false);
   });
 
   it("knows nobody to be dead where there is no /proc", () => {
