@@ -14,7 +14,15 @@ export interface LogOptions {
 export function createLog({ level, format }: LogOptions): ProcessLog {
   const out = pino.destination({ dest: 1, sync: false });
   const target = format === "json" ? out : { write: (line: string): void => void out.write(readable(line)) };
-  const log = pino({ level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, target);
+  const log = pino(
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    target,
+  );
   return {
     debug: (fields, message) => log.debug(fields, message),
     info: (fields, message) => log.info(fields, message),
@@ -27,7 +35,9 @@ export function createLog({ level, format }: LogOptions): ProcessLog {
 /** One JSON line of pino's as a line for a person: time, message, then the fields that it came with. */
 function readable(line: string): string {
   const { time, level, pid: _, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const shown = Object.entries(fields).map(([name, value]) => ` ${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  const shown = Object.entries(fields).map(
+    ([name, value]) => ` ${name}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+  );
   const severity = level === "info" ? "" : `${String(level)}: `;
   return `${String(time).slice(11, 19)} ${severity}${String(msg)}${shown.join("")}\n`;
 }

@@ -65,8 +65,9 @@ export type EffectStep =
 /** What a re-execution must do with what the journal holds. */
 export function nextStep(entry: EffectEntry | undefined, ask: { readonly argsDigest: string; readonly fence: number }): EffectStep {
   if (!entry) return { do: "intend" };
-  if (entry.argsDigest !== ask.argsDigest) return { do: "diverged" };
-  if (entry.outcome) return { do: "return", outcome: entry.outcome };
+  const same = entry.argsDigest === ask.argsDigest;
+  if (same && entry.outcome) return { do: "return", outcome: entry.outcome };
   if (entry.fence > ask.fence) return { do: "lost" };
+  if (!same) return { do: "diverged" };
   return entry.policy === "idempotent" ? { do: "call_again" } : { do: "ambiguous" };
 }

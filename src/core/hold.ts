@@ -116,12 +116,12 @@ const NAMESPACE = "b6c9c1a0-5f7e-5c39-9d5b-9f3a6f0d2c11";
 
 /** The id of the run that carries a decision on: the same for every party that completes the follow-up. */
 export function continuationId(hold: HoldId, decision: string): RunId {
-  return runId(namedUuid(`${hold}|${decision}`, NAMESPACE));
+  return runId(namedUuid(canonicalJson([hold, decision]), NAMESPACE));
 }
 
 /** A decision's id made from an idempotency key, so that a repeat is recognised as the same decision. */
 export function keyedDecisionId(hold: HoldId, by: string, key: string): DecisionId {
-  return decisionId(namedUuid(`${hold}|${by}|${key}`, NAMESPACE));
+  return decisionId(namedUuid(canonicalJson([hold, by, key]), NAMESPACE));
 }
 
 export function decided(hold: Hold, decision: Decision): Hold {

@@ -143,12 +143,14 @@ export function holds(thread: Thread, owner: string, fence: number): boolean {
 
 /**
  * Moves past the active run once it has ended, sets the summary of what waits, and makes the next runnable run the
- * active one. Pure in header and run item, so that anyone who finds an ended run at the front may apply it.
+ * active one. Pure in header and run item, so that anyone who finds an ended run at the front may apply it, and
+ * applying it twice is applying it once. `undefined` stands for a run item that is gone.
  * The lease is the caller's business: see `released`.
  */
 export function movedOn(thread: Thread, activeRun: Run | undefined, now: number): Thread {
+  if (activeRun && (activeRunId(thread) !== activeRun.runId || !isEnded(activeRun.status))) return thread;
   const { active: _, ...idle } = thread;
-  const settled = activeRun && isEnded(activeRun.status) ? withEnd(idle, activeRun) : idle;
+  const settled = activeRun ? withEnd(idle, activeRun) : idle;
   const next = activated({ ...settled, updatedAt: now });
   return next.lease === undefined && threadDue(next) ? { ...next, readyAt: now } : next;
 }

@@ -4,7 +4,7 @@
  * newer it stops. Any doubt counts as loss.
  */
 import { claimed, claimedForUpdate, heartbeat, holds, movedOn, released } from "../core/thread.ts";
-import type { Thread } from "../core/thread.ts";
+import type { Active, Thread } from "../core/thread.ts";
 import type { Run } from "../core/run.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
@@ -61,27 +61,25 @@ export class Lease implements AsyncDisposable {
   }
 
   /**
-   * Moves the header past `ended`, keeping the lease while there is a next run and giving it up otherwise.
+   * Moves the header past the active entry (`ended` is its run item, undefined when there is none), keeping the lease while there is a next run and giving it up otherwise.
    * A function of the header as it is now (I11). Returns what became active, and whether this very write made it so.
    */
-  async moveOn(ended: Run | undefined): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
+  async moveOn(past: Active | undefined, ended: Run | undefined): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
     let first = true;
     const after = await this.#write((thread) => {
-      const active = thread.active;
-      if (active?.kind === "run" && active.entry.runId !== ended?.runId) {
-        first = false;
-        return undefined;
-      }
-      first = true;
+      first = isSame(thread.active, past);
+      if (!first) return undefined;
       const next = movedOn(thread, ended, this.#deps.table.now());
       return next.active ? next : released(next, this.#deps.table.now());
     });
-    return after?.active ? { thread: after, first } : undefined;
+    return after?.lease && after.active ? { thread: after, first } : undefined;
   }
 
-  /** Gives the lease up and leaves the thread to whoever finds it due. */
+  /** Gives the lease up and leaves the thread, with whatever is runnable, to whoever finds it due. */
   async release(): Promise<void> {
-    await this.#write((thread) => released(thread, this.#deps.table.now()));
+    const now = this.#deps.table.now();
+    await this.#write((thread) => released(thread.active?.kind === "update" ? movedOn(thread, undefined, now) : thread, now));
+    this.#deps.hints.ready(this.thread);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -125,4 +123,9 @@ export class Lease implements AsyncDisposable {
       if (clock.monotonic() - this.#confirmedAt >= interval * 2) this.lose();
     }
   }
+}
+
+function isSame(a: Active | undefined, b: Active | undefined): boolean {
+  if (a?.kind !== "run" || b?.kind !== "run") return a?.kind === b?.kind;
+  return a.entry.runId === b.entry.runId;
 }

@@ -62,7 +62,7 @@ async function underLease(deps: Deps, lease: Lease, header: Stored<Thread>, upda
     if (isHoldpointError(error, "lost")) throw new HoldpointError("unavailable", "another holder took the thread; repeat the update");
     throw error;
   } finally {
-    if (!saver.lost) await held.moveOn(undefined);
+    if (!saver.lost) await held.release();
   }
 }
 

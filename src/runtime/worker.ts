@@ -168,7 +168,7 @@ class PollingWorker implements Worker {
         if (delivered.kind === "stopped") return lease.release();
         ended = delivered.run;
       }
-      const moved = await lease.moveOn(ended);
+      const moved = await lease.moveOn(active, ended);
       if (!moved) return;
       first = moved.first;
       const tired = runs >= RUNS_PER_CLAIM || clock.monotonic() - startedAt >= CLAIM_MS;
@@ -217,7 +217,7 @@ class PollingWorker implements Worker {
         lastRead = clock.monotonic();
         await this.#readReady().catch((error: unknown) => log.warn({ err: error }, "the due index could not be read"));
       }
-      await clock.sleep(this.#pause(), AbortSignal.any([this.#stop.signal, this.#wake.signal]));
+      await clock.sleep(this.#pause(), this.#wake.signal);
     }
   }
 

@@ -112,7 +112,7 @@ export const assistantKey = (tenant: TenantId, assistantId: string): Key => ({ p
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
 
 /** Partitions of the `list` index, one a tenant and kind. */
-export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants"): string => `${part(tenant)}#${kind}`;
+export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants" | "checkpoints"): string => `${part(tenant)}#${kind}`;
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
 export function duePartition(pool: string, tenant: TenantId, shards: number): string {
