@@ -1,97 +1,97 @@
 /**
- * `npm run dev`: one process in all roles, started again when a source file changes. What is in the table survives a
- * restart, so a thread goes on where it was. `node --watch` is not used because it outlives a service that cannot
- * start, and a taken port must end in one line and exit code 1.
+ * `npm run dev`: runs the service and restarts it when a source file changes, its own or those next to langgraph.json.
+ * A first start that fails ends the command with the service's own exit code; after that, a failure waits for the next
+ * change; what is in the table survives every restart. `--no-reload` runs the service alone. Everything else on the command line is the service's.
+ * `node --watch` would outlive a service that cannot start, and a taken port must end in one line and exit code 1.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { watch } from "node:fs";
-import type { FSWatcher } from "node:fs";
-import { readdir } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, relative, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../src/config.ts";
 import { PROJECT } from "./demo/process.ts";
 import { NODE_FLAGS } from "./demo/service.ts";
 
-const SOURCE = /\.(?:ts|mts|js|mjs|cjs|json)$/;
-const SKIPPED = /^(?:node_modules|dist|coverage|test|bench|\..*)$/;
-/** An editor's save touches several files at once. */
-const SETTLE_MS = 120;
+const SETTLE_MS = 150;
+const SOURCE = /\.(?:[cm]?[jt]s|json)$/;
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-const flags = process.argv.slice(2);
-const reload = !flags.includes("--no-reload");
-const args = [...NODE_FLAGS, join(PROJECT, "src/main.ts"), "dev", ...flags.filter((flag) => flag !== "--no-reload")];
-
-let ending = false;
-let restarting = false;
-let child: ChildProcess | undefined;
-
-function start(): void {
-  restarting = false;
-  child = spawn(process.execPath, args, { stdio: "inherit" });
-  child.once("error", (error) => {
-    console.error(`holdpoint: ${error.message}`);
-    process.exit(1);
-  });
-  child.once("exit", (code, signal) => {
-    child = undefined;
-    if (restarting && !ending) return start();
-    if (ending || !reload || !everReloaded) process.exit(code ?? (signal === null ? 0 : 1));
-    console.error("holdpoint: the service has ended; waiting for a change");
-  });
-}
-
-let everReloaded = false;
-let settle: NodeJS.Timeout | undefined;
-
-function changed(file: string): void {
-  clearTimeout(settle);
-  settle = setTimeout(() => {
-    if (ending) return;
-    everReloaded = true;
-    console.error(`holdpoint: ${file} changed, starting again`);
-    if (!child) return start();
-    restarting = true;
-    child.kill("SIGTERM");
-  }, SETTLE_MS);
-}
-
-/** Folders one by one: a recursive watch would also follow `node_modules`. */
-async function watchTree(dir: string, watched: Map<string, FSWatcher>): Promise<void> {
-  if (watched.has(dir)) return;
-  const watcher = watch(dir, (_, file) => {
-    if (file !== null && SOURCE.test(file)) changed(file);
-    else if (file !== null && !file.includes(".") && !SKIPPED.test(file)) {
-      void watchTree(join(dir, file), watched).catch(() => undefined);
-    }
-  });
-  watcher.on("error", () => watched.delete(dir));
-  watched.set(dir, watcher);
-  const entries = await readdir(dir, { withFileTypes: true });
-  const folders = entries.filter((entry) => entry.isDirectory() && !SKIPPED.test(entry.name));
-  await Promise.all(folders.map((folder) => watchTree(join(dir, folder.name), watched)));
-}
-
-function graphsFolder(): string | undefined {
+/** The folders whose changes matter, and the one in them that the service itself writes to. */
+function watched(argv: readonly string[]): { readonly folders: readonly string[]; readonly dataDir: string } {
   try {
-    const read = readConfig(flags.filter((flag) => flag !== "--no-reload"));
-    return read.kind === "run" ? dirname(resolve(read.config.graphsFile)) : undefined;
+    const answer = readConfig(["dev", ...argv]);
+    if (answer.kind === "run") {
+      const { graphsFile, dataDir } = answer.config;
+      const graphs = resolve(dirname(graphsFile));
+      const own = ["src", "graphs", "tools"].map((name) => resolve(PROJECT, name));
+      return { folders: graphs === resolve(PROJECT) ? own : [...own, graphs], dataDir: resolve(dataDir) };
+    }
   } catch {
-    // The service says what is wrong with its configuration.
-    return undefined;
+    // The service says what is wrong with its settings, and ends.
+  }
+  return { folders: [], dataDir: "" };
+}
+
+/** Calls back with the name of each source file that changed, until the signal aborts. */
+function watchSources(argv: readonly string[], signal: AbortSignal, onChange: (file: string) => void): void {
+  const { folders, dataDir } = watched(argv);
+  const changed = (folder: string) => (_event: string, name: string | null) => {
+    const file = resolve(folder, name ?? "");
+    if (SOURCE.test(file) && !file.startsWith(`${dataDir}/`)) onChange(file);
+  };
+  const ignore = ["node_modules", "**/node_modules/**", "**/.*", "**/.*/**", "dist", "dist/**"];
+  for (const folder of folders) watch(folder, { recursive: true, ignore, signal }, changed(folder));
+  if (folders.length === 0) return;
+  // The project's own top level, without its subfolders: langgraph.json and package.json.
+  watch(PROJECT, { signal }, (event, name) => {
+    if (["langgraph.json", "package.json"].includes(basename(name ?? ""))) changed(PROJECT)(event, name);
+  });
+}
+
+function start(argv: readonly string[]): ChildProcess {
+  const main = resolve(PROJECT, "src/main.ts");
+  // A group of its own, so that Ctrl-C reaches the service once, through us.
+  return spawn(process.execPath, [...NODE_FLAGS, main, "dev", ...argv], { stdio: "inherit", detached: true });
+}
+
+const exitOf = (child: ChildProcess): Promise<number> =>
+  new Promise((done) => child.once("exit", (code, signal) => done(code ?? (signal === null ? 0 : 1))));
+
+async function main(args: readonly string[]): Promise<number> {
+  const argv = args.filter((arg) => arg !== "--no-reload");
+  const stop = new AbortController();
+  let wake = Promise.withResolvers<void>();
+  let child: ChildProcess | undefined;
+  for (const signal of signals) {
+    process.on(signal, () => {
+      stop.abort();
+      child?.kill(signal);
+      wake.resolve();
+    });
+  }
+  if (argv.length === args.length) {
+    watchSources(argv, stop.signal, (file) => {
+      process.stderr.write(`${relative(process.cwd(), file)} changed\n`);
+      wake.resolve();
+    });
+  }
+  for (let first = true; ; first = false) {
+    wake = Promise.withResolvers<void>();
+    child = start(argv);
+    const exit = exitOf(child);
+    const code = await Promise.race([exit, wake.promise]);
+    if (stop.signal.aborted || code === 0 || (first && code !== undefined)) return await exit;
+    if (code === undefined) {
+      await sleep(SETTLE_MS);
+      child.kill("SIGTERM");
+      await exit;
+    } else {
+      process.stderr.write("The service ended; waiting for a change.\n");
+      await wake.promise;
+    }
+    if (stop.signal.aborted) return 0;
   }
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, () => {
-    ending = true;
-    if (child) child.kill(signal);
-    else process.exit(0);
-  });
-}
-if (reload) {
-  const watched = new Map<string, FSWatcher>();
-  const folders = new Set([join(PROJECT, "src"), join(PROJECT, "tools"), graphsFolder()]);
-  for (const folder of folders) if (folder !== undefined) await watchTree(folder, watched).catch(() => undefined);
-}
-start();
+process.exitCode = await main(process.argv.slice(2));
