@@ -40,21 +40,15 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
   const pageBytes = options.pageBytes ?? 1024 * 1024;
   const partitions = new Map<string, Map<string, Item>>();
   let lastVersion = 0;
-  let seen = 0;
 
   const find = (key: Key): Item | undefined => {
     const item = partitions.get(key.pk)?.get(key.sk);
-    return item === undefined || (item.expiresAt !== undefined && item.expiresAt <= now())
-      ? undefined
-      : item;
+    return item === undefined || (item.expiresAt !== undefined && item.expiresAt <= now()) ? undefined : item;
   };
   const store = (draft: Draft, writeId: string): Item => {
     const bytes = itemBytes(draft);
     if (bytes > MAX_ITEM_BYTES) {
-      throw new HoldpointError(
-        "item_too_large",
-        `an item of ${bytes} bytes exceeds the limit of ${MAX_ITEM_BYTES}`,
-      );
+      throw new HoldpointError("item_too_large", `an item of ${bytes} bytes exceeds the limit of ${MAX_ITEM_BYTES}`);
     }
     const item: Item = { ...copyDraft(draft), version: ++lastVersion, writeId };
     let partition = partitions.get(draft.pk);
@@ -77,8 +71,7 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
   const remove = (key: Key, when: Exclude<When, "absent">): RemoveResult => {
     const current = find(key);
     if (current === undefined) return { outcome: "gone" };
-    if (when !== "any" && current.version !== when.version)
-      return { outcome: "lost", current: copyItem(current) };
+    if (when !== "any" && current.version !== when.version) return { outcome: "lost", current: copyItem(current) };
     partitions.get(key.pk)?.delete(key.sk);
     lastVersion++;
     return { outcome: "removed" };
@@ -96,9 +89,7 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
   const queryIndex = (index: IndexName, pk: string, range: Range): Page<IndexRow> => {
     const rows = liveItems().flatMap((item) => {
       const entry = item.index?.[index];
-      return entry?.pk === pk
-        ? [{ sort: entry.sk, cursor: `${entry.sk}\u0000${item.pk}\u0000${item.sk}`, item }]
-        : [];
+      return entry?.pk === pk ? [{ sort: entry.sk, cursor: `${entry.sk}\u0000${item.pk}\u0000${item.sk}`, item }] : [];
     });
     const { page, next } = cut(rows, range, () => 200, pageBytes);
     const items = page.map(({ sort, item }): IndexRow => ({
@@ -113,8 +104,7 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
       const item = find(key);
       return item && copyItem(item);
     },
-    put: async (draft, when, writeOptions) =>
-      put(draft, when, writeOptions?.writeId ?? `w${lastVersion + 1}`),
+    put: async (draft, when, writeOptions) => put(draft, when, writeOptions?.writeId ?? `w${lastVersion + 1}`),
     remove: async (key, when) => remove(key, when),
     query: async (pk, range) => query(pk, range),
     queryIndex: async (index, pk, range) => queryIndex(index, pk, range),
@@ -141,11 +131,7 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
       return sum;
     },
     now,
-    changed: () => {
-      const changed = seen !== lastVersion;
-      seen = lastVersion;
-      return changed;
-    },
+    changes: () => lastVersion,
     dump: () =>
       liveItems()
         .toSorted((a, b) => compareBytes(a.pk, b.pk) || compareBytes(a.sk, b.sk))
@@ -173,14 +159,11 @@ function cut<R extends Row>(
     .filter(({ sort }) => from === undefined || compareBytes(sort, from) >= 0)
     .filter(({ sort }) => to === undefined || compareBytes(sort, to) <= 0)
     .filter(({ cursor }) => after === undefined || compareBytes(cursor, after) * direction > 0)
-    .toSorted(
-      (a, b) => (compareBytes(a.sort, b.sort) || compareBytes(a.cursor, b.cursor)) * direction,
-    );
+    .toSorted((a, b) => (compareBytes(a.sort, b.sort) || compareBytes(a.cursor, b.cursor)) * direction);
   const page: R[] = [];
   let bytes = 0;
   for (const row of wanted) {
-    if (page.length >= (range.limit ?? Infinity) || bytes >= pageBytes)
-      return { page, ...nextOf(page) };
+    if (page.length >= (range.limit ?? Infinity) || bytes >= pageBytes) return { page, ...nextOf(page) };
     page.push(row);
     bytes += size(row);
   }
@@ -230,10 +213,7 @@ const copyItem = (item: Item): Item => ({
 
 /** Size of an item as DynamoDB counts it: UTF-8 names and values, 3 bytes a container and 1 an element. */
 export function itemBytes(draft: Draft): number {
-  const index = Object.values(draft.index ?? {}).reduce(
-    (sum, key) => sum + text(key.pk) + text(key.sk),
-    0,
-  );
+  const index = Object.values(draft.index ?? {}).reduce((sum, key) => sum + text(key.pk) + text(key.sk), 0);
   return text(draft.pk) + text(draft.sk) + mapBytes(draft.attributes) + index + 60;
 }
 const text = (value: string): number => Buffer.byteLength(value);

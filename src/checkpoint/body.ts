@@ -1,0 +1,66 @@
+/**
+ * The bytes of a record: a format byte, a codec byte, then a JSON header and the cells behind it, compressed as one.
+ * What is written here is on disk: a new layout takes a new format byte, and every old one keeps its reader.
+ */
+import { deflateRawSync, inflateRawSync } from "node:zlib";
+import { HoldpointError } from "../core/errors.ts";
+
+const FORMAT = 1;
+const CODEC = { none: 0, deflate: 1 } as const;
+/** Below this, compression costs more than it saves. */
+const COMPRESS_FROM_BYTES = 256;
+const COMPRESSION_LEVEL = 4;
+
+/** A header and the byte strings that it describes, in order. */
+export interface Body {
+  readonly header: unknown;
+  readonly cells: readonly Uint8Array[];
+}
+
+/** One byte string, compressed where that makes it smaller. */
+export function compress(bytes: Uint8Array): Uint8Array {
+  const packed =
+    bytes.byteLength < COMPRESS_FROM_BYTES ? undefined : deflateRawSync(bytes, { level: COMPRESSION_LEVEL });
+  const smaller = packed !== undefined && packed.byteLength < bytes.byteLength ? packed : undefined;
+  return Buffer.concat([Uint8Array.of(FORMAT, smaller ? CODEC.deflate : CODEC.none), smaller ?? bytes]);
+}
+
+/** @throws HoldpointError `corrupt` when the bytes are of no known format or torn */
+export function decompress(bytes: Uint8Array): Uint8Array {
+  if (bytes[0] !== FORMAT) throw new HoldpointError("corrupt", `bytes of format ${bytes[0] ?? "none"} cannot be read`);
+  const rest = bytes.subarray(2);
+  if (bytes[1] === CODEC.none) return rest;
+  if (bytes[1] !== CODEC.deflate)
+    throw new HoldpointError("corrupt", `bytes of codec ${bytes[1] ?? "none"} cannot be read`);
+  try {
+    return inflateRawSync(rest);
+  } catch (cause) {
+    throw new HoldpointError("corrupt", "compressed bytes are torn", { cause });
+  }
+}
+
+/** Layout: length of the header as 4 bytes, the header as JSON, the cells one after the other. */
+export function packBody(body: Body): Uint8Array {
+  const header = Buffer.from(JSON.stringify(body.header));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(header.byteLength);
+  return compress(Buffer.concat([length, header, ...body.cells]));
+}
+
+/** The header, parsed, with its bytes (for hashing), and what stands behind it. @throws HoldpointError `corrupt` */
+export function unpackBody(bytes: Uint8Array): {
+  readonly header: unknown;
+  readonly headerBytes: Uint8Array;
+  readonly rest: Uint8Array;
+} {
+  const plain = Buffer.from(decompress(bytes));
+  const end = plain.byteLength < 4 ? Infinity : 4 + plain.readUInt32BE(0);
+  if (end > plain.byteLength) throw new HoldpointError("corrupt", "a record's header is torn");
+  const headerBytes = plain.subarray(4, end);
+  try {
+    const header: unknown = JSON.parse(headerBytes.toString("utf8"));
+    return { header, headerBytes, rest: plain.subarray(end) };
+  } catch (cause) {
+    throw new HoldpointError("corrupt", "a record's header is not JSON", { cause });
+  }
+}

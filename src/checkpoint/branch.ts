@@ -1,0 +1,306 @@
+/**
+ * What a saver knows of one namespace, and the only way in which it writes there.
+ *
+ * I2: under a lease, nothing that was read here is trusted before a record of the lease's fence stands at the head; from
+ * then on memory is as good as the table, because every other writer collides. I3: one append, one commit point.
+ */
+import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-checkpoint";
+import { HoldpointError } from "../core/errors.ts";
+import type { Draft } from "../storage/table.ts";
+import { dumpCell } from "./cells.ts";
+import type { CellStore } from "./cells.ts";
+import type { Head, Log } from "./log.ts";
+import type { CheckpointRecord, Mark } from "./record.ts";
+import { composeRecord, foldChain, planRecord, prepareState } from "./state.ts";
+import type { PutInput, StoredCheckpoint } from "./state.ts";
+import { sealName, visibleBelow, writeIndex } from "./writes.ts";
+import type { IndexedWrite, InterruptOwner, TaskWrites, Visibility, WriteSet } from "./writes.ts";
+
+export interface View {
+  readonly top: Head["top"];
+  readonly latest: StoredCheckpoint | undefined;
+  readonly marks: readonly Mark[];
+}
+
+/** The right to write, as a lease gives it; without one the fence is 0 and a collision is retried. */
+export interface Authority {
+  readonly fence: number;
+  readonly leased: boolean;
+  /** Throws `lost`, for good. */
+  lose(): never;
+}
+
+export interface BranchDeps {
+  readonly log: Log;
+  readonly writes: TaskWrites;
+  readonly cells: CellStore;
+  readonly authority: Authority;
+  /** False only in tests that show what seals are for. */
+  readonly seals: boolean;
+}
+
+/** A checkpoint with its visible task writes. */
+export interface Loaded {
+  readonly stored: StoredCheckpoint;
+  readonly sets: readonly WriteSet[];
+}
+
+export interface AppendInput extends Omit<PutInput, "parent"> {
+  readonly serde: SerializerProtocol;
+  readonly parentId: string | undefined;
+  root(parent: StoredCheckpoint | undefined): string | undefined;
+  /** Index entries of the first record of the log. */
+  readonly firstIndex: Draft["index"];
+}
+
+export interface PutWritesInput {
+  readonly serde: SerializerProtocol;
+  readonly checkpointId: string;
+  readonly taskId: string;
+  readonly taskPath: string;
+  readonly writes: readonly PendingWrite[];
+  readonly owners: readonly InterruptOwner[];
+}
+
+export class Branch {
+  readonly #deps: BranchDeps;
+  #view: View | undefined;
+  /** Stored writes of the latest checkpoint, as long as nothing was written since they were read. */
+  #sets: readonly WriteSet[] | undefined;
+  /** Counts beginnings and ends of writes: what was read while it changed is not kept. */
+  #epoch = 0;
+  #lastLoaded: StoredCheckpoint | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: BranchDeps) {
+    this.#deps = deps;
+  }
+
+  get log(): Log {
+    return this.#deps.log;
+  }
+
+  /** What is in memory; undefined when nothing has been read, or an outcome is unknown. */
+  get view(): View | undefined {
+    return this.#view;
+  }
+
+  /** Whether a record of this lease stands at the head. */
+  get trusted(): boolean {
+    return this.#view !== undefined && this.#view.top.fence === this.#deps.authority.fence;
+  }
+
+  /** Runs writers one after the other, in the order in which they came. */
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work, work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Reads the head from the table. @throws HoldpointError `lost` when a later holder stands there */
+  async read(): Promise<View> {
+    const { log, authority } = this.#deps;
+    const { top, latest, marks, chain } = await log.head();
+    if (authority.leased && top.fence > authority.fence) authority.lose();
+    this.#view = { top, marks, latest: latest === undefined ? undefined : foldChain(chain) };
+    this.#sets = latest === undefined ? [] : undefined;
+    return this.#view;
+  }
+
+  async known(): Promise<View> {
+    return this.#view ?? (await this.read());
+  }
+
+  forget(): void {
+    this.#view = undefined;
+    this.#sets = undefined;
+  }
+
+  /** The latest checkpoint with its visible writes. */
+  async latest(view: View): Promise<Loaded | undefined> {
+    if (view.latest === undefined) return undefined;
+    const { record } = view.latest;
+    const sets = this.#view === view ? this.#sets : undefined;
+    const epoch = this.#epoch;
+    const read = sets ?? (await this.readSets(record.checkpointId));
+    if (this.#view === view && this.#epoch === epoch) this.#sets = read;
+    return { stored: view.latest, sets: read.filter(this.#visible(visibleBelow(record.fence, view.marks))) };
+  }
+
+  /** A checkpoint by its id, with the writes that count under it. */
+  async load(checkpointId: string): Promise<Loaded | undefined> {
+    const record = await this.log.find(checkpointId);
+    return record === undefined ? undefined : this.loadRecord(record, await this.log.chain(record));
+  }
+
+  async loadRecord(
+    record: CheckpointRecord,
+    chain: readonly CheckpointRecord[],
+    known?: readonly Mark[],
+  ): Promise<Loaded> {
+    const stored = foldChain(chain);
+    this.#lastLoaded = stored;
+    const sets = await this.readSets(record.checkpointId);
+    return { stored, sets: sets.length === 0 ? sets : sets.filter(await this.visibility(record, known)) };
+  }
+
+  /** Which writes count under a checkpoint that need not be the latest. `known`: the marks above it, if already read. */
+  async visibility(record: CheckpointRecord, known?: readonly Mark[]): Promise<Visibility> {
+    const view = await this.known();
+    const marks = known ?? (await this.log.marksAfter(record.seq));
+    const below = visibleBelow(record.fence, marks);
+    const head = view.marks.at(-1);
+    // A delivery that executes from an older checkpoint says so in the barrier at the head.
+    const travels = head?.checkpointId === record.checkpointId ? visibleBelow(-1, [head]) : () => false;
+    return this.#visible((set) => below(set) || travels(set));
+  }
+
+  /** Every stored write set of a checkpoint, visible or not. */
+  readSets(checkpointId: string): Promise<readonly WriteSet[]> {
+    return this.#deps.writes.read(this.log.at, checkpointId);
+  }
+
+  /**
+   * Puts a barrier of this lease at the head, unless a record of it stands there already. `from`: the older checkpoint
+   * from which the delivery executes. @throws HoldpointError `lost`
+   */
+  async raise(root: string | undefined, from?: string): Promise<View> {
+    const { authority, log } = this.#deps;
+    for (;;) {
+      const view = await this.known();
+      if (view.top.fence > authority.fence) authority.lose();
+      if (view.top.fence === authority.fence) return view;
+      const sealed = await this.#seal(view, from);
+      const sets = this.#sets;
+      const seq = view.top.seq + 1;
+      const checkpointId = from ?? view.latest?.record.checkpointId;
+      const { fence } = authority;
+      const mark: Mark = {
+        kind: "barrier",
+        seq,
+        fence,
+        sealed,
+        ...(checkpointId === undefined ? {} : { checkpointId }),
+        ...(root === undefined ? {} : { root }),
+      };
+      const result = await this.#orForget(() => log.append(mark));
+      if (result.won) {
+        this.#view = { top: { seq, fence }, latest: view.latest, marks: [...view.marks, mark] };
+        this.#sets = sets;
+        return this.#view;
+      }
+      if (result.current.fence > authority.fence) authority.lose();
+      this.forget();
+    }
+  }
+
+  /**
+   * Appends a checkpoint; finding it already there is success.
+   * @throws HoldpointError `lost`; `conflict` when the head moved before this delivery's first record, or a lease holds the thread
+   */
+  async append(input: AppendInput): Promise<StoredCheckpoint> {
+    const { checkpoint, parentId, serde } = input;
+    const epoch = this.#epoch;
+    let view = await this.known();
+    const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
+    const prepared = await prepareState(serde, { ...input, parent });
+    for (;;) {
+      if (view.latest?.record.checkpointId === checkpoint.id) return view.latest;
+      this.#mayAppend(view);
+      const linear = parent !== undefined && view.latest?.record.seq === parent.record.seq;
+      const seq = view.top.seq + 1;
+      const { fence } = this.#deps.authority;
+      const at = { seq, fence, parentId, parent, linear, root: input.root(parent) };
+      const plan = planRecord(prepared, at);
+      const held = [prepared.metadata, ...plan.entries.map(([, cell]) => cell)];
+      const stored = await this.#orForget(async () =>
+        composeRecord(prepared, at, plan, await this.#deps.cells.spill(this.log.at, checkpoint.id, held)),
+      );
+      const result = await this.#orForget(() =>
+        this.log.append(stored.record, seq === 1 ? input.firstIndex : undefined),
+      );
+      const { current } = result.won ? {} : result;
+      if (current === undefined || (current.kind === "checkpoint" && current.checkpointId === checkpoint.id)) {
+        this.#view = { top: { seq, fence }, latest: stored, marks: [] };
+        this.#sets = this.#epoch === epoch ? [] : undefined;
+        return stored;
+      }
+      view = await this.#collided(current.fence);
+    }
+  }
+
+  /** After another record was found where ours was to stand: the new view, where a retry is allowed. */
+  async #collided(fence: number): Promise<View> {
+    const { authority } = this.#deps;
+    const wasTrusted = this.trusted;
+    this.forget();
+    if (!authority.leased) return this.read();
+    if (fence > authority.fence || wasTrusted || fence === authority.fence) authority.lose();
+    throw new HoldpointError(
+      "conflict",
+      "the head moved before this delivery's first record; start again from the new head",
+      {
+        detail: { reason: "head_moved" },
+      },
+    );
+  }
+
+  /** Stores the writes of one task. @throws HoldpointError `invalid` for a value that cannot be serialized */
+  async putWrites(input: PutWritesInput): Promise<void> {
+    const { serde, checkpointId, taskId, taskPath, owners } = input;
+    const writes = await Promise.all(
+      input.writes.map(async ([channel, value], position): Promise<IndexedWrite> => {
+        const cell = await dumpCell(serde, channel, value);
+        return { idx: writeIndex(channel, position), channel, cell };
+      }),
+    );
+    const set = { taskId, taskPath, fence: this.#deps.authority.fence, writes, owners };
+    this.#epoch++;
+    try {
+      await this.#deps.writes.put(this.log.at, checkpointId, set);
+    } finally {
+      this.#epoch++;
+      this.#sets = undefined;
+    }
+  }
+
+  #mayAppend(view: View): void {
+    const { authority } = this.#deps;
+    if (view.top.fence <= authority.fence) return;
+    if (authority.leased) authority.lose();
+    throw new HoldpointError("conflict", "the thread is advanced under leases; a saver without one may only read it");
+  }
+
+  async #parent(view: View, id: string): Promise<StoredCheckpoint | undefined> {
+    if (view.latest?.record.checkpointId === id) return view.latest;
+    if (this.#lastLoaded?.record.checkpointId === id) return this.#lastLoaded;
+    const record = await this.log.find(id);
+    return record && foldChain(await this.log.chain(record));
+  }
+
+  /** Earlier writes that stay visible: those that were visible under the head before this barrier, and no others. */
+  async #seal(view: View, from: string | undefined): Promise<readonly string[]> {
+    const { authority } = this.#deps;
+    const latest = await this.latest(view);
+    const sets = [...(latest?.sets ?? [])];
+    const head = view.marks.at(-1);
+    if (from !== undefined && from !== view.latest?.record.checkpointId && head?.checkpointId === from) {
+      sets.push(...(await this.readSets(from)).filter(visibleBelow(-1, [head])));
+    }
+    return sets.filter((set) => set.fence < authority.fence).map(sealName);
+  }
+
+  #visible(visible: Visibility): Visibility {
+    return this.#deps.seals ? visible : () => true;
+  }
+
+  /** An error leaves the outcome unknown: memory of this namespace is then worth nothing. */
+  async #orForget<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/** The namespaces that a saver has touched, and the generation of the thread that each belongs to. */
+import { threadId as toThreadId } from "../core/ids.ts";
+import type { ThreadRef } from "../storage/keys.ts";
+import type { IndexEntries } from "../storage/table.ts";
+import { Branch } from "./branch.ts";
+import type { Authority } from "./branch.ts";
+import { CELL_LIMITS, createCellStore } from "./cells.ts";
+import type { CellStore } from "./cells.ts";
+import { firstRecordIndex } from "./history.ts";
+import { readGeneration } from "./lifecycle.ts";
+import { createLog } from "./log.ts";
+import type { SaverOptions } from "./options.ts";
+import { createTaskWrites } from "./writes.ts";
+import { HoldpointError } from "../core/errors.ts";
+
+/** Threads whose heads a saver without a lease keeps in memory. */
+const REMEMBERED_THREADS = 32;
+
+/** `fresh` asks the header which generation lives; `known` takes the one that was read last. */
+export type Freshness = "fresh" | "known";
+
+export interface Branches {
+  readonly cells: CellStore;
+  of(threadId: string, ns: string, freshness: Freshness): Promise<Branch>;
+  generation(threadId: string, freshness: Freshness): Promise<number>;
+  /** The root namespace of the bound thread, if it has been touched. */
+  boundRoot(): Branch | undefined;
+  forget(threadId: string): void;
+}
+
+interface ThreadMemory {
+  readonly generation: number;
+  readonly branches: Map<string, Branch>;
+}
+
+export function createBranches(options: SaverOptions, lose: () => never): Branches {
+  const { table, blobs, lease } = options;
+  const cells = createCellStore({ table, blobs, limits: { ...CELL_LIMITS, ...options.limits } });
+  const writes = createTaskWrites({ table, cells });
+  const authority: Authority = { fence: lease?.fence ?? 0, leased: lease !== undefined, lose };
+  const threads = new Map<string, ThreadMemory>();
+  const refOf = (threadId: string): ThreadRef => ({ tenant: options.tenant, threadId: toThreadId(threadId) });
+
+  const memory = async (threadId: string, freshness: Freshness): Promise<ThreadMemory> => {
+    if (lease !== undefined && threadId !== lease.threadId) {
+      throw new HoldpointError("invalid", "a saver with a lease serves the thread of the lease and no other");
+    }
+    const known = threads.get(threadId);
+    if (known !== undefined && (freshness === "known" || lease !== undefined)) return known;
+    const generation = lease?.generation ?? (await readGeneration(table, refOf(threadId)));
+    const again = threads.get(threadId);
+    const kept = again?.generation === generation ? again : { generation, branches: new Map<string, Branch>() };
+    threads.delete(threadId);
+    threads.set(threadId, kept);
+    for (const oldest of threads.keys()) {
+      if (threads.size <= REMEMBERED_THREADS) break;
+      threads.delete(oldest);
+    }
+    return kept;
+  };
+
+  return {
+    cells,
+    of: async (threadId, ns, freshness) => {
+      const { generation, branches } = await memory(threadId, freshness);
+      const known = branches.get(ns);
+      if (known !== undefined) return known;
+      const log = createLog(table, { thread: refOf(threadId), generation, ns });
+      const branch = new Branch({ log, writes, cells, authority, seals: options.seals ?? true });
+      branches.set(ns, branch);
+      return branch;
+    },
+    generation: async (threadId, freshness) => (await memory(threadId, freshness)).generation,
+    boundRoot: () => threads.get(lease?.threadId ?? options.threadId ?? "")?.branches.get(""),
+    forget: (threadId) => threads.delete(threadId),
+  };
+}
+
+/** Without a lease nobody else lists the thread, so its first records carry an index entry. */
+export const firstIndexOf = (options: SaverOptions, threadId: string): IndexEntries | undefined =>
+  options.lease === undefined
+    ? firstRecordIndex({ tenant: options.tenant, threadId: toThreadId(threadId) })
+    : undefined;

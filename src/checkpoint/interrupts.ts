@@ -1,0 +1,67 @@
+/**
+ * Interrupts as the stored writes show them. Which ones still wait is decided by the writes of the task that raised
+ * them; the writes of its parents lag behind.
+ */
+import { ERROR, INTERRUPT, RESUME } from "@langchain/langgraph-checkpoint";
+import type { CheckpointPendingWrite, PendingWrite } from "@langchain/langgraph-checkpoint";
+import type { InterruptOwner } from "./writes.ts";
+
+/** An interrupt at the head of a thread. `owner` is missing only where no saver of ours stored it. */
+export interface PendingInterrupt {
+  readonly id: string;
+  readonly value: unknown;
+  /** The task at the root whose write shows it. */
+  readonly taskId: string;
+  readonly owner: InterruptOwner | undefined;
+}
+
+const NOT_OUTPUT = new Set([ERROR, "__error_source_node__", INTERRUPT, RESUME]);
+
+/** Whether a write on this channel means that its task has finished. */
+export const isOutput = (channel: string): boolean => !NOT_OUTPUT.has(channel);
+
+interface Raised {
+  readonly id: string;
+  readonly value: unknown;
+}
+
+/** The interrupts in the value of an INTERRUPT write. */
+export function interruptsIn(value: unknown): readonly Raised[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return list.flatMap((entry) => {
+    if (typeof entry !== "object" || entry === null || !("id" in entry) || typeof entry.id !== "string") return [];
+    return [{ id: entry.id, value: "value" in entry ? entry.value : undefined }];
+  });
+}
+
+const answersIn = (value: unknown): number => (Array.isArray(value) ? value.length : 1);
+
+/** How many answers are among these writes of one task. */
+export function answersAmong(writes: readonly PendingWrite[]): number {
+  const last = writes.findLast(([channel]) => channel === RESUME);
+  return last === undefined ? 0 : answersIn(last[1]);
+}
+
+/** The interrupts that these writes show, of tasks that have not finished. */
+export function pendingAmong(
+  writes: readonly CheckpointPendingWrite[],
+  ownerOf: (id: string) => InterruptOwner | undefined,
+): readonly PendingInterrupt[] {
+  const finished = new Set(writes.filter(([, channel]) => isOutput(channel)).map(([taskId]) => taskId));
+  return writes
+    .filter(([taskId, channel]) => channel === INTERRUPT && !finished.has(taskId))
+    .flatMap(([taskId, , value]) =>
+      interruptsIn(value).map((raised) => ({ ...raised, taskId, owner: ownerOf(raised.id) })),
+    );
+}
+
+/** Whether this interrupt still waits, judged by the visible writes of the checkpoint at which it was raised. */
+export function stillWaits(owner: InterruptOwner, writes: readonly CheckpointPendingWrite[]): boolean {
+  const own = writes.filter(([taskId]) => taskId === owner.taskId);
+  const raised = own.some(
+    ([, channel, value]) => channel === INTERRUPT && interruptsIn(value).some(({ id }) => id === owner.id),
+  );
+  const finished = own.some(([, channel]) => isOutput(channel));
+  const answers = answersAmong(own.map(([, channel, value]): PendingWrite => [channel, value]));
+  return raised && !finished && answers <= owner.ordinal;
+}

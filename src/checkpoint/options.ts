@@ -1,0 +1,51 @@
+import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
+import type { Clock } from "../core/clock.ts";
+import type { TenantId, ThreadId } from "../core/ids.ts";
+import type { Blobs } from "../storage/blobs.ts";
+import type { Table } from "../storage/table.ts";
+import type { CellLimits } from "./cells.ts";
+
+/** The right to advance one thread, as its claim gave it. */
+export interface SaverLease {
+  readonly threadId: ThreadId;
+  /** The thread's generation, from its header. */
+  readonly generation: number;
+  readonly fence: number;
+}
+
+export interface SaverOptions {
+  readonly table: Table;
+  readonly blobs: Blobs;
+  readonly tenant: TenantId;
+  /** LangGraph's own JSON serializer unless given. */
+  readonly serde?: SerializerProtocol;
+  /** Binds the saver to one thread and one fence. Without it: any thread, fence 0, collisions retried. */
+  readonly lease?: SaverLease;
+  /** Binds a saver without a lease to one thread, for `preload`, `head` and what is said about interrupts. */
+  readonly threadId?: ThreadId;
+  /** Root of a new lineage: the next input of the root namespace is new, and visits are counted from it. */
+  readonly newRoot?: string;
+  /** The older checkpoint from which this delivery and those before it execute (time travel). */
+  readonly executesFrom?: string;
+  /** Nothing this saver writes is reported as written before this is fulfilled; its rejection is theirs. */
+  readonly gate?: Promise<unknown>;
+  /** Called once, when another holder is seen. */
+  readonly onLost?: () => void;
+  readonly clock?: Clock;
+  readonly recordDeadlineMs?: number;
+  readonly limits?: Partial<CellLimits>;
+  /** Only for tests that show what seals protect from: false makes every task write of every fence visible. */
+  readonly seals?: boolean;
+}
+
+/** The latest checkpoint of a thread's root namespace. */
+export interface SaverHead {
+  readonly checkpointId: string;
+  readonly seq: number;
+  readonly fence: number;
+  readonly root: string | undefined;
+  readonly step: number;
+  readonly source: string;
+  /** The run that wrote it, when its configuration said so. */
+  readonly runId?: string;
+}

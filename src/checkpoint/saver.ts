@@ -1,0 +1,355 @@
+/**
+ * LangGraph's checkpoint saver on the Table and Blob ports.
+ *
+ * I2: under a lease every append is fenced; who was told `lost` stays lost, and every later call says so at once.
+ * I3: a checkpoint is one item, the writes of a task are one item. I7: memory here is only ever a shortcut.
+ */
+import { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
+import type {
+  ChannelVersions,
+  Checkpoint,
+  CheckpointListOptions,
+  CheckpointMetadata,
+  CheckpointTuple,
+  PendingWrite,
+} from "@langchain/langgraph-checkpoint";
+import type { RunnableConfig } from "@langchain/core/runnables";
+import { systemClock } from "../core/clock.ts";
+import { HoldpointError } from "../core/errors.ts";
+import { threadId as toThreadId } from "../core/ids.ts";
+import type { ThreadRef } from "../storage/keys.ts";
+import type { Branch, Loaded, View } from "./branch.ts";
+import { historyOf, namespacesOf, threadsOf } from "./history.ts";
+import { pendingAmong, stillWaits } from "./interrupts.ts";
+import type { PendingInterrupt } from "./interrupts.ts";
+import { createBranches, firstIndexOf } from "./branches.ts";
+import type { Branches } from "./branches.ts";
+import { deleteCheckpoints } from "./lifecycle.ts";
+import type { SaverHead, SaverOptions } from "./options.ts";
+import type { StoredCheckpoint } from "./state.ts";
+import { createTaskReports } from "./task-reports.ts";
+import type { TaskReports } from "./task-reports.ts";
+import { addressOf, configFor, requireThread, toPendingWrites, toTuple } from "./tuple.ts";
+import type { TupleDeps } from "./tuple.ts";
+import { createWhereabouts } from "./whereabouts.ts";
+import type { KnownWhereabouts, RecordFacts, Whereabouts } from "./whereabouts.ts";
+import type { InterruptOwner } from "./writes.ts";
+
+/** How long `record` waits for a record that is being written. */
+const RECORD_DEADLINE_MS = 10_000;
+
+/** LangGraph repeats the answers of a resume under a task id of 32 hex digits; nobody reads them. */
+const ECHO_OF_RESUME = /^[0-9a-f]{32}$/;
+
+/**
+ * A saver for any thread, or, with a lease, for the one thread that the lease is about.
+ * Every method may throw HoldpointError: `lost` under a lease that another has overtaken, `unavailable` when the table
+ * is away, `corrupt` when what was read is not what was written, `invalid` for a value that cannot be serialized.
+ */
+export class FencedSaver extends BaseCheckpointSaver {
+  readonly #options: SaverOptions;
+  readonly #branches: Branches;
+  readonly #reports: TaskReports = createTaskReports();
+  readonly #whereabouts: KnownWhereabouts;
+  readonly #gate: Promise<unknown> | undefined;
+  #lost = false;
+  #root: string | undefined;
+  /** The root's head as `preload` read it; without a lease it answers one read and no more. */
+  #preloaded: View | undefined;
+
+  constructor(options: SaverOptions) {
+    super(options.serde);
+    this.#options = options;
+    this.#root = options.newRoot;
+    this.#gate = options.gate;
+    // A rejection reaches whoever waits for the gate; before anyone does it must not count as unhandled.
+    this.#gate?.catch(() => undefined);
+    this.#branches = createBranches(options, () => this.#lose());
+    this.#whereabouts = createWhereabouts({
+      clock: options.clock ?? systemClock,
+      deadlineMs: options.recordDeadlineMs ?? RECORD_DEADLINE_MS,
+      root: () => this.#root,
+      read: (ns, checkpointId) => this.#readFacts(ns, checkpointId),
+    });
+  }
+
+  /** A saver that has read the head of its thread already. */
+  static async open(options: SaverOptions): Promise<FencedSaver> {
+    const saver = new FencedSaver(options);
+    await saver.preload();
+    return saver;
+  }
+
+  /** True once another holder was seen. It never becomes false again. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  get whereabouts(): Whereabouts {
+    return this.#whereabouts;
+  }
+
+  /** Reads the root's head and its task writes, so that the graph's first read needs no storage call. */
+  async preload(): Promise<SaverHead | undefined> {
+    const branch = await this.#bound("");
+    const view = await branch.read();
+    this.#took(branch, await branch.latest(view));
+    this.#preloaded = view;
+    return this.head();
+  }
+
+  /** The root's head as this saver knows it, without a storage call; undefined before `preload` and for an empty thread. */
+  head(): SaverHead | undefined {
+    const latest = this.#branches.boundRoot()?.view?.latest;
+    if (latest === undefined) return undefined;
+    const { checkpointId, seq, fence, root, step, source, runId } = latest.record;
+    return { checkpointId, seq, fence, root, step, source, ...(runId === undefined ? {} : { runId }) };
+  }
+
+  /** The root of the lineage that this thread is in: that of the head, unless a new input brings its own. */
+  async readRoot(): Promise<string | undefined> {
+    if (this.#root === undefined && this.head() === undefined) await this.preload();
+    return this.#root;
+  }
+
+  /**
+   * Puts this lease's barrier into a namespace, so that what is read there can be trusted (I2). Of the root the caller
+   * decides: a delivery that starts with new input leaves it out, because its input checkpoint is the barrier.
+   */
+  async barrier(ns = ""): Promise<void> {
+    const branch = await this.#bound(ns);
+    if (this.#options.lease === undefined) throw new HoldpointError("internal", "a barrier without a lease");
+    await branch.exclusive(() => this.#raise(branch));
+    await this.#passGate();
+  }
+
+  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    this.#assertHeld();
+    const { threadId, ns = "", checkpointId } = addressOf(config);
+    if (threadId === undefined) return undefined;
+    this.#whereabouts.learn(ns, config);
+    const branch = await this.#branches.of(threadId, ns, "fresh");
+    if (ns !== "") await this.#trust(branch);
+    const view = await this.#viewFor(branch);
+    const wanted = checkpointId ?? view.latest?.record.checkpointId;
+    if (wanted === undefined) return undefined;
+    const loaded = wanted === view.latest?.record.checkpointId ? await branch.latest(view) : await branch.load(wanted);
+    this.#took(branch, loaded);
+    const tuple = loaded && (await toTuple(this.#tuples(branch), loaded));
+    if (tuple !== undefined) this.#reports.readSends(ns, tuple);
+    return tuple;
+  }
+
+  override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
+    this.#assertHeld();
+    const { threadId, ns, checkpointId } = addressOf(config);
+    if (ns !== undefined) this.#whereabouts.learn(ns, config);
+    const { table, tenant } = this.#options;
+    let left = options.limit ?? Infinity;
+    for await (const thread of threadId === undefined ? threadsOf(table, tenant) : [threadId]) {
+      const generation = await this.#branches.generation(thread, "fresh");
+      for await (const name of ns === undefined ? namespacesOf(table, this.#thread(thread), generation) : [ns]) {
+        const branch = await this.#branches.of(thread, name, "known");
+        if (this.#options.lease === undefined) branch.forget();
+        else if (name !== "") await this.#trust(branch);
+        const found = historyOf({ branch, tuples: this.#tuples(branch), only: checkpointId, options });
+        for await (const [tuple, loaded] of found) {
+          if (left-- <= 0) return;
+          this.#took(branch, loaded);
+          yield tuple;
+        }
+      }
+    }
+  }
+
+  override async put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    this.#assertHeld();
+    const address = addressOf(config);
+    const threadId = requireThread(address);
+    const ns = address.ns ?? "";
+    const branch = await this.#branches.of(threadId, ns, "known");
+    const { newRoot } = this.#options;
+    const isInput = metadata.source === "input";
+    const stored = branch.exclusive(() =>
+      branch.append({
+        checkpoint,
+        metadata,
+        newVersions,
+        serde: this.serde,
+        parentId: address.checkpointId,
+        fresh: isInput && (ns !== "" || newRoot !== undefined),
+        addedSends: this.#reports.addedSends(ns, address.checkpointId),
+        root: (parent) =>
+          ns === "" && isInput && newRoot !== undefined ? newRoot : (parent?.record.root ?? this.#root),
+        firstIndex: firstIndexOf(this.#options, threadId),
+      }),
+    );
+    const passed = stored.then(async (written) => {
+      await this.#passGate();
+      return written;
+    });
+    this.#whereabouts.writing(
+      ns,
+      checkpoint.id,
+      passed.then((written) => factsOf(ns, written)),
+    );
+    const written = await passed;
+    if (ns === "") this.#root ??= written.record.root;
+    return configFor(threadId, ns, checkpoint.id);
+  }
+
+  override async putWrites(
+    config: RunnableConfig,
+    writes: PendingWrite[],
+    taskId: string,
+    taskPath = "",
+  ): Promise<void> {
+    this.#assertHeld();
+    const address = addressOf(config);
+    const { ns = "", checkpointId } = address;
+    const threadId = requireThread(address);
+    if (checkpointId === undefined)
+      throw new HoldpointError("invalid", 'the config lacks a "checkpoint_id" in "configurable"');
+    if (ECHO_OF_RESUME.test(taskId)) return;
+    const owners = this.#reports.wrote({ ns, checkpointId, taskId, writes });
+    const branch = await this.#branches.of(threadId, ns, "known");
+    await this.#trust(branch, checkpointId);
+    await branch.putWrites({ serde: this.serde, checkpointId, taskId, taskPath, writes, owners });
+    await this.#passGate();
+  }
+
+  /** Deletes a thread's checkpoints. Not under a lease: who deletes a thread has to win it first. */
+  override async deleteThread(threadId: string): Promise<void> {
+    this.#assertHeld();
+    if (this.#options.lease !== undefined)
+      throw new HoldpointError("unsupported", "a thread is not deleted under a lease");
+    await deleteCheckpoints(this.#options, this.#thread(threadId));
+    this.#branches.forget(threadId);
+  }
+
+  /** The interrupts at the head of the thread, or at the older checkpoint from which this delivery executes. */
+  async pendingInterrupts(): Promise<readonly PendingInterrupt[]> {
+    const branch = await this.#bound("");
+    const view = await this.#viewFor(branch);
+    const { executesFrom } = this.#options;
+    const latest = view.latest?.record.checkpointId;
+    const loaded =
+      executesFrom === undefined || executesFrom === latest
+        ? await branch.latest(view)
+        : await branch.load(executesFrom);
+    if (loaded === undefined) return [];
+    this.#took(branch, loaded);
+    return pendingAmong(await toPendingWrites(this.#tuples(branch), loaded.sets), this.#reports.ownerOf);
+  }
+
+  /** Of these interrupts those that still wait, by the writes of the task that raised each. */
+  async waitingInterrupts(owners: readonly InterruptOwner[]): Promise<readonly InterruptOwner[]> {
+    const waits = await Promise.all(
+      owners.map(async (owner) => {
+        const branch = await this.#bound(owner.ns);
+        if (this.#options.lease === undefined) branch.forget();
+        else if (owner.ns !== "") await this.#trust(branch);
+        const loaded = await branch.load(owner.checkpointId);
+        return loaded !== undefined && stillWaits(owner, await toPendingWrites(this.#tuples(branch), loaded.sets));
+      }),
+    );
+    return owners.filter((_, n) => waits[n]);
+  }
+
+  #thread(threadId: string): ThreadRef {
+    return { tenant: this.#options.tenant, threadId: toThreadId(threadId) };
+  }
+
+  /** A namespace of the thread to which this saver is bound. */
+  async #bound(ns: string): Promise<Branch> {
+    this.#assertHeld();
+    const threadId = this.#options.lease?.threadId ?? this.#options.threadId;
+    if (threadId === undefined) throw new HoldpointError("internal", "this saver is not bound to a thread");
+    return this.#branches.of(threadId, ns, "fresh");
+  }
+
+  /** Memory is the truth under a lease once it is trusted; without one it answers the read that it was loaded for. */
+  async #viewFor(branch: Branch): Promise<View> {
+    const preloaded = branch.view !== undefined && branch.view === this.#preloaded;
+    if (this.#options.lease === undefined) this.#preloaded = undefined;
+    return preloaded || (this.#options.lease !== undefined && branch.trusted) ? branch.known() : branch.read();
+  }
+
+  /** Under a lease: makes sure that a record of it stands in this namespace. `at`: what the caller executes from. */
+  async #trust(branch: Branch, at?: string): Promise<void> {
+    if (this.#options.lease === undefined || branch.trusted) return;
+    await branch.exclusive(async () => {
+      const before = branch.view?.latest?.record.checkpointId;
+      const { latest } = await this.#raise(branch);
+      const now = latest?.record.checkpointId;
+      if (at === undefined || now === at || now === before || at === this.#options.executesFrom) return;
+      throw new HoldpointError(
+        "conflict",
+        "the head moved before this delivery's first record; start again from the new head",
+        {
+          detail: { reason: "head_moved" },
+        },
+      );
+    });
+  }
+
+  #raise(branch: Branch): Promise<View> {
+    return branch.raise(this.#root, branch.log.at.ns === "" ? this.#options.executesFrom : undefined);
+  }
+
+  /** Takes note of what a read showed. */
+  #took(branch: Branch, loaded: Loaded | undefined): void {
+    if (loaded === undefined) return;
+    const { ns } = branch.log.at;
+    const { record } = loaded.stored;
+    this.#whereabouts.saw(record.checkpointId, factsOf(ns, loaded.stored));
+    this.#reports.read(loaded.sets);
+    if (ns === "") this.#root ??= record.root;
+  }
+
+  async #readFacts(ns: string, checkpointId: string): Promise<RecordFacts | undefined> {
+    const loaded = await (await this.#bound(ns)).load(checkpointId);
+    return loaded && factsOf(ns, loaded.stored);
+  }
+
+  #tuples(branch: Branch): TupleDeps {
+    return {
+      cells: this.#branches.cells,
+      serde: this.serde,
+      at: branch.log.at,
+      writesOf: async (checkpointId) => (await branch.load(checkpointId))?.sets ?? [],
+      firstVersion: () => this.getNextVersion(undefined),
+    };
+  }
+
+  async #passGate(): Promise<void> {
+    await this.#gate;
+    this.#assertHeld();
+  }
+
+  #assertHeld(): void {
+    if (this.#lost) this.#lose();
+  }
+
+  #lose(): never {
+    if (!this.#lost) {
+      this.#lost = true;
+      this.#options.onLost?.();
+    }
+    throw new HoldpointError("lost", "another holder advances this thread");
+  }
+}
+
+const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint): RecordFacts => ({
+  ns,
+  root: record.root,
+  visits,
+  sends,
+  step: record.step,
+  source: record.source,
+});

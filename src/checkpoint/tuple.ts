@@ -1,0 +1,130 @@
+/** From stored bytes to what LangGraph reads, and the parts of a RunnableConfig that a saver looks at. */
+import { TASKS, maxChannelVersion } from "@langchain/langgraph-checkpoint";
+import type {
+  Checkpoint,
+  CheckpointMetadata,
+  CheckpointPendingWrite,
+  CheckpointTuple,
+  SerializerProtocol,
+} from "@langchain/langgraph-checkpoint";
+import type { RunnableConfig } from "@langchain/core/runnables";
+import { HoldpointError } from "../core/errors.ts";
+import type { Loaded } from "./branch.ts";
+import { loadCell } from "./cells.ts";
+import type { CellStore, NamespaceRef } from "./cells.ts";
+import type { StoredCheckpoint } from "./state.ts";
+import { mergeWrites } from "./writes.ts";
+import type { WriteSet } from "./writes.ts";
+
+/** What a config addresses. */
+export interface Address {
+  readonly threadId: string | undefined;
+  /** Undefined when the config does not say; the root is the empty string. */
+  readonly ns: string | undefined;
+  readonly checkpointId: string | undefined;
+}
+
+export function addressOf(config: RunnableConfig | undefined): Address {
+  const configurable: Readonly<Record<string, unknown>> = config?.configurable ?? {};
+  const text = (name: string): string | undefined => {
+    const value = configurable[name];
+    return typeof value === "string" ? value : undefined;
+  };
+  const id = text("checkpoint_id");
+  return { threadId: text("thread_id"), ns: text("checkpoint_ns"), checkpointId: id === "" ? undefined : id };
+}
+
+/** @throws HoldpointError `invalid` when the config names no thread */
+export function requireThread(address: Address): string {
+  if (address.threadId === undefined || address.threadId === "") {
+    throw new HoldpointError(
+      "invalid",
+      'the config lacks a "thread_id" in "configurable", so there is no thread to write to',
+    );
+  }
+  return address.threadId;
+}
+
+export const configFor = (threadId: string, ns: string, checkpointId: string): RunnableConfig => ({
+  configurable: { thread_id: threadId, checkpoint_ns: ns, checkpoint_id: checkpointId },
+});
+
+export interface TupleDeps {
+  readonly cells: CellStore;
+  readonly serde: SerializerProtocol;
+  readonly at: NamespaceRef;
+  /** Visible writes of another checkpoint: checkpoints of an old format keep their Sends in the parent's writes. */
+  readonly writesOf: (checkpointId: string) => Promise<readonly WriteSet[]>;
+  readonly firstVersion: () => number;
+}
+
+/** Deserializes a checkpoint and its writes; every call makes new objects, because a graph changes what it is given. */
+export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promise<CheckpointTuple> {
+  const { record } = stored;
+  const { threadId } = deps.at.thread;
+  const [checkpoint, metadata, pendingWrites] = await Promise.all([
+    toCheckpoint(deps, stored),
+    toMetadata(deps, stored),
+    toPendingWrites(deps, sets),
+  ]);
+  if (checkpoint.v < 4 && record.parentId !== undefined) await migrateSends(deps, checkpoint, record.parentId);
+  return {
+    config: configFor(threadId, deps.at.ns, record.checkpointId),
+    checkpoint,
+    metadata,
+    pendingWrites,
+    ...(record.parentId === undefined ? {} : { parentConfig: configFor(threadId, deps.at.ns, record.parentId) }),
+  };
+}
+
+async function toCheckpoint({ cells, serde, at }: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
+  const names = [...stored.channels.keys()];
+  const fetched = await cells.fetch(at, [...stored.channels.values()]);
+  const values = await Promise.all(fetched.map((cell) => loadCell(serde, cell)));
+  return {
+    v: stored.v,
+    id: stored.record.checkpointId,
+    ts: stored.ts,
+    channel_values: Object.fromEntries(names.map((name, n) => [name, values[n]])),
+    channel_versions: { ...stored.channelVersions },
+    versions_seen: Object.fromEntries(Object.entries(stored.versionsSeen).map(([node, seen]) => [node, { ...seen }])),
+  };
+}
+
+export async function toMetadata(
+  { cells, serde, at }: TupleDeps,
+  stored: StoredCheckpoint,
+): Promise<CheckpointMetadata> {
+  const [cell] = await cells.fetch(at, [stored.metadata]);
+  const value: unknown = cell && (await loadCell(serde, cell));
+  if (!isMetadata(value))
+    throw new HoldpointError("corrupt", `checkpoint ${stored.record.checkpointId} has no readable metadata`);
+  return value;
+}
+
+// What `put` was given as metadata is returned as it was; LangGraph reads its own fields with defaults.
+const isMetadata = (value: unknown): value is CheckpointMetadata => typeof value === "object" && value !== null;
+
+export async function toPendingWrites(
+  { cells, serde, at }: TupleDeps,
+  sets: readonly WriteSet[],
+): Promise<CheckpointPendingWrite[]> {
+  const merged = mergeWrites(sets);
+  const fetched = await cells.fetch(
+    at,
+    merged.map((write) => write.cell),
+  );
+  return Promise.all(
+    merged.map(async ({ taskId, channel, cell }, n): Promise<CheckpointPendingWrite> => {
+      const value: unknown = await loadCell(serde, fetched[n] ?? cell);
+      return [taskId, channel, value];
+    }),
+  );
+}
+
+async function migrateSends(deps: TupleDeps, checkpoint: Checkpoint, parentId: string): Promise<void> {
+  const writes = await toPendingWrites(deps, await deps.writesOf(parentId));
+  checkpoint.channel_values[TASKS] = writes.filter(([, channel]) => channel === TASKS).map(([, , value]) => value);
+  const versions = Object.values(checkpoint.channel_versions);
+  checkpoint.channel_versions[TASKS] = versions.length > 0 ? maxChannelVersion(...versions) : deps.firstVersion();
+}

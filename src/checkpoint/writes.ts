@@ -1,0 +1,199 @@
+/**
+ * Task writes. I3: all regular writes of one task are one item, so they are there as a whole or not at all; LangGraph
+ * takes a task with any stored write for finished. I2: their key carries the fence, and readers see those of an earlier
+ * holder only where a barrier sealed them.
+ */
+import { INTERRUPT, WRITES_IDX_MAP, compareWritesSortKeys, writesSortKey } from "@langchain/langgraph-checkpoint";
+import { HoldpointError } from "../core/errors.ts";
+import { threadKeys } from "../storage/keys.ts";
+import type { Draft, Item, Table } from "../storage/table.ts";
+import { packBody, unpackBody } from "./body.ts";
+import { cellReader, encodeCell } from "./cells.ts";
+import type { Cell, CellCode, CellStore, NamespaceRef } from "./cells.ts";
+import { createFields } from "./record.ts";
+import type { Mark } from "./record.ts";
+
+/** Who raised an interrupt first: the task itself, not the parents that report it after. */
+export interface InterruptOwner {
+  readonly id: string;
+  readonly ns: string;
+  readonly checkpointId: string;
+  readonly taskId: string;
+  /** How many answers the task had consumed when it raised this one. */
+  readonly ordinal: number;
+}
+
+export interface IndexedWrite {
+  /** Position among the task's writes; negative for LangGraph's special channels. */
+  readonly idx: number;
+  readonly channel: string;
+  readonly cell: Cell;
+}
+
+/** One item: the regular writes of a task under one fence, or one of its special writes. */
+export interface WriteSet {
+  readonly taskId: string;
+  readonly taskPath: string;
+  readonly fence: number;
+  readonly writes: readonly IndexedWrite[];
+  readonly owners: readonly InterruptOwner[];
+}
+
+export interface PendingWriteCell extends IndexedWrite {
+  readonly taskId: string;
+  readonly taskPath: string;
+}
+
+const WRITES_VERSION = 1;
+
+/** Position of a write among its task's: fixed and negative for special channels. */
+export const writeIndex = (channel: string, position: number): number => WRITES_IDX_MAP[channel] ?? position;
+
+/** How a barrier names a write set: `taskId.fence`, or `taskId.fence.idx` for a special one. */
+export function sealName(set: WriteSet): string {
+  const idx = set.writes[0]?.idx ?? 0;
+  return `${set.taskId}.${set.fence}${idx < 0 ? `.${idx}` : ""}`;
+}
+
+/** Decides whether a write set is visible. */
+export type Visibility = (set: WriteSet) => boolean;
+
+/**
+ * The writes of a checkpoint count if the last mark above it (before the next checkpoint record) sealed them or bears
+ * their fence; where there is no mark, if they bear the fence of the record itself.
+ */
+export function visibleBelow(recordFence: number, marks: readonly Mark[]): Visibility {
+  const mark = marks.at(-1);
+  if (mark === undefined) return (set) => set.fence === recordFence;
+  const sealed = new Set(mark.sealed);
+  return (set) => set.fence === mark.fence || sealed.has(sealName(set));
+}
+
+/**
+ * Merges the visible sets: of regular writes with one index the earliest holder's stays, of special ones the latest
+ * counts. Ordered as live execution applies them.
+ */
+export function mergeWrites(sets: readonly WriteSet[]): readonly PendingWriteCell[] {
+  const merged = new Map<string, PendingWriteCell>();
+  for (const set of sets.toSorted((a, b) => a.fence - b.fence)) {
+    for (const write of set.writes) {
+      const key = `${set.taskId}\u0000${write.idx}`;
+      if (write.idx < 0 || !merged.has(key)) merged.set(key, { ...write, taskId: set.taskId, taskPath: set.taskPath });
+    }
+  }
+  const sortKey = (w: PendingWriteCell) => writesSortKey(w.taskPath, w.taskId, w.idx);
+  return [...merged.values()].toSorted((a, b) => compareWritesSortKeys(sortKey(a), sortKey(b)));
+}
+
+export interface TaskWritesDeps {
+  readonly table: Table;
+  readonly cells: CellStore;
+}
+
+export interface TaskWrites {
+  /** Every stored set of a checkpoint, whatever its fence. */
+  read(at: NamespaceRef, checkpointId: string): Promise<readonly WriteSet[]>;
+  /** Stores a task's writes: regular ones insert-or-ignore by index, special ones overwrite. */
+  put(at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<void>;
+}
+
+export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
+  const draftOf = (at: NamespaceRef, checkpointId: string, set: WriteSet): Draft => {
+    const special = set.writes[0]?.idx ?? 0;
+    const { taskId, fence } = set;
+    const key = threadKeys.taskWrites(at.thread, {
+      generation: at.generation,
+      ns: at.ns,
+      checkpointId,
+      taskId,
+      fence,
+      ...(special < 0 ? { special } : {}),
+    });
+    const header: Header = {
+      w: set.writes.map((write) => [write.idx, write.channel, encodeCell(write.cell)] as const),
+      ...(set.owners.length === 0 ? {} : { o: set.owners }),
+    };
+    const inline = set.writes.flatMap(({ cell }) => (cell.ref === undefined && cell.bytes ? [cell.bytes] : []));
+    return {
+      ...key,
+      attributes: { v: WRITES_VERSION, t: taskId, p: set.taskPath, f: fence, b: packBody({ header, cells: inline }) },
+    };
+  };
+
+  const spilled = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<WriteSet> => {
+    const owner = `${checkpointId}\u0000${set.taskId}\u0000${set.fence}`;
+    const kept = await cells.spill(
+      at,
+      owner,
+      set.writes.map((write) => write.cell),
+    );
+    return { ...set, writes: set.writes.map((write, n) => ({ ...write, cell: kept[n] ?? write.cell })) };
+  };
+
+  const putRegular = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<void> => {
+    let wanted = set;
+    let result = await table.put(draftOf(at, checkpointId, wanted), "absent");
+    while (!result.won) {
+      const { current } = result;
+      const there = current === undefined ? [] : readWriteSet(current).writes;
+      const missing = set.writes.filter((write) => there.every(({ idx }) => idx !== write.idx));
+      if (current !== undefined && missing.length === 0) return;
+      wanted = { ...set, writes: [...there, ...missing] };
+      result = await table.put(
+        draftOf(at, checkpointId, wanted),
+        current === undefined ? "absent" : { version: current.version },
+      );
+    }
+  };
+
+  return {
+    read: async (at, checkpointId) => {
+      const sets: WriteSet[] = [];
+      const pk = threadKeys.partition(at.thread);
+      const prefix = threadKeys.taskWritesPrefix(at.generation, at.ns, checkpointId);
+      for (let after: string | undefined; ;) {
+        const page = await table.query(pk, { prefix, ...(after === undefined ? {} : { after }) });
+        sets.push(...page.items.map(readWriteSet));
+        if (page.next === undefined) return sets;
+        after = page.next;
+      }
+    },
+    put: async (at, checkpointId, set) => {
+      const { writes, ...task } = await spilled(at, checkpointId, set);
+      // Answers first: a task found with its answers but not its interrupt just raises it again.
+      for (const write of writes.filter(({ idx }) => idx < 0).toSorted((a, b) => a.idx - b.idx)) {
+        const owners = write.channel === INTERRUPT ? set.owners : [];
+        await table.put(draftOf(at, checkpointId, { ...task, owners, writes: [write] }), "any");
+      }
+      const regular = writes.filter(({ idx }) => idx >= 0);
+      if (regular.length > 0) await putRegular(at, checkpointId, { ...task, owners: [], writes: regular });
+    },
+  };
+}
+
+interface Header {
+  readonly w: readonly (readonly [number, string, CellCode])[];
+  readonly o?: readonly InterruptOwner[];
+}
+
+const isHeader = (value: unknown): value is Header =>
+  typeof value === "object" &&
+  value !== null &&
+  "w" in value &&
+  Array.isArray(value.w) &&
+  (!("o" in value) || Array.isArray(value.o));
+
+function readWriteSet(item: Item): WriteSet {
+  const fields = createFields(item);
+  if (fields.number("v") !== WRITES_VERSION) throw fields.corrupt("is of an unknown version");
+  const { header, rest } = unpackBody(fields.bytes("b"));
+  if (!isHeader(header)) throw new HoldpointError("corrupt", `item ${item.sk} has no readable header`);
+  const read = cellReader(rest);
+  return {
+    taskId: fields.text("t") ?? "",
+    taskPath: fields.text("p") ?? "",
+    fence: fields.number("f"),
+    writes: header.w.map(([idx, channel, code]) => ({ idx, channel, cell: read(code) })),
+    owners: header.o ?? [],
+  };
+}
