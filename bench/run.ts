@@ -1,0 +1,40 @@
+/** `npm run bench -- <name> [arguments]`: runs one benchmark; without a name, lists them. */
+
+/** What the module of a benchmark exports. */
+interface Bench {
+  /** Answers the exit code. */
+  main(argv: readonly string[]): Promise<number>;
+}
+
+const benches: Readonly<Record<string, { readonly summary: string; load(): Promise<Bench> }>> = {
+  server: {
+    summary: "This service and LangChain's dev server side by side: latency, throughput, memory, start-up.",
+    load: () => import("./server/main.ts"),
+  },
+  "round-trips": {
+    summary: "Sequential table round trips of one run from parsed request to answer, and its write units.",
+    load: () => import("./server/round-trips.ts"),
+  },
+};
+
+function list(): void {
+  const width = Math.max(...Object.keys(benches).map((name) => name.length));
+  console.log("Usage: npm run bench -- <name> [arguments]   (--help after a name shows its arguments)\n");
+  for (const [name, { summary }] of Object.entries(benches)) console.log(`  ${name.padEnd(width)}  ${summary}`);
+}
+
+async function main([name, ...argv]: readonly string[]): Promise<number> {
+  if (name === undefined || name === "--help" || name === "-h") {
+    list();
+    return 0;
+  }
+  const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+  if (bench === undefined) {
+    console.error(`There is no benchmark called ${name}.\n`);
+    list();
+    return 1;
+  }
+  return (await bench.load()).main(argv);
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,55 @@
+/** The same raw HTTP client for every server that is measured: keep-alive connections, no SDK, no retries. */
+import { Agent, request } from "node:http";
+import type { IncomingMessage } from "node:http";
+
+export interface Client extends Disposable {
+  /** Sends JSON and answers the whole body as JSON. @throws on any status above 299 */
+  post(path: string, body: unknown): Promise<unknown>;
+  /** Milliseconds from the request to the first complete event that carries data; the stream is read to its end. */
+  firstEvent(path: string, body: unknown): Promise<number>;
+}
+
+const TIMEOUT_MS = 60_000;
+
+/** A client of the server at `http://127.0.0.1:<port>`. */
+export function createClient(port: number): Client {
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+
+  function send(path: string, body: unknown): Promise<IncomingMessage> {
+    const text = JSON.stringify(body);
+    const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(text) };
+    return new Promise((done, fail) => {
+      const call = request(
+        { agent, host: "127.0.0.1", port, path, method: "POST", headers, timeout: TIMEOUT_MS },
+        done,
+      );
+      call.on("error", fail);
+      call.on("timeout", () => call.destroy(new Error(`POST ${path}: no answer in ${TIMEOUT_MS} ms`)));
+      call.end(text);
+    });
+  }
+
+  return {
+    async post(path, body) {
+      const answer = await send(path, body);
+      let text = "";
+      for await (const chunk of answer.setEncoding("utf8")) text += String(chunk);
+      if ((answer.statusCode ?? 500) > 299) throw new Error(`POST ${path}: ${answer.statusCode} ${text.slice(0, 300)}`);
+      return JSON.parse(text) as unknown;
+    },
+    async firstEvent(path, body) {
+      const began = performance.now();
+      const answer = await send(path, body);
+      let first: number | undefined;
+      let text = "";
+      for await (const chunk of answer.setEncoding("utf8")) {
+        if (first !== undefined) continue;
+        text += String(chunk);
+        if (/^data:.*\r?\n\r?\n|^data:.*\r?\n(?:.+\r?\n)*\r?\n/m.test(text)) first = performance.now() - began;
+      }
+      if (first === undefined) throw new Error(`POST ${path}: ${answer.statusCode}, a stream without an event`);
+      return first;
+    },
+    [Symbol.dispose]: () => agent.destroy(),
+  };
+}
