@@ -17,7 +17,9 @@ const report = z.object({
  */
 export function summaryOf(json: string): string {
   const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = report.parse(JSON.parse(json));
-  const broken = testResults.filter(({ status, assertionResults }) => status === "failed" && assertionResults.length === 0);
+  const broken = testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+  );
   const failed = numFailedTests + broken.length;
   return `${numPassedTests} passed, ${failed} failed, ${numPendingTests + numTodoTests} skipped`;
 }

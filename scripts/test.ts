@@ -9,7 +9,9 @@ import { foreground } from "./run.ts";
 const REPORT = ".cache/test-report.json";
 
 /** The runs that have a name of their own, and what each tells vitest and the tests. */
-const kinds: Readonly<Record<string, { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> }>> = {
+const kinds: Readonly<
+  Record<string, { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> }>
+> = {
   contract: { args: ["test/contract"], env: {} },
   nightly: { args: [], env: { HOLDPOINT_NIGHTLY: "1" } },
 };

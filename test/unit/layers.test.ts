@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 
+import { describe, expect, it } from "vitest";
 const project = resolve(import.meta.dirname, "../..");
 const fixtures = join(project, "test/fixtures/layers");
 const rule = "no-restricted-imports";
@@ -35,7 +36,9 @@ function reported(overrides: readonly Override[]): string[] {
     const oxlint = join(project, "node_modules/oxlint/bin/oxlint");
     const run = spawnSync(process.execPath, [oxlint, "--format=json", "."], { cwd: folder, encoding: "utf8" });
     const { diagnostics } = JSON.parse(run.stdout) as { diagnostics: readonly { code: string; filename: string }[] };
-    return [...new Set(diagnostics.filter(({ code }) => code.includes(rule)).map(({ filename }) => filename))].toSorted();
+    return [
+      ...new Set(diagnostics.filter(({ code }) => code.includes(rule)).map(({ filename }) => filename)),
+    ].toSorted();
   } finally {
     rmSync(folder, { recursive: true });
   }
