@@ -54,7 +54,11 @@ export function createAssistants(deps: Pick<Deps, "table" | "graphs" | "ids">): 
     },
     async search(principal, search) {
       const matching = (await all(principal.tenant)).filter((assistant) => matches(assistant, search));
-      const inOrder = sorted(matching, { by: SORT_BY[search.sortBy], id: (one) => one.assistantId, order: search.sortOrder });
+      const inOrder = sorted(matching, {
+        by: SORT_BY[search.sortBy],
+        id: (one) => one.assistantId,
+        order: search.sortOrder,
+      });
       return { items: inOrder.slice(search.offset, search.offset + search.limit), total: matching.length };
     },
     async ofRun(run) {
@@ -85,7 +89,11 @@ function defaultAssistant(graph: { readonly graphId: string; readonly descriptio
   };
 }
 
-function newRecord(principal: Principal, wanted: NewAssistant, at: { readonly id: string; readonly now: number }): AssistantRecord {
+function newRecord(
+  principal: Principal,
+  wanted: NewAssistant,
+  at: { readonly id: string; readonly now: number },
+): AssistantRecord {
   return {
     tenant: principal.tenant,
     assistantId: at.id.toLowerCase(),

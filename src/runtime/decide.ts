@@ -215,7 +215,7 @@ interface ResumeWith {
 }
 
 async function decideWith(deps: Deps, first: Stored<Hold>, { principal, run, reply }: ResumeWith): Promise<boolean> {
-  const answer: HoldAnswer = first.value.origin === "review" ? parseAnswer(reply) : { type: "value", value: reply };
+  const answer: HoldAnswer = first.value.origin === "review" ? parseAnswer(reply, first.value.request?.action) : { type: "value", value: reply };
   assertAnswerFits(first.value, answer);
   let current: Stored<Hold> | undefined = first;
   while (current && current.value.state === "pending") {

@@ -9,9 +9,10 @@
  */
 import { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
+import type { SaverOptions } from "../checkpoint/options.ts";
 import type { Frame } from "../core/event.ts";
 import { ended, isEnded, marked, untouchedEnd } from "../core/run.ts";
-import type { Outcome, Run, RunEnd } from "../core/run.ts";
+import type { Outcome, Run, RunEnd, RunPayload } from "../core/run.ts";
 import type { QueueEntry } from "../core/thread.ts";
 import type { DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
@@ -70,15 +71,14 @@ async function attempt(host: DeliverDeps, delivery: Delivery): Promise<Delivered
   const { deps } = host;
   const { lease, entry } = delivery;
   const thread = lease.thread;
-  const saver = (newRoot?: string, gate?: Promise<unknown>): FencedSaver =>
+  const saver = (options: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom">): FencedSaver =>
     new FencedSaver({
       table: deps.table,
       blobs: deps.blobs,
       clock: deps.clock,
       tenant: thread.tenant,
       lease: { threadId: thread.threadId, generation: thread.generation, fence: lease.fence },
-      ...(newRoot === undefined ? {} : { newRoot }),
-      ...(gate === undefined ? {} : { gate }),
+      ...options,
     });
   const [found, end] = await Promise.all([deps.runs.get(thread, entry.runId), deps.events.end(thread, thread.generation)]);
   if (!found) return { kind: "ended", run: undefined };
@@ -141,6 +141,8 @@ interface ExecutionWith {
   readonly events: EventWriter;
 }
 
+type NewSaver = (options: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom">) => FencedSaver;
+
 class Execution {
   readonly #host: DeliverDeps;
   readonly #delivery: Delivery;
@@ -152,25 +154,30 @@ class Execution {
     this.#with = execution;
   }
 
-  async run(run: Run, newSaver: (newRoot?: string, gate?: Promise<unknown>) => FencedSaver): Promise<Executed> {
+  async run(run: Run, newSaver: NewSaver): Promise<Executed> {
     const { deps } = this.#host;
     const { events, mark } = this.#with;
     const payload = await deps.runs.payload(run);
     const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
     const gate = Promise.all([mark.then(assertMarked), events.begun()]);
     gate.catch(() => undefined);
-    const saver = newSaver(fresh ? run.root : undefined, gate);
+    const executesFrom = payload.checkpoint?.checkpointId;
+    const saver = newSaver({
+      gate,
+      ...(fresh ? { newRoot: run.root } : {}),
+      ...(executesFrom === undefined ? {} : { executesFrom }),
+    });
     await saver.preload();
     const start = await startingPoint(this.#host, { run, payload, saver, graph: this.#with.graph, first: this.#delivery.first });
     if (start.input?.kind !== "input" || !fresh) {
       await Promise.all([gate, saver.barrier()]);
     }
     if (start.input?.kind === "input") await cancelPlainHolds(deps, run);
-    const outcome = start.input ? await this.#drive(run, { payload, saver, start }) : start.outcome;
+    const outcome = start.input ? await this.#drive(run, saver, start) : start.outcome;
     return this.#conclude(run, saver, { start, outcome });
   }
 
-  async #drive(run: Run, { payload, saver, start }: { payload: Awaited<ReturnType<Deps["runs"]["payload"]>>; saver: FencedSaver; start: Start }): Promise<DriveOutcome> {
+  async #drive(run: Run, saver: FencedSaver, start: Start): Promise<DriveOutcome> {
     const { deps, engine, assistants, services } = this.#host;
     const { lease, cancel, drain, abort } = this.#delivery;
     if (!start.input) return start.outcome;
@@ -180,9 +187,9 @@ class Execution {
       graph: this.#with.graph,
       saver,
       run,
-      payload,
+      payload: start.payload,
       input: start.input,
-      recursionLimit: payload.config?.recursionLimit ?? deps.settings.recursionLimit,
+      recursionLimit: start.payload.config?.recursionLimit ?? deps.settings.recursionLimit,
       assistant: { config: assistant.config, context: assistant.context },
       context: graphContext(deps, { run, saver, lease, signal, services }),
       signal,
@@ -205,7 +212,7 @@ class Execution {
     const raised = await raiseHolds(deps, { run, saver, fence: lease.fence, outcome });
     await settleAnswers(deps, { run, handed: start.handed, raised: raised.holds });
     const at = deps.table.now();
-    const checkpointId = saver.head()?.checkpointId;
+    const checkpointId = endsAt(run, saver, start.payload);
     const end: RunEnd = {
       at,
       holds: raised.holds.map((hold) => hold.holdId),
@@ -218,6 +225,12 @@ class Execution {
     await events.flush();
     return { kind: "ended", outcome: ending };
   }
+}
+
+/** The checkpoint at which a run ended: the head, unless it executed from an older one and never wrote its own. */
+function endsAt(run: Run, saver: FencedSaver, payload: RunPayload): string | undefined {
+  const head = saver.head();
+  return head?.runId === run.runId ? head.checkpointId : (payload.checkpoint?.checkpointId ?? head?.checkpointId);
 }
 
 function assertMarked(mark: Mark): void {

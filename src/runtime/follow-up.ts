@@ -56,7 +56,9 @@ async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name
 async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run> {
   const held = await deps.runs.get(hold, hold.runId);
   const payload = held ? await deps.runs.payload(held.value) : {};
-  const { input: _input, command: _command, checkpoint: _checkpoint, ...inherited } = payload;
+  const { input: _input, command: _command, checkpoint, ...rest } = payload;
+  const stillThere = checkpoint && checkpoint.checkpointId === held?.value.end?.checkpointId;
+  const inherited = stillThere ? { ...rest, checkpoint } : rest;
   return pendingRun({
     tenant: hold.tenant,
     threadId: hold.threadId,

@@ -22,7 +22,7 @@ export function graphContext(deps: Deps, { run, saver, lease, signal, services }
   return {
     tenant: run.tenant,
     run: { runId: run.runId, root: run.root, threadId: run.threadId },
-    whereabouts: saver,
+    whereabouts: saver.whereabouts,
     journal: createJournal({ effects: deps.effects, table: deps.table, fence: lease.fence }),
     deadline: () => lease.deadline(),
     now: () => deps.table.now(),

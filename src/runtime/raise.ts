@@ -3,7 +3,7 @@
  * run item names it under the same fence, so holds may be put before the run has ended.
  */
 import { HoldpointError } from "../core/errors.ts";
-import { makeHoldId, plainDigest, reviewDigest } from "../core/hold.ts";
+import { makeHoldId, plainDigest } from "../core/hold.ts";
 import type { Hold } from "../core/hold.ts";
 import { runId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -30,8 +30,8 @@ export interface RaiseWith {
 
 /** Puts a hold for every interrupt that waits at the end of a delivery. @throws HoldpointError `lost` */
 export async function raiseHolds(deps: Deps, { run, saver, fence, outcome }: RaiseWith): Promise<Raised> {
-  const interrupts = outcome.kind === "interrupted" ? outcome.interrupts : outcome.kind === "done" ? [] : await leftWaiting(saver);
-  const root = saver.root() ?? run.root;
+  const interrupts = outcome.kind === "interrupted" ? outcome.interrupts : outcome.kind === "done" ? [] : await waitingAtHead(saver);
+  const root = saver.whereabouts.root() ?? run.root;
   const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
   const reviews = holds.filter((hold) => hold.origin === "review").length;
@@ -42,10 +42,10 @@ export async function raiseHolds(deps: Deps, { run, saver, fence, outcome }: Rai
   };
 }
 
-/** A run that failed or was cancelled may leave holds of other tasks undecided: they keep waiting. */
-async function leftWaiting(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
+/** What waits at the head: also what a run that failed or was cancelled leaves undecided of other tasks. */
+export async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
   const pending = await saver.pendingInterrupts();
-  return pending.map(({ id, value, raisedBy }) => ({ id, value: value as Json, raisedBy, node: "" }));
+  return pending.map(({ id, value, owner }) => ({ id, value: value as Json, raisedBy: owner, node: "" }));
 }
 
 interface DraftWith {
@@ -58,8 +58,8 @@ interface DraftWith {
 function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold | undefined {
   const { id: interruptId, value, raisedBy, node } = interrupt;
   if (!raisedBy) return undefined;
-  const request = reviewRequestOf(value);
-  const digest = request ? reviewDigest(request) : plainDigest(value);
+  const review = reviewRequestOf(value);
+  const digest = review?.digest ?? plainDigest(value);
   const { tenant, threadId, generation } = run;
   const now = deps.table.now();
   return {
@@ -75,11 +75,11 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
     pool: run.pool,
     startedBy: run.startedBy,
     node,
-    origin: request ? "review" : "interrupt",
+    origin: review ? "review" : "interrupt",
     interruptId,
     raisedBy,
     value,
-    ...(request === undefined ? {} : { request }),
+    ...(review === undefined ? {} : { request: review.request }),
     digest,
     state: "pending",
     followUpDue: false,

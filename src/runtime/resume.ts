@@ -7,17 +7,20 @@ import type { FencedSaver } from "../checkpoint/saver.ts";
 import { applied, resumeValue, superseded } from "../core/hold.ts";
 import type { Hold } from "../core/hold.ts";
 import type { Json } from "../core/json.ts";
-import { supersedesOf } from "../core/review-value.ts";
+import { reviewRequestOf } from "../core/review-value.ts";
 import type { Run, RunPayload } from "../core/run.ts";
-import type { DriveInput, DriveOutcome, WaitingInterrupt } from "../langgraph/drive.ts";
+import type { DriveInput, DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { Deps } from "./deps.ts";
 import type { Engine } from "./engine.ts";
+import { waitingAtHead } from "./raise.ts";
 
 /** What to hand to LangGraph, or, when there is nothing to execute, what the delivery comes to without it. */
-export type Start =
-  | { readonly input: DriveInput; readonly handed: readonly Hold[] }
-  | { readonly input?: undefined; readonly outcome: DriveOutcome; readonly handed: readonly Hold[] };
+export type Start = {
+  readonly payload: RunPayload;
+  /** The decisions that are settled once this delivery is over. */
+  readonly handed: readonly Hold[];
+} & ({ readonly input: DriveInput } | { readonly input?: undefined; readonly outcome: DriveOutcome });
 
 export interface StartFrom {
   readonly run: Run;
@@ -36,14 +39,17 @@ export async function startingPoint(host: { readonly deps: Deps; readonly engine
 
 function begin(payload: RunPayload): Start {
   const hasInput = payload.input !== undefined && payload.input !== null;
-  return { input: hasInput || payload.command ? { kind: "input", payload } : { kind: "continue" }, handed: [] };
+  return { payload, input: hasInput || payload.command ? { kind: "input", payload } : { kind: "continue" }, handed: [] };
 }
 
 /** A later delivery goes on from the head; where every unfinished task waits for an answer it only finishes the pause. */
-async function takenOver({ engine }: { readonly engine: Engine }, { saver, graph }: StartFrom): Promise<Start> {
+async function takenOver({ engine }: { readonly engine: Engine }, { payload, saver, graph }: StartFrom): Promise<Start> {
+  const { checkpoint: _, ...rest } = payload;
   const waiting = await waitingAtHead(saver);
-  if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver))) return { input: { kind: "continue" }, handed: [] };
-  return { outcome: { kind: "interrupted", interrupts: waiting }, handed: [] };
+  if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver))) {
+    return { payload: rest, input: { kind: "continue" }, handed: [] };
+  }
+  return { payload: rest, outcome: { kind: "interrupted", interrupts: waiting }, handed: [] };
 }
 
 /** A continuation reads *all* decided, unapplied holds of the thread and resumes with those that still wait. */
@@ -51,24 +57,20 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
   const { run, saver, payload, graph } = from;
   const holds = (await host.deps.holds.ofThread(run, run.generation)).map((stored) => stored.value);
   const decided = holds.filter((hold) => hold.state === "decided");
-  const stillWaiting = new Set(await saver.waitingInterrupts(decided.map((hold) => hold.raisedBy)));
+  const stillWaiting = new Set((await saver.waitingInterrupts(decided.map((hold) => hold.raisedBy))).map((owner) => owner.id));
   const answered = decided.filter((hold) => stillWaiting.has(hold.interruptId));
   if (answered.length > 0) {
     const answers: Record<string, Json> = Object.fromEntries(answered.map((hold) => [hold.interruptId, resumeValue(hold)]));
     const { update, goto } = payload.command ?? {};
     return {
+      payload,
       input: { kind: "resume", answers, ...(update === undefined ? {} : { update }), ...(goto === undefined ? {} : { goto }) },
       handed: decided,
     };
   }
-  if (await host.engine.hasWorkLeft(graph, saver)) return { input: { kind: "continue" }, handed: decided };
+  if (await host.engine.hasWorkLeft(graph, saver)) return { payload, input: { kind: "continue" }, handed: decided };
   const waiting = await waitingAtHead(saver);
-  return { outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed: decided };
-}
-
-async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
-  const pending = await saver.pendingInterrupts();
-  return pending.map(({ id, value, raisedBy }) => ({ id, value: value as Json, raisedBy, node: "" }));
+  return { payload, outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed: decided };
 }
 
 export interface Settle {
@@ -86,7 +88,7 @@ export async function settleAnswers(deps: Deps, { run, handed, raised }: Settle)
   const now = deps.table.now();
   await Promise.all(
     handed.map((hold) => {
-      const again = raised.some((next) => supersedesOf(next.value) === hold.digest && next.raisedBy.taskId === hold.raisedBy.taskId);
+      const again = raised.some((next) => reviewRequestOf(next.value)?.supersedes === hold.digest && next.raisedBy.taskId === hold.raisedBy.taskId);
       return deps.holds.update(run, hold.holdId, (current) => {
         if (current.state !== "decided") return undefined;
         return again ? superseded(current, now) : applied(current, now);

@@ -1,0 +1,43 @@
+import { accept, threadOfRun } from "./accept.ts";
+import { createAssistants } from "./assistants.ts";
+import type { Assistants } from "./assistants.ts";
+import { createReviews } from "./decide.ts";
+import type { Deps } from "./deps.ts";
+import { cancelRun, findRun, follow, waitForRun } from "./follow.ts";
+import type { FollowDeps } from "./follow.ts";
+import type { Runtime, RunUseCases } from "./runtime.ts";
+import { createStateReader } from "./state-reader.ts";
+import { createTails } from "./tails.ts";
+import { createThreadUseCases } from "./threads.ts";
+import { threadNotFound } from "./accept.ts";
+
+/** The use cases on one set of dependencies. `assistants` is shared with the worker of the same process. */
+export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assistants } {
+  const assistants = createAssistants(deps);
+  const host: FollowDeps = { deps, tails: createTails(deps), states: createStateReader(deps) };
+  return {
+    assistants,
+    runs: createRunUseCases(host, assistants),
+    threads: createThreadUseCases(deps),
+    reviews: createReviews(deps),
+  };
+}
+
+function createRunUseCases(host: FollowDeps, assistants: Assistants): RunUseCases {
+  const { deps } = host;
+  return {
+    accept: (principal, request) => accept(deps, assistants, principal, request),
+    get: (principal, threadId, runId) => findRun(deps, principal, threadId, runId),
+    payload: (run) => deps.runs.payload(run),
+    threadOf: (principal, runId) => threadOfRun(deps, principal, runId),
+    async list(principal, threadId) {
+      const ref = { tenant: principal.tenant, threadId };
+      const header = await deps.threads.get(ref);
+      if (!header || header.value.deleted) throw threadNotFound(ref);
+      return deps.runs.list(ref, header.value.generation);
+    },
+    cancel: (principal, request) => cancelRun(host, principal, request),
+    wait: (principal, threadId, runId, signal) => waitForRun(host, principal, threadId, runId, signal),
+    follow: (principal, request) => follow(host, principal, request),
+  };
+}
