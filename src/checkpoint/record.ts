@@ -176,6 +176,7 @@ export function readRecord(item: Item): LogRecord {
         ...(checkpointId === undefined ? {} : { checkpointId }),
         sealed: fields.texts("se"),
       };
+    case undefined:
     default:
       throw fields.corrupt("is of an unknown kind");
   }

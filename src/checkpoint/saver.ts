@@ -173,12 +173,13 @@ export class FencedSaver extends BaseCheckpointSaver {
     const threadId = requireThread(address);
     const ns = address.ns ?? "";
     const branch = await this.#branches.of(threadId, ns, "known");
-    const { newRoot } = this.#options;
+    const { newRoot, metadata: ours, runId } = this.#options;
     const isInput = metadata.source === "input";
     const stored = branch.exclusive(() =>
       branch.append({
         checkpoint,
-        metadata,
+        metadata: { ...ours, ...metadata },
+        runId: runId ?? textIn(config.metadata, "run_id") ?? textIn(metadata, "run_id"),
         newVersions,
         serde: this.serde,
         parentId: address.checkpointId,
@@ -244,7 +245,7 @@ export class FencedSaver extends BaseCheckpointSaver {
         : await branch.load(executesFrom);
     if (loaded === undefined) return [];
     this.#took(branch, loaded);
-    return pendingAmong(await toPendingWrites(this.#tuples(branch), loaded.sets), this.#reports.ownerOf);
+    return pendingAmong(await toPendingWrites(this.#tuples(branch), loaded.sets), (id) => this.#reports.ownerOf(id));
   }
 
   /** Of these interrupts those that still wait, by the writes of the task that raised each. */
@@ -344,6 +345,11 @@ export class FencedSaver extends BaseCheckpointSaver {
     throw new HoldpointError("lost", "another holder advances this thread");
   }
 }
+
+const textIn = (value: object | undefined, name: string): string | undefined => {
+  const found: unknown = value && Object.getOwnPropertyDescriptor(value, name)?.value;
+  return typeof found === "string" ? found : undefined;
+};
 
 const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint): RecordFacts => ({
   ns,

@@ -69,6 +69,7 @@ export interface PutInput {
   readonly parent: StoredCheckpoint | undefined;
   readonly fresh: boolean;
   readonly addedSends: readonly string[];
+  readonly runId: string | undefined;
 }
 
 /**
@@ -101,7 +102,7 @@ export async function prepareState(serde: SerializerProtocol, input: PutInput): 
     checkpoint,
     source: metadata.source,
     step: metadata.step,
-    runId: textIn(metadata, "run_id"),
+    runId: input.runId,
     metadata: await metadataCell,
     channels,
     changed,
@@ -116,11 +117,6 @@ export async function prepareState(serde: SerializerProtocol, input: PutInput): 
     sends: sendNames(checkpoint.channel_values[TASKS]),
   };
 }
-
-const textIn = (value: object, name: string): string | undefined => {
-  const found: unknown = Object.getOwnPropertyDescriptor(value, name)?.value;
-  return typeof found === "string" ? found : undefined;
-};
 
 export interface Placement {
   readonly seq: number;

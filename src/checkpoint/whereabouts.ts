@@ -154,7 +154,7 @@ export function createWhereabouts(deps: WhereaboutsDeps): KnownWhereabouts {
       const index = found.sends.findIndex((name, n) => name === node && idOfSend(n) === taskId);
       return { path: index >= 0 ? [PUSH, index, false] : [PULL, node], step };
     },
-    root: deps.root,
+    root: () => deps.root(),
   };
 }
 

@@ -52,7 +52,7 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
     }
     const item: Item = { ...copyDraft(draft), version: ++lastVersion, writeId };
     let partition = partitions.get(draft.pk);
-    if (partition === undefined) partitions.set(draft.pk, (partition = new Map()));
+    if (partition === undefined) partitions.set(draft.pk, (partition = new Map<string, Item>()));
     partition.set(draft.sk, item);
     return item;
   };
