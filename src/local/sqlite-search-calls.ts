@@ -1,0 +1,32 @@
+import type { Passage } from "../retrieval/retriever.ts";
+import type { IndexQuery, IndexedDocument } from "./sqlite-search-index.ts";
+
+interface Addressed {
+  readonly tenant: string;
+  readonly collection: string;
+}
+
+/** What the search thread can be asked for. */
+export type IndexCall =
+  | (Addressed & { readonly verb: "replace"; readonly documents: readonly IndexedDocument[] })
+  | (Addressed & { readonly verb: "remove"; readonly ids: readonly string[] })
+  | (Addressed & { readonly verb: "documentIds" })
+  | (Addressed & { readonly verb: "search"; readonly query: IndexQuery });
+
+/** What each verb answers with. */
+export interface IndexAnswers {
+  readonly replace: { readonly unchanged: number };
+  readonly remove: number;
+  readonly documentIds: readonly string[];
+  readonly search: readonly Passage[];
+}
+
+/** A call on its way to the thread; `call` is echoed in the answer. */
+export interface CallMessage {
+  readonly call: number;
+  readonly request: IndexCall;
+}
+
+export type AnswerMessage =
+  | { readonly call: number; readonly answer: IndexAnswers[keyof IndexAnswers] }
+  | { readonly call: number; readonly error: string };
