@@ -3,8 +3,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
-
 import { describe, expect, it } from "vitest";
+
 const project = resolve(import.meta.dirname, "../..");
 const fixtures = join(project, "test/fixtures/layers");
 const rule = "no-restricted-imports";
