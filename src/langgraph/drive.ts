@@ -1,11 +1,27 @@
-/** One delivery of one run: LangGraph.js driven with a saver that is bound to the fence. */
+/**
+ * One delivery of one run: LangGraph.js driven with a saver that is bound to the fence.
+ *
+ * - LangGraph is resumed only with an id map and only strictly: a bare value would go to every waiting node and be kept
+ *   and delivered again to the next interrupt (I4).
+ * - `durability: "sync"`: what follows a superstep begins after its checkpoint has landed.
+ * - A saver that was told `lost` decides the outcome, whatever else happened (I2).
+ */
+import { RunControl, isGraphDrained } from "@langchain/langgraph";
+import type { RunnableConfig } from "@langchain/core/runnables";
+import { HoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { RaisedBy } from "../core/hold.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { plainJson } from "../core/plain-json.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
-import type { RegisteredGraph } from "./registry.ts";
+import { breakpointsOf, configurableOf, contextOf, inputMessages, inputOf, metadataOf, recursionLimitOf, tagsOf } from "./drive-config.ts";
+import { graphErrorInfo } from "./errors.ts";
+import { Frames, libraryModes } from "./frames.ts";
+import type { Chunk } from "./frames.ts";
+import type { CompiledGraph, RegisteredGraph } from "./registry.ts";
+import { RunSaver } from "./run-saver.ts";
 
 /** What a delivery starts from. */
 export type DriveInput =
@@ -18,10 +34,12 @@ export type DriveInput =
 
 /** An interrupt that waits at the end of a delivery. */
 export interface WaitingInterrupt {
+  /** Empty for a static breakpoint. */
   readonly id: string;
   readonly value: Json;
   /** Undefined for a static breakpoint, which no task raised. */
   readonly raisedBy: RaisedBy | undefined;
+  /** The node that asks, or, at a breakpoint, the one that would run next. */
   readonly node: string;
 }
 
@@ -41,14 +59,160 @@ export interface Drive {
   readonly run: Run;
   readonly payload: RunPayload;
   readonly input: DriveInput;
+  /** Default bound on supersteps, for a run, an assistant and a graph that name none. */
   readonly recursionLimit: number;
   /** Assistant's configuration and context, under the run's own. */
   readonly assistant: { readonly config: JsonObject; readonly context: JsonObject };
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
-  readonly context: object;
+  readonly context: Stoppable;
+  /** Aborts the run at once: its nodes may run on, but nothing of them is kept. */
   readonly signal: AbortSignal;
-  /** Resolves when the worker wants the graph to stop at the next superstep. */
+  /** Aborts when the worker wants the graph to stop at the next superstep. */
   readonly drain: AbortSignal;
   /** Receives frames in their order; must not block. */
   readonly emit: (frame: Frame) => void;
+}
+
+/** Where graph code leaves why it had to stop, so that a node which swallows the error cannot hide it. */
+export interface Stoppable {
+  readonly stopped?: HoldpointError | undefined;
+}
+
+/**
+ * Executes until the graph ends, waits, fails or is stopped.
+ * @throws HoldpointError `unavailable` when the table was away: the run is to be delivered again
+ */
+export async function drive(d: Drive): Promise<DriveOutcome> {
+  const control = new RunControl();
+  const onDrain = (): void => control.requestDrain("drain");
+  if (d.drain.aborted) onDrain();
+  d.drain.addEventListener("abort", onDrain, { once: true });
+  let limit = d.recursionLimit;
+  try {
+    const graph = await d.graph.compiled({ configurable: configurableOf(d), metadata: metadataOf(d) });
+    graph.checkpointer = new RunSaver(d.saver, metadataOf(d));
+    limit = recursionLimitOf(d, graph);
+    await execute(d, graph, { control, limit });
+    return stopOf(d, d.context.stopped) ?? (await settled(d, graph));
+  } catch (error) {
+    return failure(d, error, limit);
+  } finally {
+    d.drain.removeEventListener("abort", onDrain);
+  }
+}
+
+async function execute(d: Drive, graph: CompiledGraph, { control, limit }: { readonly control: RunControl; readonly limit: number }): Promise<void> {
+  const { streamModes, streamSubgraphs } = d.run.settings;
+  const modes = libraryModes(streamModes);
+  const frames = new Frames({
+    modes: streamModes,
+    subgraphs: streamSubgraphs,
+    inputMessages: inputMessages(d),
+    updatesFirst: d.input.kind === "resume" && d.input.update !== undefined,
+    isKept: (ns) => ns === "" || d.saver.whereabouts.pathOf(ns) !== undefined,
+  });
+  const context = contextOf(d);
+  const { before, after } = breakpointsOf(d.payload, graph);
+  const tags = tagsOf(d);
+  // With `version` LangGraph names the checkpoint before each `values` chunk, but only to who also asks for subgraphs.
+  const named = modes.includes("values");
+  const options = {
+    configurable: configurableOf(d),
+    metadata: metadataOf(d),
+    ...(tags.length === 0 ? {} : { tags }),
+    ...(context === undefined ? {} : { context }),
+    runId: d.run.runId,
+    durability: "sync" as const,
+    recursionLimit: limit,
+    streamMode: modes,
+    subgraphs: streamSubgraphs || named,
+    ...(named ? { version: "v2" } : {}),
+    interruptBefore: before as never, // LangGraph's types know only this graph's own node names
+    interruptAfter: after as never,
+    control,
+    signal: d.signal,
+  };
+  const stream: AsyncIterable<unknown> = await graph.stream(inputOf(d), options);
+  for await (const chunk of stream) {
+    for (const { frame, after: awaited } of frames.take(chunkOf(chunk, options.subgraphs))) {
+      if (awaited) await d.saver.whereabouts.record(awaited.ns, awaited.checkpointId);
+      d.emit(frame);
+    }
+  }
+}
+
+/** LangGraph leaves the namespace out when nobody asked for subgraphs. */
+function chunkOf(chunk: unknown, hasNamespace: boolean): Chunk {
+  const parts: readonly unknown[] = Array.isArray(chunk) ? chunk : [];
+  const [path, mode, payload] = hasNamespace ? parts : [[], ...parts];
+  return [Array.isArray(path) ? path.map(String) : [], String(mode), payload];
+}
+
+/** The graph ended without an error: it is done, or it waits. */
+async function settled(d: Drive, graph: CompiledGraph): Promise<DriveOutcome> {
+  if (d.saver.lost) return { kind: "lost" };
+  const pending = await d.saver.pendingInterrupts();
+  const { before, after } = breakpointsOf(d.payload, graph);
+  const hasBreakpoints = before.length > 0 || after.length > 0;
+  if (pending.length === 0 && !hasBreakpoints) return { kind: "done" };
+  const state = await graph.getState({ configurable: { thread_id: d.run.threadId } }, { subgraphs: true });
+  if (pending.length > 0) {
+    const interrupts = pending.map(
+      ({ id, value, owner }): WaitingInterrupt => ({ id, value: plainJson(value), raisedBy: owner, node: nodeOf(state, owner) }),
+    );
+    return { kind: "interrupted", interrupts };
+  }
+  const breakpoints = state.next.map((node): WaitingInterrupt => ({ id: "", value: null, raisedBy: undefined, node }));
+  return breakpoints.length === 0 ? { kind: "done" } : { kind: "interrupted", interrupts: breakpoints };
+}
+
+interface Tasks {
+  readonly tasks: readonly { readonly id: string; readonly name: string; readonly state?: Tasks | RunnableConfig }[];
+}
+
+/** Name of the task that raised an interrupt; of a subgraph that only runs inside a node, the node's. */
+function nodeOf(state: Tasks, owner: RaisedBy | undefined): string {
+  if (owner === undefined) return "";
+  const named = taskName(state, owner.taskId);
+  if (named !== undefined) return named;
+  const segment = owner.ns.split("|").findLast((part) => part.includes(":")) ?? owner.ns;
+  return segment.split(":")[0] ?? "";
+}
+
+function taskName(state: Tasks, taskId: string): string | undefined {
+  for (const task of state.tasks) {
+    if (task.id === taskId) return task.name;
+    const inner = task.state && "tasks" in task.state ? taskName(task.state, taskId) : undefined;
+    if (inner !== undefined) return inner;
+  }
+  return undefined;
+}
+
+function failure(d: Drive, error: unknown, limit: number): DriveOutcome {
+  const stopped = stopOf(d, stopIn(error) ?? d.context.stopped);
+  if (stopped) return stopped;
+  if (d.signal.aborted) return { kind: "aborted" };
+  if (isGraphDrained(error)) return { kind: "drained" };
+  return { kind: "failed", error: graphErrorInfo(error, limit), parks: false };
+}
+
+/** Our own error, if that is what made the graph stop: as it is, as the cause, or among several. */
+function stopIn(error: unknown): HoldpointError | undefined {
+  if (error instanceof HoldpointError) return error;
+  if (error instanceof AggregateError) return error.errors.map(stopIn).find((found) => found !== undefined);
+  return error instanceof Error && error.cause instanceof HoldpointError ? error.cause : undefined;
+}
+
+function stopOf(d: Drive, stop: HoldpointError | undefined): DriveOutcome | undefined {
+  if (d.saver.lost || stop?.code === "lost") return { kind: "lost" };
+  switch (stop?.code) {
+    case "effect_ambiguous":
+    case "effect_diverged":
+      return { kind: "failed", error: graphErrorInfo(stop), parks: true };
+    case "unavailable":
+      if (d.signal.aborted) return { kind: "aborted" };
+      throw stop;
+    default:
+      return undefined;
+  }
 }

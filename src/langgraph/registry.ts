@@ -5,6 +5,12 @@ import type { ErrorInfo } from "../core/errors.ts";
 // oxlint-disable-next-line typescript/no-explicit-any -- LangGraph's own way to say "whatever its type parameters"
 export type CompiledGraph = Pregel<any, any>;
 
+/** What a graph that is exported as a function is called with. */
+export interface GraphConfig {
+  readonly configurable: Readonly<Record<string, unknown>>;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
 /** A graph that this process can execute. */
 export interface RegisteredGraph {
   readonly graphId: string;
@@ -13,8 +19,11 @@ export interface RegisteredGraph {
   readonly description?: string;
   readonly pool: string;
   readonly priority: number;
-  /** A fresh instance for one delivery, since the checkpointer is set on it. */
-  compiled(): Promise<CompiledGraph>;
+  /**
+   * A fresh instance for one delivery, since the checkpointer is set on it. A graph that is exported as a function is
+   * made anew with the delivery's configuration.
+   */
+  compiled(config?: GraphConfig): Promise<CompiledGraph>;
 }
 
 /** A graph that is named in the configuration and could not be loaded. */
