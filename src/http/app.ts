@@ -1,0 +1,84 @@
+/** The HTTP surface: what is compatible with LangGraph's server, and Holdpoint's own under `/v1`. */
+import express from "express";
+import type { Express, Router } from "express";
+import helmet from "helmet";
+import type { Clock } from "../core/clock.ts";
+import type { IdSource } from "../core/ids.ts";
+import type { Log } from "../runtime/deps.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Authenticator } from "./auth.ts";
+import { cors } from "./cors.ts";
+import type { CorsOptions } from "./cors.ts";
+import { answerErrors, httpError } from "./errors.ts";
+import { addAssistantRoutes } from "./langgraph/assistants.ts";
+import { addRunRoutes } from "./langgraph/runs.ts";
+import { addExistingRunRoutes } from "./langgraph/run.ts";
+import { addStateRoutes } from "./langgraph/state.ts";
+import { addSystemRoutes } from "./langgraph/system.ts";
+import type { Readiness, ServiceInfo } from "./langgraph/system.ts";
+import { addThreadRoutes } from "./langgraph/threads.ts";
+import { DEFAULT_LIMITS } from "./limits.ts";
+import type { HttpLimits } from "./limits.ts";
+import { createRoutes } from "./route.ts";
+import { tracing } from "./trace.ts";
+import { addReviewRoutes } from "./v1/reviews.ts";
+
+export interface AppOptions {
+  readonly runtime: Runtime;
+  readonly auth: Authenticator;
+  readonly info: ServiceInfo;
+  readonly ready: () => Promise<Readiness>;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly limits?: Partial<HttpLimits>;
+  readonly cors?: CorsOptions;
+  /** Where everything is mounted, such as `/langgraph`; the root by default. */
+  readonly basePath?: string;
+  /** Aborts when the process stops serving: open streams end, and their runs go on. */
+  readonly closing?: AbortSignal;
+}
+
+const OWN_SURFACE = "/v1";
+
+/** An Express application that serves the use cases of `runtime`; it listens nowhere by itself. */
+export function createApp(options: AppOptions): Express {
+  const { log, ids } = options;
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.use(tracing(ids), helmet());
+  if (options.cors) app.use(cors(options.cors));
+  app.use(options.basePath ?? "/", createSurfaces(options));
+  app.use(() => {
+    throw httpError(404, "Not Found");
+  });
+  app.use(answerErrors({ log, ownSurface: OWN_SURFACE }));
+  return app;
+}
+
+function createSurfaces(options: AppOptions): Router {
+  const { runtime, auth, info, ready, log, clock } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const closing = options.closing ?? new AbortController().signal;
+  const router = express.Router({ caseSensitive: true });
+
+  const own = express.Router({ caseSensitive: true });
+  addReviewRoutes(createRoutes(own, auth, limits), runtime.reviews);
+  router.use(OWN_SURFACE, own);
+
+  const routes = createRoutes(router, auth, limits);
+  addSystemRoutes(routes, { info, ready });
+  addAssistantRoutes(routes, runtime.assistants);
+  addThreadRoutes(routes, runtime.threads);
+  addStateRoutes(routes, runtime.threads);
+  const host = { runs: runtime.runs, clock, log, limits, closing };
+  addRunRoutes(routes, host);
+  addExistingRunRoutes(routes, host);
+
+  router.use(() => {
+    throw httpError(404, "Not Found");
+  });
+  router.use(answerErrors({ log, ownSurface: OWN_SURFACE }));
+  return router;
+}
