@@ -44,6 +44,7 @@ async function main(args: readonly string[]): Promise<void> {
       return list(path);
     case "revoke":
       return revoke(path, required(positionals[1], "the id of a key"));
+    case undefined:
     default:
       throw new Error(USAGE);
   }

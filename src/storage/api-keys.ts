@@ -56,7 +56,10 @@ export function parseKeyFile(text: string): KeyFile {
   const parsed = keyFile.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new HoldpointError("invalid", `the file of API keys is not valid at ${issue?.path.join(".")}: ${issue?.message}`);
+  throw new HoldpointError(
+    "invalid",
+    `the file of API keys is not valid at ${issue?.path.join(".")}: ${issue?.message}`,
+  );
 }
 
 export function emptyKeyFile(ids: IdSource): KeyFile {
@@ -75,7 +78,11 @@ export interface NewKey {
 }
 
 /** The file with one more key, and the key itself, which is stored nowhere. @throws HoldpointError `invalid` */
-export function withNewKey(file: KeyFile, ids: IdSource, key: NewKey): { readonly file: KeyFile; readonly key: string } {
+export function withNewKey(
+  file: KeyFile,
+  ids: IdSource,
+  key: NewKey,
+): { readonly file: KeyFile; readonly key: string } {
   const { createdAt, expiresAt, ...rest } = key;
   const id = ids.token(ID_BYTES);
   const presented = `hp_${key.env}_${id}_${ids.token(SECRET_BYTES)}`;

@@ -42,7 +42,10 @@ export function createAssistantRecords(table: Table): AssistantRecords {
       const found: AssistantRecord[] = [];
       let after: string | undefined;
       do {
-        const page = await records.query(pk, { limit: limit - found.length, ...(after === undefined ? {} : { after }) });
+        const page = await records.query(pk, {
+          limit: limit - found.length,
+          ...(after === undefined ? {} : { after }),
+        });
         found.push(...page.items.map((stored) => stored.value));
         after = page.next;
       } while (after !== undefined && found.length < limit);
