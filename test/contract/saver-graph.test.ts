@@ -132,14 +132,14 @@ describe("a graph under a lease", () => {
     expect(again).toEqual(shown);
     const owners = again.flatMap(({ owner }) => (owner ? [owner] : []));
     expect(await second.waitingInterrupts(owners)).toEqual(owners);
-    const answer = (raised: readonly { readonly id: string; readonly value: unknown }[]) =>
-      new Command({ resume: Object.fromEntries(raised.map(({ id, value }) => [id, `yes to ${JSON.stringify(value)}`])) });
+    const answers = (raised: readonly { readonly id?: string; readonly value?: unknown }[]) =>
+      Object.fromEntries(raised.map(({ id, value }) => [id, `yes to ${JSON.stringify(value)}`]));
     const strict = { ...config, configurable: { ...config.configurable, __pregel_strict_resume: true } };
-    const result = await asking(second).invoke(answer(again), strict);
+    const result = await asking(second).invoke(new Command({ resume: answers(again) }), strict);
     const peer = asking(new MemorySaver());
     await peer.invoke({ rounds: 0 }, config);
     const asked = (await peer.getState(config)).tasks.flatMap(({ interrupts }) => interrupts);
-    expect(result).toEqual(await peer.invoke(answer(asked.map(({ id, value }) => ({ id: id ?? "", value }))), config));
+    expect(result).toEqual(await peer.invoke(new Command({ resume: answers(asked) }), config));
     expect(await second.waitingInterrupts(owners)).toEqual([]);
     expect(await second.pendingInterrupts()).toEqual([]);
     expect(second.head()).toMatchObject({ root: "run-1", fence: 2 });
