@@ -2,8 +2,8 @@
 
 /** What the module of a benchmark exports. */
 interface Bench {
-  /** Answers the exit code. */
-  main(argv: readonly string[]): Promise<number>;
+  /** Answers the exit code, or nothing when it has set it, if need be, by itself. */
+  main(argv: readonly string[]): Promise<number | void>;
 }
 
 const benches: Readonly<Record<string, { readonly summary: string; load(): Promise<Bench> }>> = {
@@ -15,6 +15,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "Sequential table round trips of one run from parsed request to answer, and its write units.",
     load: () => import("./server/round-trips.ts"),
   },
+  retrieval: {
+    summary: "Ranking quality (nDCG@10) of the product's own ingestion and search on a folder in the BEIR layout.",
+    load: () => import("./retrieval.ts"),
+  },
 };
 
 function list(): void {
@@ -23,7 +27,7 @@ function list(): void {
   for (const [name, { summary }] of Object.entries(benches)) console.log(`  ${name.padEnd(width)}  ${summary}`);
 }
 
-async function main([name, ...argv]: readonly string[]): Promise<number> {
+async function main([name, ...argv]: readonly string[]): Promise<number | void> {
   if (name === undefined || name === "--help" || name === "-h") {
     list();
     return 0;
@@ -37,4 +41,5 @@ async function main([name, ...argv]: readonly string[]): Promise<number> {
   return (await bench.load()).main(argv);
 }
 
-process.exitCode = await main(process.argv.slice(2));
+const code = await main(process.argv.slice(2));
+if (typeof code === "number") process.exitCode = code;
