@@ -8,19 +8,20 @@
  */
 import { HoldpointError, errorInfo } from "../core/errors.ts";
 import { runId as asRunId, threadId as asThreadId } from "../core/ids.ts";
-import type { RunId } from "../core/ids.ts";
+import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Principal } from "../core/principal.ts";
 import { isEnded, pendingRun, refused, takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
 import { MAX_QUEUE, activeRunId, appended, isBusy, movedOn, names, newThread } from "../core/thread.ts";
 import type { QueueEntry, Thread } from "../core/thread.ts";
+import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Assistants } from "./assistants.ts";
 import { decideByResume } from "./decide.ts";
 import type { Deps } from "./deps.ts";
 import { claimKey } from "./idempotency.ts";
-import type { AcceptRequest } from "./runtime.ts";
+import type { AcceptRequest, Assistant } from "./runtime.ts";
 
 /** How long an accept may take at most; a run item that no header names is an orphan ten minutes later. */
 const REQUEST_DEADLINE_MS = 60_000;
@@ -49,44 +50,68 @@ export async function accept(deps: Deps, assistants: Assistants, principal: Prin
   const graph = deps.graphs.get(assistant.graphId);
   if (!graph) throw graphUnavailable(deps, assistant.graphId);
 
-  const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
-  const key = request.idempotency && (await claimKey(deps, principal.tenant, "runs", { ...request.idempotency, result: fresh }));
-  const ids = key?.result ?? fresh;
-  const ref = { tenant: principal.tenant, threadId: asThreadId(ids.threadId ?? fresh.threadId) };
-  const stateless = request.threadId === undefined;
-  const createThread = stateless || request.ifNotExists === "create";
-
-  const header = stateless && !key?.repeated ? undefined : await deps.threads.get(ref);
+  const ids = await identify(deps, principal, request);
+  const ref = { tenant: principal.tenant, threadId: ids.threadId };
+  const createThread = request.threadId === undefined || request.ifNotExists === "create";
+  const isNewThread = request.threadId === undefined && !ids.repeated;
+  const header = isNewThread ? undefined : await deps.threads.get(ref);
   if (!createThread && (!header || header.value.deleted)) throw threadNotFound(ref);
 
+  const deadline = deps.clock.monotonic() + REQUEST_DEADLINE_MS;
+  const draft = draftRun(deps, { principal, request, assistant, graph, ids, generation: header?.value.generation ?? 0 });
+  const { run, repeated } = await putRun(deps, draft, ids.repeated);
+  if (repeated && run.status !== "pending") return answerFor(run);
+  const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool };
+  const accepting: Accepting = { ref, run, entry, createThread, repeated, deadline };
+  const resume = request.payload.command?.resume;
+  if (resume === undefined) return append(deps, accepting, header);
+  const refusal = await decideByResume(deps, principal, run, resume);
+  return refusal ? refuse(deps, accepting, refusal) : append(deps, { ...accepting, repeated: true }, await deps.threads.get(ref));
+}
+
+interface Ids {
+  readonly runId: RunId;
+  readonly threadId: ThreadId;
+  /** An earlier attempt under the same idempotency key drew them. */
+  readonly repeated: boolean;
+}
+
+async function identify(deps: Deps, principal: Principal, request: AcceptRequest): Promise<Ids> {
+  const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
+  const key = request.idempotency && (await claimKey(deps, principal.tenant, "runs", { ...request.idempotency, result: fresh }));
+  const { runId, threadId } = { ...fresh, ...key?.result };
+  return { runId: asRunId(runId), threadId: asThreadId(threadId), repeated: key?.repeated ?? false };
+}
+
+interface DraftFrom {
+  readonly principal: Principal;
+  readonly request: AcceptRequest;
+  readonly assistant: Assistant;
+  readonly graph: RegisteredGraph;
+  readonly ids: Ids;
+  readonly generation: number;
+}
+
+function draftRun(deps: Deps, { principal, request, assistant, graph, ids, generation }: DraftFrom): Run {
   const now = deps.table.now();
-  const id = asRunId(ids.runId ?? fresh.runId);
-  const draft = pendingRun({
-    ...ref,
-    runId: id,
-    kind: "input",
-    generation: header?.value.generation ?? 0,
-    root: id,
+  return pendingRun({
+    tenant: principal.tenant,
+    threadId: ids.threadId,
+    runId: ids.runId,
+    kind: request.payload.command?.resume === undefined ? "input" : "continuation",
+    generation,
+    root: ids.runId,
     assistantId: assistant.assistantId,
     graphId: assistant.graphId,
     pool: graph.pool,
     priority: graph.priority,
     startedBy: principal.subject,
-    stateless,
+    stateless: request.threadId === undefined,
     settings: request.settings,
     payload: request.payload,
     followUpAt: now + REQUEST_DEADLINE_MS + ORPHAN_MARGIN_MS,
     createdAt: now,
   });
-  const resumes = request.payload.command?.resume !== undefined;
-  const { run, repeated } = await putRun(deps, resumes ? { ...draft, kind: "continuation" } : draft, key?.repeated ?? false);
-  if (repeated && run.status !== "pending") return answerFor(run);
-  const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool };
-  const deadline = deps.clock.monotonic() + REQUEST_DEADLINE_MS;
-  const accepting: Accepting = { ref, run, entry, createThread, repeated, deadline };
-  if (!resumes) return append(deps, accepting, header);
-  const refusal = await decideByResume(deps, principal, run, request.payload.command?.resume ?? null);
-  return refusal ? refuse(deps, accepting, refusal) : append(deps, { ...accepting, repeated: true }, await deps.threads.get(ref));
 }
 
 /** Writes the run item, or takes over the one that an earlier attempt left. */

@@ -1,4 +1,4 @@
-import { accept, threadOfRun } from "./accept.ts";
+import { accept, threadNotFound, threadOfRun } from "./accept.ts";
 import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
 import { createReviews } from "./decide.ts";
@@ -9,7 +9,6 @@ import type { Runtime, RunUseCases } from "./runtime.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./tails.ts";
 import { createThreadUseCases } from "./threads.ts";
-import { threadNotFound } from "./accept.ts";
 
 /** The use cases on one set of dependencies. `assistants` is shared with the worker of the same process. */
 export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assistants } {
@@ -37,7 +36,7 @@ function createRunUseCases(host: FollowDeps, assistants: Assistants): RunUseCase
       return deps.runs.list(ref, header.value.generation);
     },
     cancel: (principal, request) => cancelRun(host, principal, request),
-    wait: (principal, threadId, runId, signal) => waitForRun(host, principal, threadId, runId, signal),
+    wait: (principal, threadId, runId, signal) => waitForRun(host, principal, { threadId, runId, signal }),
     follow: (principal, request) => follow(host, principal, request),
   };
 }

@@ -123,7 +123,7 @@ function assertAnswerFits(hold: Hold, answer: HoldAnswer): void {
   if (answer.type === "value") throw new HoldpointError("invalid", "a review is answered with approve, edit, reject or response");
   const schema = hold.request?.argsSchema;
   if (answer.type !== "edit" || !schema) return;
-  const parsed = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]).safeParse(answer.args);
+  const parsed = z.fromJSONSchema(schema).safeParse(answer.args);
   if (parsed.success) return;
   const problems = parsed.error.issues.map((issue) => `/${issue.path.join("/")}: ${issue.message}`);
   throw new HoldpointError("invalid", `the edited arguments do not fit their schema: ${problems.join("; ")}`, {

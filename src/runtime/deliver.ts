@@ -167,14 +167,14 @@ class Execution {
       ...(fresh ? { newRoot: run.root } : {}),
       ...(executesFrom === undefined ? {} : { executesFrom }),
     });
-    await saver.preload();
+    // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
+    // earlier holder may still append.
+    const ownBarrier = fresh && this.#delivery.first;
+    await (ownBarrier ? saver.preload() : saver.barrier());
     const start = await startingPoint(this.#host, { run, payload, saver, graph: this.#with.graph, first: this.#delivery.first });
-    if (start.input?.kind !== "input" || !fresh) {
-      await Promise.all([gate, saver.barrier()]);
-    }
     if (start.input?.kind === "input") await cancelPlainHolds(deps, run);
     const outcome = start.input ? await this.#drive(run, saver, start) : start.outcome;
-    return this.#conclude(run, saver, { start, outcome });
+    return outcome.kind === "moved" ? this.run(run, newSaver) : this.#conclude(run, saver, { start, outcome });
   }
 
   async #drive(run: Run, saver: FencedSaver, start: Start): Promise<DriveOutcome> {
@@ -198,7 +198,7 @@ class Execution {
     });
   }
 
-  async #conclude(run: Run, saver: FencedSaver, { start, outcome }: { start: Start; outcome: DriveOutcome }): Promise<Executed> {
+  async #conclude(run: Run, saver: FencedSaver, { start, outcome }: { start: Start; outcome: Exclude<DriveOutcome, { kind: "moved" }> }): Promise<Executed> {
     const { deps } = this.#host;
     const { lease, cancel } = this.#delivery;
     const { events, mark } = this.#with;
@@ -237,7 +237,7 @@ function assertMarked(mark: Mark): void {
   if (mark.kind !== "marked") throw new HoldpointError("lost", "another holder marked the run");
 }
 
-function outcomeOf(outcome: Exclude<DriveOutcome, { kind: "lost" | "drained" }>, end: RunEnd): Outcome {
+function outcomeOf(outcome: Exclude<DriveOutcome, { kind: "lost" | "drained" | "moved" }>, end: RunEnd): Outcome {
   switch (outcome.kind) {
     case "done":
       return { status: "success", end };

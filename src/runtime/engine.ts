@@ -1,10 +1,15 @@
+import type { ThreadId } from "../core/ids.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
+import { drive } from "../langgraph/drive.ts";
 import type { Drive, DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
+import { hasWorkLeft } from "../langgraph/work-left.ts";
 
 /** What executes graphs: LangGraph.js in the product, a script in the simulation. */
 export interface Engine {
   drive(drive: Drive): Promise<DriveOutcome>;
   /** True if some unfinished task of the head does not wait for an answer: going on would do something. */
-  hasWorkLeft(graph: RegisteredGraph, saver: FencedSaver): Promise<boolean>;
+  hasWorkLeft(graph: RegisteredGraph, saver: FencedSaver, threadId: ThreadId): Promise<boolean>;
 }
+
+export const langGraphEngine: Engine = { drive, hasWorkLeft };

@@ -31,7 +31,7 @@ export class EventWriter {
   #bytes = 0;
   #tail: Promise<void>;
   #timer: AbortController | undefined;
-  #failed: unknown;
+  #failed: Error | undefined;
 
   constructor(deps: Deps, { run, fence, next }: Position, first: Frame) {
     this.#deps = deps;
@@ -39,9 +39,7 @@ export class EventWriter {
     this.#fence = fence;
     this.#next = next;
     this.#tail = this.#appendFirst(first);
-    this.#tail.catch((error: unknown) => {
-      this.#failed ??= error;
-    });
+    this.#remember();
   }
 
   /** Resolves when the first frame has landed. @throws HoldpointError `lost` */
@@ -78,8 +76,12 @@ export class EventWriter {
     this.#waiting = [];
     this.#bytes = 0;
     this.#tail = this.#tail.then(() => this.#append(frames));
+    this.#remember();
+  }
+
+  #remember(): void {
     this.#tail.catch((error: unknown) => {
-      this.#failed ??= error;
+      this.#failed ??= error instanceof Error ? error : new Error(String(error));
     });
   }
 

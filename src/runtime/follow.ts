@@ -81,8 +81,14 @@ async function filled({ deps, states }: FollowDeps, run: Run, { number, frame }:
   }
 }
 
+export interface WaitFor {
+  readonly threadId: ThreadId;
+  readonly runId: RunId;
+  readonly signal: AbortSignal;
+}
+
 /** Resolves once the run has ended. @throws the signal's reason when it aborts first */
-export async function waitForRun(host: FollowDeps, principal: Principal, threadId: ThreadId, runId: RunId, signal: AbortSignal): Promise<RunResult> {
+export async function waitForRun(host: FollowDeps, principal: Principal, { threadId, runId, signal }: WaitFor): Promise<RunResult> {
   const first = await findRun(host.deps, principal, threadId, runId);
   using tail = host.tails.open(first, first.generation, runId);
   let run = first;
@@ -93,7 +99,7 @@ export async function waitForRun(host: FollowDeps, principal: Principal, threadI
     if (!stored) throw new HoldpointError("not_found", "Run not found");
     run = stored.value;
   }
-  return resultOf(host, run);
+  return await resultOf(host, run);
 }
 
 async function resultOf({ states }: FollowDeps, run: Run): Promise<RunResult> {
@@ -101,7 +107,7 @@ async function resultOf({ states }: FollowDeps, run: Run): Promise<RunResult> {
   if (failed) return { kind: "failed", run, error: run.error ?? errorInfo("the run failed") };
   const checkpointId = run.end?.checkpointId;
   const values = checkpointId === undefined ? {} : await states.valuesAt(run, { ns: "", checkpointId });
-  if (run.status === "held") return { kind: "interrupted", run, interrupts: run.end?.interrupts ?? [], values };
+  if (run.end && run.end.interrupts.length > 0) return { kind: "interrupted", run, interrupts: run.end.interrupts, values };
   return { kind: "values", run, values };
 }
 
@@ -126,5 +132,5 @@ export async function cancelRun(host: FollowDeps, principal: Principal, request:
   deps.hints.ready(run);
   const result = after?.value ?? run;
   if (!request.wait || isEnded(result.status)) return result;
-  return (await waitForRun(host, principal, request.threadId, request.runId, request.signal)).run;
+  return (await waitForRun(host, principal, request)).run;
 }

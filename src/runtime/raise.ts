@@ -18,6 +18,7 @@ import type { Deps } from "./deps.ts";
 export interface Raised {
   readonly holds: readonly Hold[];
   readonly waiting: { readonly reviews: number; readonly plain: number };
+  /** As LangGraph shows them; static breakpoints have none. */
   readonly interrupts: readonly Json[];
 }
 
@@ -38,7 +39,7 @@ export async function raiseHolds(deps: Deps, { run, saver, fence, outcome }: Rai
   return {
     holds,
     waiting: { reviews, plain: interrupts.length - reviews },
-    interrupts: interrupts.map(({ id, value }) => ({ id, value })),
+    interrupts: interrupts.flatMap(({ id, value, raisedBy }) => (raisedBy ? [{ id, value }] : [])),
   };
 }
 

@@ -43,10 +43,10 @@ function begin(payload: RunPayload): Start {
 }
 
 /** A later delivery goes on from the head; where every unfinished task waits for an answer it only finishes the pause. */
-async function takenOver({ engine }: { readonly engine: Engine }, { payload, saver, graph }: StartFrom): Promise<Start> {
+async function takenOver({ engine }: { readonly engine: Engine }, { run, payload, saver, graph }: StartFrom): Promise<Start> {
   const { checkpoint: _, ...rest } = payload;
   const waiting = await waitingAtHead(saver);
-  if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver))) {
+  if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver, run.threadId))) {
     return { payload: rest, input: { kind: "continue" }, handed: [] };
   }
   return { payload: rest, outcome: { kind: "interrupted", interrupts: waiting }, handed: [] };
@@ -68,7 +68,7 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
       handed: decided,
     };
   }
-  if (await host.engine.hasWorkLeft(graph, saver)) return { payload, input: { kind: "continue" }, handed: decided };
+  if (await host.engine.hasWorkLeft(graph, saver, run.threadId)) return { payload, input: { kind: "continue" }, handed: decided };
   const waiting = await waitingAtHead(saver);
   return { payload, outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed: decided };
 }

@@ -92,7 +92,7 @@ class PollingWorker implements Worker {
     void this.#options.deps.clock.sleep(DRAIN_MS, done.signal).then(() => {
       if (!done.signal.aborted) this.#abort.abort();
     });
-    await Promise.all([...this.#advancing]);
+    await Promise.all(this.#advancing);
     done.abort();
     await this.#loops;
   }
@@ -237,7 +237,7 @@ class PollingWorker implements Worker {
     const pages = await Promise.all(
       this.#shards().map((pk) => deps.table.queryIndex("due", pk, { prefix: READY_PREFIX, limit: READY_ROWS })),
     );
-    const rows = pages.flatMap((page) => page.items).sort((a, b) => readyAt(a) - readyAt(b));
+    const rows = pages.flatMap((page) => page.items).toSorted((a, b) => readyAt(a) - readyAt(b));
     if (rows.length > 0) this.#lastFound = deps.clock.monotonic();
     for (const row of rows) {
       const ref = threadOf(row);
