@@ -1,7 +1,6 @@
 /** The statements of the embedded table, and its rows as items. Everything here is synchronous. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { HoldpointError } from "../core/errors.ts";
-import { afterKey, intervalOf } from "../storage/key-range.ts";
+import { afterKey, intervalOf, readIndexCursor, writeIndexCursor } from "../storage/key-range.ts";
 import type { Draft, IndexName, IndexRow, Item, Key, Page, Range, When } from "../storage/table.ts";
 import { ATTRIBUTES_FORMAT, decodeAttributes } from "./sqlite-attributes.ts";
 import type { EncodedAttributes } from "./sqlite-attributes.ts";
@@ -82,7 +81,7 @@ export function createRows(db: DatabaseSync): Rows {
   return {
     get(key, now) {
       const row = get.get(key.pk, key.sk, now);
-      return row && itemOf(typed<Row>(row));
+      return row && itemOf(asRow(row));
     },
     put(encoded, when, now) {
       const { pk, sk } = encoded.draft;
@@ -102,25 +101,29 @@ export function createRows(db: DatabaseSync): Rows {
       const from = after === undefined || down ? interval.from : afterKey(after);
       const before = (after !== undefined && down ? after : interval.before) ?? ABOVE_ALL_TEXT;
       const rows = pages[down ? "down" : "up"].iterate(pk, from, before, now, sqlLimit(limit));
-      return pageOf(rows, limit, (row: Row) => ({
-        item: itemOf(row),
-        cursor: row.sk,
-        bytes: row.sk.length + row.pk.length + row.attributes.length + (row.bytes?.byteLength ?? 0),
-      }));
+      return pageOf(rows, limit, (selected) => {
+        const row = asRow(selected);
+        const bytes = row.pk.length + row.sk.length + row.attributes.length + (row.bytes?.byteLength ?? 0);
+        return { item: itemOf(row), cursor: row.sk, bytes };
+      });
     },
     queryIndex(index, pk, range, now) {
       const interval = intervalOf(range);
-      const after = range.after === undefined ? undefined : indexCursor(range.after);
+      const after = range.after === undefined ? undefined : readIndexCursor(range.after);
       const down = range.descending === true;
       const from = after !== undefined && !down ? after : ([interval.from, "", ""] as const);
       const before = after !== undefined && down ? after : ([interval.before ?? ABOVE_ALL_TEXT, "", ""] as const);
       const statement = indexPages[index][down ? "down" : "up"];
       const rows = statement.iterate(pk, ...from, ...before, now, sqlLimit(range.limit));
-      return pageOf(rows, range.limit, (row: { sort: string; pk: string; sk: string }) => ({
-        item: { sort: row.sort, key: { pk: row.pk, sk: row.sk } },
-        cursor: JSON.stringify([row.sort, row.pk, row.sk]),
-        bytes: row.sort.length + row.pk.length + row.sk.length,
-      }));
+      return pageOf(rows, range.limit, (selected) => {
+        const {
+          sort,
+          pk: itemPk,
+          sk,
+        } = selected as { readonly sort: string; readonly pk: string; readonly sk: string };
+        const item = { sort, key: { pk: itemPk, sk } };
+        return { item, cursor: writeIndexCursor(item), bytes: sort.length + itemPk.length + sk.length };
+      });
     },
     purge: (now) => purge.run(now).changes === PURGE_ROWS,
     dataVersion: () => Number(dataVersion.get()?.["data_version"]),
@@ -145,31 +148,22 @@ const bothDirections = (db: DatabaseSync, sql: (order: string) => string): Direc
 /** One more than asked for, to know whether there is more. Negative: no limit. */
 const sqlLimit = (limit: number | undefined): number => (limit === undefined ? -1 : limit + 1);
 
-function pageOf<R, T>(
+function pageOf<T>(
   rows: Iterable<unknown>,
   limit: number | undefined,
-  read: (row: R) => { readonly item: T; readonly cursor: string; readonly bytes: number },
+  read: (row: unknown) => { readonly item: T; readonly cursor: string; readonly bytes: number },
 ): Page<T> {
   const items: T[] = [];
   let bytes = 0;
   let next = "";
   for (const row of rows) {
     if (items.length === limit || bytes >= PAGE_BYTES) return { items, next };
-    const entry = read(typed<R>(row));
+    const entry = read(row);
     items.push(entry.item);
     bytes += entry.bytes;
     next = entry.cursor;
   }
   return { items };
-}
-
-function indexCursor(text: string): readonly [string, string, string] {
-  const cursor: unknown = JSON.parse(text);
-  const [sort, pk, sk]: unknown[] = Array.isArray(cursor) ? cursor : [];
-  if (typeof sort !== "string" || typeof pk !== "string" || typeof sk !== "string") {
-    throw new HoldpointError("invalid", "`after` is not the `next` of an index page");
-  }
-  return [sort, pk, sk];
 }
 
 function columnsOf({ draft, attributes, version, writeId }: EncodedDraft) {
@@ -188,6 +182,9 @@ function columnsOf({ draft, attributes, version, writeId }: EncodedDraft) {
   ] as const;
 }
 
+/** A row of a statement that selects COLUMNS; node:sqlite types every row alike. */
+const asRow = (selected: unknown): Row => selected as Row;
+
 function itemOf(row: Row): Item {
   const due = row.due_pk === null || row.due_sk === null ? {} : { due: { pk: row.due_pk, sk: row.due_sk } };
   const list = row.list_pk === null || row.list_sk === null ? {} : { list: { pk: row.list_pk, sk: row.list_sk } };
@@ -201,6 +198,3 @@ function itemOf(row: Row): Item {
     writeId: row.write_id,
   };
 }
-
-/** The columns that a statement of this file selects; node:sqlite types every row alike. */
-const typed = <R>(row: unknown): R => row as R;

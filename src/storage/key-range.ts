@@ -1,5 +1,7 @@
 /** Ranges of sort keys as half-open intervals, for adapters; keys are ordered by their UTF-8 bytes, that is by code points. */
-import type { Range } from "./table.ts";
+import { z } from "zod";
+import { HoldpointError } from "../core/errors.ts";
+import type { IndexRow, Range } from "./table.ts";
 
 /** `from` included, `before` excluded; without `before` there is no upper end. */
 export interface Interval {
@@ -42,3 +44,20 @@ export function compareKeys(a: string, b: string): number {
   return a.length - b.length;
 }
 const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff;
+
+const indexCursor = z.tuple([z.string(), z.string(), z.string()]);
+
+/** The `next` of an index page that ends at this row: several items may share a sort key there. */
+export const writeIndexCursor = ({ sort, key }: IndexRow): string => JSON.stringify([sort, key.pk, key.sk]);
+
+/**
+ * Sort key, and key of the item, that an index page's `next` names.
+ * @throws HoldpointError `invalid` for anything else
+ */
+export function readIndexCursor(text: string): readonly [sort: string, pk: string, sk: string] {
+  try {
+    return indexCursor.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new HoldpointError("invalid", "`after` is not the `next` of an index page", { cause });
+  }
+}
