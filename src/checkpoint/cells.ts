@@ -49,6 +49,9 @@ export interface NamespaceRef {
   readonly ns: string;
 }
 
+/** What LangGraph's serializer writes in place of a value that JSON cannot express, a bigint for one: the value is gone. */
+const GAVE_UP = Buffer.from('"[unable to serialize, circular reference is too complex to analyze]"');
+
 const digestOf = (bytes: Uint8Array): string => sha256(bytes).slice(0, 32);
 
 /**
@@ -69,7 +72,8 @@ export async function dumpCell(serde: SerializerProtocol, channel: string, value
   }
   const [type, bytes] = dumped;
   // A function or a symbol is written as nothing at all, which nobody could read again.
-  if (type === "json" && bytes.byteLength === 0) throw refused();
+  if (type === "json" && (bytes.byteLength === 0 || (typeof value !== "string" && GAVE_UP.equals(bytes))))
+    throw refused();
   return { type, size: bytes.byteLength, digest: digestOf(bytes), bytes };
 }
 

@@ -149,7 +149,7 @@ describe("a new holder", () => {
       detail: { reason: "head_moved" },
     });
     expect(second.lost).toBe(false);
-    expect(await second.preload()).toMatchObject({ checkpointId: moved.configurable?.["checkpoint_id"] });
+    expect(await second.preload()).toMatchObject({ checkpointId: String(moved.configurable?.["checkpoint_id"]) });
     await second.put(moved, input, metadataOf(2, "input"), { a: 3 });
     expect(second.head()).toMatchObject({ checkpointId: input.id, fence: 2, root: "run-2" });
   });

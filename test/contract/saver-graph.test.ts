@@ -132,8 +132,8 @@ describe("a graph under a lease", () => {
     expect(again).toEqual(shown);
     const owners = again.flatMap(({ owner }) => (owner ? [owner] : []));
     expect(await second.waitingInterrupts(owners)).toEqual(owners);
-    const answers = (raised: readonly { readonly id?: string; readonly value?: unknown }[]) =>
-      Object.fromEntries(raised.map(({ id, value }) => [id, `yes to ${JSON.stringify(value)}`]));
+    const answers = (raised: readonly { readonly id?: string; readonly value?: unknown }[]): Record<string, string> =>
+      Object.fromEntries(raised.map(({ id = "", value }) => [id, `yes to ${JSON.stringify(value)}`]));
     const strict = { ...config, configurable: { ...config.configurable, __pregel_strict_resume: true } };
     const result = await asking(second).invoke(new Command({ resume: answers(again) }), strict);
     const peer = asking(new MemorySaver());
