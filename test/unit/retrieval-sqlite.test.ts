@@ -215,7 +215,7 @@ describe("ingesting", () => {
 });
 
 it("removing a document removes everything of it and nothing else", async () => {
-  await retriever.ingest(each(document("a", `${"refund ".repeat(500)}`), document("b", "refund")), POLICIES);
+  await retriever.ingest(each(document("a", "refund ".repeat(500)), document("b", "refund")), POLICIES);
   expect(await retriever.remove({ ...POLICIES, documentId: "a" })).toBe(true);
   expect(await found("refund")).toEqual(["b"]);
   expect(await retriever.remove({ ...POLICIES, documentId: "a" })).toBe(false);
