@@ -93,6 +93,8 @@ export interface Hold {
   readonly digest: string;
   readonly state: HoldState;
   readonly decision?: Decision;
+  /** Fence of the continuation that was given the decision to apply: only that one may say what came of it. */
+  readonly handedTo?: number;
   /** Whether its follow-up (the continuation in the header's queue) is still to be done (I11). */
   readonly followUpDue: boolean;
   readonly reason?: string;
@@ -126,6 +128,18 @@ export function keyedDecisionId(hold: HoldId, by: string, key: string): Decision
 
 export function decided(hold: Hold, decision: Decision): Hold {
   return { ...hold, state: "decided", decision, followUpDue: true, updatedAt: decision.at };
+}
+
+/** Undefined when there is nothing to hand over. @throws HoldpointError `lost` when a later holder has it */
+export function handedTo(hold: Hold, fence: number): Hold | undefined {
+  if ((hold.handedTo ?? 0) > fence) throw new HoldpointError("lost", "the decision was handed to another holder");
+  return hold.state === "decided" && hold.handedTo !== fence ? { ...hold, handedTo: fence } : undefined;
+}
+
+/** A decision that its continuation could not carry on is asked for again. */
+export function reopened(hold: Hold, reason: string, now: number): Hold {
+  const { decision: _decision, handedTo: _handedTo, ...rest } = hold;
+  return { ...rest, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
 
 export function applied(hold: Hold, now: number): Hold {

@@ -158,7 +158,8 @@ export function movedOn(thread: Thread, activeRun: Run | undefined, now: number)
 function withEnd(thread: Thread, run: Run): Thread {
   const { waiting: before, ...rest } = thread;
   const after = run.end?.waiting ?? "unchanged";
-  const waiting = after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: run.runId, ...after } : undefined;
+  const raisedBy = run.status === "held" ? run.runId : (before?.runId ?? run.runId);
+  const waiting = after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: raisedBy, ...after } : undefined;
   return { ...rest, ...(waiting === undefined ? {} : { waiting }), ...lastEnd(run.status) };
 }
 

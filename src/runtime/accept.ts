@@ -153,7 +153,7 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
     if (deps.clock.monotonic() > accepting.deadline) throw new HoldpointError("unavailable", "accepting the run took too long");
     const written = await writeAppended(deps, accepting, header);
     if (written.won) {
-      deps.hints.ready(accepting.ref);
+      deps.hints.ready(accepting.ref, written.stored);
       return accepting.repeated ? confirm(deps, accepting) : accepting.run;
     }
     header = written.current;

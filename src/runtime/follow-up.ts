@@ -48,7 +48,7 @@ async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name
   const entry = { runId, kind: "continuation", pool: hold.pool } as const;
   const written = await deps.threads.put(appended(header.value, entry, deps.table.now()), { version: header.version });
   if (!written.won) return { kind: "again", name };
-  deps.hints.ready(hold);
+  deps.hints.ready(hold, written.stored);
   return { kind: "done" };
 }
 

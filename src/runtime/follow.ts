@@ -93,11 +93,11 @@ export async function waitForRun(host: FollowDeps, principal: Principal, { threa
   using tail = host.tails.open(first, first.generation, runId);
   let run = first;
   while (!isEnded(run.status)) {
-    await tail.next(signal);
+    const written = await tail.next(signal);
     signal.throwIfAborted();
-    const stored = await host.deps.runs.get(first, runId);
-    if (!stored) throw new HoldpointError("not_found", "Run not found");
-    run = stored.value;
+    const current = written ?? (await host.deps.runs.get(first, runId))?.value;
+    if (!current) throw new HoldpointError("not_found", "Run not found");
+    run = current;
   }
   return await resultOf(host, run);
 }

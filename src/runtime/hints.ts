@@ -1,3 +1,6 @@
+import type { Run } from "../core/run.ts";
+import type { Thread } from "../core/thread.ts";
+import type { Stored } from "../storage/records.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 
 /**
@@ -5,31 +8,29 @@ import type { ThreadRef } from "../storage/keys.ts";
  * never correctness.
  */
 export interface Hints {
-  /** A thread may have become runnable. */
-  ready(thread: ThreadRef): void;
-  /** Events were appended to a thread, or one of its run items changed. */
-  changed(thread: ThreadRef): void;
+  /** A thread may have become runnable; `header` is what was just written, to save the worker a read. */
+  ready(thread: ThreadRef, header?: Stored<Thread>): void;
+  /** Events were appended to a thread, or one of its run items changed, to `run` if it is given. */
+  changed(thread: ThreadRef, run?: Run): void;
   /** A run may have been asked to stop. */
   cancelled(thread: ThreadRef): void;
-  onReady(listen: (thread: ThreadRef) => void): Disposable;
+  onReady(listen: (thread: ThreadRef, header?: Stored<Thread>) => void): Disposable;
   onCancelled(listen: (thread: ThreadRef) => void): Disposable;
-  onChanged(thread: ThreadRef, listen: () => void): Disposable;
+  onChanged(thread: ThreadRef, listen: (run?: Run) => void): Disposable;
 }
 
-type Listener = (thread: ThreadRef) => void;
-
 export function createHints(): Hints {
-  const ready = new Set<Listener>();
-  const cancelled = new Set<Listener>();
-  const changed = new Map<string, Set<() => void>>();
-  const subscribe = (listeners: Set<Listener>, listen: Listener): Disposable => {
+  const ready = new Set<Parameters<Hints["onReady"]>[0]>();
+  const cancelled = new Set<Parameters<Hints["onCancelled"]>[0]>();
+  const changed = new Map<string, Set<(run?: Run) => void>>();
+  const subscribe = <Listener>(listeners: Set<Listener>, listen: Listener): Disposable => {
     listeners.add(listen);
     return { [Symbol.dispose]: () => void listeners.delete(listen) };
   };
   return {
-    ready: (thread) => ready.forEach((listen) => listen(thread)),
+    ready: (thread, header) => ready.forEach((listen) => listen(thread, header)),
     cancelled: (thread) => cancelled.forEach((listen) => listen(thread)),
-    changed: (thread) => changed.get(nameOf(thread))?.forEach((listen) => listen()),
+    changed: (thread, run) => changed.get(nameOf(thread))?.forEach((listen) => listen(run)),
     onReady: (listen) => subscribe(ready, listen),
     onCancelled: (listen) => subscribe(cancelled, listen),
     onChanged(thread, listen) {

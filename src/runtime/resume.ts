@@ -4,10 +4,9 @@
  * delivered again to the next interrupt.
  */
 import type { FencedSaver } from "../checkpoint/saver.ts";
-import { applied, resumeValue, superseded } from "../core/hold.ts";
+import { handedTo, resumeValue } from "../core/hold.ts";
 import type { Hold } from "../core/hold.ts";
 import type { Json } from "../core/json.ts";
-import { reviewRequestOf } from "../core/review-value.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { DriveInput, DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
@@ -27,6 +26,8 @@ export interface StartFrom {
   readonly payload: RunPayload;
   readonly saver: FencedSaver;
   readonly graph: RegisteredGraph;
+  /** Decisions of the thread that are still to be applied; empty for anything but a continuation. */
+  readonly handed: readonly Hold[];
   readonly first: boolean;
 }
 
@@ -54,45 +55,34 @@ async function takenOver({ engine }: { readonly engine: Engine }, { run, payload
 
 /** A continuation reads *all* decided, unapplied holds of the thread and resumes with those that still wait. */
 async function continuation(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
-  const { run, saver, payload, graph } = from;
-  const holds = (await host.deps.holds.ofThread(run, run.generation)).map((stored) => stored.value);
-  const decided = holds.filter((hold) => hold.state === "decided");
-  const stillWaiting = new Set((await saver.waitingInterrupts(decided.map((hold) => hold.raisedBy))).map((owner) => owner.id));
-  const answered = decided.filter((hold) => stillWaiting.has(hold.interruptId));
+  const { run, saver, payload, graph, handed } = from;
+  const stillWaiting = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map((owner) => owner.id));
+  const answered = handed.filter((hold) => stillWaiting.has(hold.interruptId));
   if (answered.length > 0) {
     const answers: Record<string, Json> = Object.fromEntries(answered.map((hold) => [hold.interruptId, resumeValue(hold)]));
     const { update, goto } = payload.command ?? {};
     return {
       payload,
       input: { kind: "resume", answers, ...(update === undefined ? {} : { update }), ...(goto === undefined ? {} : { goto }) },
-      handed: decided,
+      handed,
     };
   }
-  if (await host.engine.hasWorkLeft(graph, saver, run.threadId)) return { payload, input: { kind: "continue" }, handed: decided };
+  if (await host.engine.hasWorkLeft(graph, saver, run.threadId)) return { payload, input: { kind: "continue" }, handed };
   const waiting = await waitingAtHead(saver);
-  return { payload, outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed: decided };
-}
-
-export interface Settle {
-  readonly run: Run;
-  readonly handed: readonly Hold[];
-  /** What waits now: a review that was asked again names the digest that it supersedes. */
-  readonly raised: readonly Hold[];
+  return { payload, outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed };
 }
 
 /**
- * Marks the decisions that were handed over, whatever came of the run, so that they do not start it again for ever:
- * applied, or superseded where the review came back with other content.
+ * Takes *all* decided, unapplied holds of a thread over for a continuation. From then on an earlier holder's word on
+ * them fails, because it was not given to its fence (I2).
  */
-export async function settleAnswers(deps: Deps, { run, handed, raised }: Settle): Promise<void> {
-  const now = deps.table.now();
-  await Promise.all(
-    handed.map((hold) => {
-      const again = raised.some((next) => reviewRequestOf(next.value)?.supersedes === hold.digest && next.raisedBy.taskId === hold.raisedBy.taskId);
-      return deps.holds.update(run, hold.holdId, (current) => {
-        if (current.state !== "decided") return undefined;
-        return again ? superseded(current, now) : applied(current, now);
-      });
-    }),
+export async function handOver(deps: Deps, run: Run, fence: number): Promise<readonly Hold[]> {
+  if (run.kind !== "continuation") return [];
+  const holds = await deps.holds.ofThread(run, run.generation);
+  const taken = await Promise.all(
+    holds
+      .filter(({ value }) => value.state === "decided")
+      .map(({ value }) => deps.holds.update(run, value.holdId, (hold) => handedTo(hold, fence))),
   );
+  return taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));
 }

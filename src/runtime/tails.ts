@@ -3,13 +3,17 @@
  * A signal is only a reason to look; what a reader sees comes from the table.
  */
 import type { RunId } from "../core/ids.ts";
+import type { Run } from "../core/run.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Deps } from "./deps.ts";
 
 /** One reader's interest in a run of a thread. */
 export interface Tail extends Disposable {
-  /** Resolves when something may have changed since it last resolved, or when `signal` aborts. */
-  next(signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when something may have changed since it last resolved, or when `signal` aborts. Gives the run as this
+   * process has just written it, when it did.
+   */
+  next(signal: AbortSignal): Promise<Run | undefined>;
 }
 
 export interface Tails {
@@ -24,6 +28,7 @@ const FALLBACK_MS = 1000;
 interface Reader {
   readonly runId: RunId;
   fresh: boolean;
+  run: Run | undefined;
   wake: () => void;
 }
 
@@ -37,19 +42,17 @@ export function createTails(deps: Deps): Tails {
   return {
     open(ref, generation, runId) {
       const name = `${ref.tenant} ${ref.threadId} ${generation}`;
-      const reader: Reader = { runId, fresh: false, wake: () => undefined };
+      const reader: Reader = { runId, fresh: false, run: undefined, wake: () => undefined };
       const entry = followed.get(name) ?? start(deps, { ref, generation });
       followed.set(name, entry);
       entry.readers.add(reader);
       return {
         async next(signal) {
-          if (!reader.fresh && !signal.aborted) {
-            await new Promise<void>((resolve) => {
-              reader.wake = resolve;
-              signal.addEventListener("abort", () => resolve(), { once: true });
-            });
-          }
+          if (!reader.fresh && !signal.aborted) await woken(reader, signal);
           reader.fresh = false;
+          const { run } = reader;
+          reader.run = undefined;
+          return run;
         },
         [Symbol.dispose]() {
           entry.readers.delete(reader);
@@ -62,11 +65,23 @@ export function createTails(deps: Deps): Tails {
   };
 }
 
+function woken(reader: Reader, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    reader.wake = done;
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
+
 function start(deps: Deps, at: { readonly ref: ThreadRef; readonly generation: number }): Followed {
   const entry: Followed = { readers: new Set(), stop: new AbortController() };
-  const wakeAll = (): void => {
+  const wakeAll = (run?: Run): void => {
     for (const reader of entry.readers) {
       reader.fresh = true;
+      if (run && run.runId === reader.runId) reader.run = run;
       reader.wake();
     }
   };

@@ -11,13 +11,14 @@ import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import type { IndexRow } from "../storage/table.ts";
 import { deliver } from "./deliver.ts";
-import type { Delivered, DeliverDeps } from "./deliver.ts";
+import type { Delivered } from "./deliver.ts";
+import type { ExecutionDeps } from "./execution.ts";
 import { followUp } from "./follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { Lease } from "./lease.ts";
 import { sweepRun } from "./sweep.ts";
 
-export interface WorkerOptions extends DeliverDeps {
+export interface WorkerOptions extends ExecutionDeps {
   /** True only when the process that owns a lease is certainly gone. */
   readonly isKnownDead: (owner: string) => boolean;
 }
@@ -78,7 +79,7 @@ class PollingWorker implements Worker {
 
   start(): void {
     const { hints } = this.#options.deps;
-    this.#subscriptions.use(hints.onReady((ref) => this.#offer(ref)));
+    this.#subscriptions.use(hints.onReady((ref, header) => this.#offer(ref, header)));
     this.#subscriptions.use(hints.onCancelled((ref) => void this.#checkCancels(ref)));
     this.#loops = Promise.all([this.#pollReady(), this.#pollFuture(), this.#pollCancels()]);
   }
@@ -103,7 +104,7 @@ class PollingWorker implements Worker {
   }
 
   /** Looks at a thread, unless every slot is taken; the poll comes back to it. */
-  #offer(ref: ThreadRef, seen?: Stored<Thread>): void {
+  #offer(ref: ThreadRef, header?: Stored<Thread>, lease: "held" | "expired" = "held"): void {
     if (this.#stop.signal.aborted) return;
     const name = `${ref.tenant} ${ref.threadId}`;
     const held = this.#holding.get(name);
@@ -117,7 +118,7 @@ class PollingWorker implements Worker {
     }
     const holding: Holding = { ref, cancel: new Map(), again: false };
     this.#holding.set(name, holding);
-    const advancing = this.#advance(holding, seen)
+    const advancing = this.#advance(holding, header, lease)
       .catch((error: unknown) => this.#report(ref, error))
       .finally(() => {
         this.#holding.delete(name);
@@ -132,10 +133,10 @@ class PollingWorker implements Worker {
     this.#options.deps.log.error({ thread: ref.threadId, err: error }, "a thread could not be advanced; it stays due");
   }
 
-  async #advance(holding: Holding, seen: Stored<Thread> | undefined): Promise<void> {
+  async #advance(holding: Holding, seen: Stored<Thread> | undefined, expiry: "held" | "expired"): Promise<void> {
     const { deps } = this.#options;
     const header = seen ?? (await deps.threads.get(holding.ref));
-    if (!header || !this.#mayClaim(header.value, seen !== undefined)) return;
+    if (!header || !this.#mayClaim(header.value, expiry)) return;
     const wasActive = header.value.active !== undefined;
     const lease = await Lease.claim(deps, header);
     if (!lease) return;
@@ -148,11 +149,11 @@ class PollingWorker implements Worker {
     }
   }
 
-  /** `watched`: the lease was seen to have run out, by this worker's own observation. */
-  #mayClaim(thread: Thread, watched: boolean): boolean {
+  /** `expired`: the lease was seen to have run out, by this worker's own observation. */
+  #mayClaim(thread: Thread, lease: "held" | "expired"): boolean {
     const due = threadDue(thread);
     if (thread.deleted || !due || due.pool !== this.#options.deps.settings.pool) return false;
-    return due.kind === "ready" || watched;
+    return due.kind === "ready" || lease === "expired";
   }
 
   async #runAll(holding: Holding, lease: Lease, firstDelivery: boolean): Promise<void> {
@@ -264,7 +265,7 @@ class PollingWorker implements Worker {
     const leases = rows.filter((row) => row.key.sk === "H").flatMap((row) => threadOf(row) ?? []);
     const seen = await Promise.all(leases.map((ref) => deps.threads.get(ref)));
     const expired = this.#watch.observe(seen.flatMap((stored) => stored ?? []));
-    for (const stored of expired) this.#offer(stored.value, stored);
+    for (const stored of expired) this.#offer(stored.value, stored, "expired");
 
     const now = deps.table.now();
     for (const row of rows) {

@@ -1,0 +1,181 @@
+/**
+ * What a delivery does between its mark and the commit of its end: where to start, the graph itself, and what it
+ * leaves waiting.
+ */
+import type { SaverOptions } from "../checkpoint/options.ts";
+import type { FencedSaver } from "../checkpoint/saver.ts";
+import { HoldpointError } from "../core/errors.ts";
+import type { Frame } from "../core/event.ts";
+import type { Outcome, Run, RunEnd, RunPayload } from "../core/run.ts";
+import type { DriveOutcome } from "../langgraph/drive.ts";
+import type { RegisteredGraph } from "../langgraph/registry.ts";
+import type { Stored } from "../storage/records.ts";
+import type { Assistants } from "./assistants.ts";
+import type { Delivery } from "./deliver.ts";
+import type { Deps } from "./deps.ts";
+import type { Engine } from "./engine.ts";
+import type { EventWriter } from "./event-writer.ts";
+import { cancelPlainHolds } from "./follow-up.ts";
+import { graphContext } from "./graph-context.ts";
+import type { GraphServices } from "./graph-context.ts";
+import { leaveHolds, raiseHolds } from "./raise.ts";
+import type { Left } from "./raise.ts";
+import { handOver, startingPoint } from "./resume.ts";
+import type { Start } from "./resume.ts";
+
+export interface ExecutionDeps {
+  readonly deps: Deps;
+  readonly engine: Engine;
+  readonly assistants: Assistants;
+  readonly services: GraphServices;
+}
+
+export type Mark =
+  | { readonly kind: "marked"; readonly stored: Stored<Run> }
+  | { readonly kind: "ended"; readonly run: Run }
+  | { readonly kind: "lost" };
+
+export type NewSaver = (options: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom">) => FencedSaver;
+
+export type Executed =
+  | { readonly kind: "ended"; readonly outcome: Outcome }
+  | { readonly kind: "stopped" }
+  | { readonly kind: "lost" };
+
+export interface ExecutionWith {
+  readonly mark: Promise<Mark>;
+  readonly events: EventWriter;
+  readonly newSaver: NewSaver;
+}
+
+/** A delivery that came to an end of its own. */
+type Concluded = Extract<DriveOutcome, { readonly kind: "done" | "interrupted" | "aborted" | "failed" }>;
+
+export class Execution {
+  readonly #host: ExecutionDeps;
+  readonly #delivery: Delivery;
+  readonly #with: ExecutionWith;
+
+  constructor(host: ExecutionDeps, delivery: Delivery, execution: ExecutionWith) {
+    this.#host = host;
+    this.#delivery = delivery;
+    this.#with = execution;
+  }
+
+  /** @throws HoldpointError `lost`, `unavailable`, and whatever made the log unreadable */
+  async run(run: Run): Promise<Executed> {
+    const { deps } = this.#host;
+    const { events, mark, newSaver } = this.#with;
+    const payload = await deps.runs.payload(run);
+    const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
+    const gate = Promise.all([mark.then(assertMarked), events.begun()]);
+    gate.catch(() => undefined);
+    const executesFrom = payload.checkpoint?.checkpointId;
+    const saver = newSaver({
+      gate,
+      ...(fresh ? { newRoot: run.root } : {}),
+      ...(executesFrom === undefined ? {} : { executesFrom }),
+    });
+    const graph = deps.graphs.get(run.graphId);
+    const unable: Concluded | undefined = run.cancelAsked ? { kind: "aborted" } : graph ? undefined : graphMissing(deps, run);
+    // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
+    // earlier holder may still append.
+    const ownBarrier = fresh && this.#delivery.first && !unable;
+    await (ownBarrier ? saver.preload() : saver.barrier());
+    const handed = await handOver(deps, run, this.#delivery.lease.fence);
+    if (unable || !graph) {
+      const outcome = unable ?? graphMissing(deps, run);
+      return this.#conclude(run, saver, { start: { payload, handed, outcome }, outcome });
+    }
+
+    const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first: this.#delivery.first });
+    if (start.input?.kind === "input") await cancelPlainHolds(deps, run);
+    const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
+    switch (outcome.kind) {
+      case "moved":
+        return this.run(run);
+      case "lost":
+        return { kind: "lost" };
+      case "drained":
+        return this.#stop();
+      case "aborted":
+        return this.#delivery.cancel.aborted ? this.#conclude(run, saver, { start, outcome }) : this.#stop();
+      case "done":
+      case "interrupted":
+      case "failed":
+        return this.#conclude(run, saver, { start, outcome });
+    }
+  }
+
+  async #drive(on: { readonly run: Run; readonly saver: FencedSaver; readonly graph: RegisteredGraph }, start: Start): Promise<DriveOutcome> {
+    const { deps, engine, assistants, services } = this.#host;
+    const { lease, cancel, drain, abort } = this.#delivery;
+    if (!start.input) return start.outcome;
+    const signal = AbortSignal.any([lease.lost, cancel, abort]);
+    const assistant = await assistants.ofRun(on.run);
+    return engine.drive({
+      ...on,
+      payload: start.payload,
+      input: start.input,
+      recursionLimit: deps.settings.recursionLimit,
+      assistant: { config: assistant.config, context: assistant.context },
+      context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
+      signal,
+      drain,
+      emit: (frame: Frame) => this.#with.events.emit(frame),
+    });
+  }
+
+  async #stop(): Promise<Executed> {
+    if (this.#delivery.lease.lost.aborted) return { kind: "lost" };
+    await this.#with.events.flush();
+    return { kind: "stopped" };
+  }
+
+  async #conclude(run: Run, saver: FencedSaver, { start, outcome }: { readonly start: Start; readonly outcome: Concluded }): Promise<Executed> {
+    const { deps } = this.#host;
+    const { lease } = this.#delivery;
+    const { events, mark } = this.#with;
+    if (saver.lost || lease.lost.aborted) return { kind: "lost" };
+    await mark.then(assertMarked);
+    const context = { run, saver, fence: lease.fence, handed: start.handed };
+    const left: Left =
+      outcome.kind === "done" || outcome.kind === "interrupted"
+        ? await raiseHolds(deps, { ...context, interrupts: outcome.kind === "interrupted" ? outcome.interrupts : [] })
+        : await leaveHolds(deps, { ...context, reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled" });
+    const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, start.payload) });
+    if (ending.error) events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
+    await events.flush();
+    return { kind: "ended", outcome: ending };
+  }
+}
+
+/** The checkpoint at which a run ended: the head, unless it executed from an older one and never wrote its own. */
+function endsAt(run: Run, saver: FencedSaver, payload: RunPayload): Pick<RunEnd, "checkpointId"> {
+  const head = saver.head();
+  const checkpointId = head?.runId === run.runId ? head.checkpointId : (payload.checkpoint?.checkpointId ?? head?.checkpointId);
+  return checkpointId === undefined ? {} : { checkpointId };
+}
+
+function assertMarked(mark: Mark): void {
+  if (mark.kind !== "marked") throw new HoldpointError("lost", "another holder marked the run");
+}
+
+function outcomeOf(outcome: Concluded, end: RunEnd): Outcome {
+  switch (outcome.kind) {
+    case "done":
+      return { status: "success", end };
+    case "interrupted":
+      return { status: "held", end };
+    case "aborted":
+      return { status: "cancelled", end };
+    case "failed":
+      return { status: outcome.parks ? "parked" : "error", error: outcome.error, end };
+  }
+}
+
+function graphMissing(deps: Deps, run: Run): Extract<Concluded, { readonly kind: "failed" }> {
+  const failure = deps.graphs.failure(run.graphId);
+  const message = failure ? `graph ${run.graphId} could not be loaded: ${failure.error.message}` : `graph ${run.graphId} is not registered`;
+  return { kind: "failed", error: { name: "graph_unavailable", message }, parks: false };
+}
