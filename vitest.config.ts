@@ -1,7 +1,10 @@
 import { defineConfig } from "vitest/config";
 
-/** The project's own packages resolve to their TypeScript sources, as they do under `node --conditions`. */
-const conditions = ["holdpoint-source", "node", "import", "module", "default"];
+/**
+ * The project's own packages resolve to their TypeScript sources, as they do under `node --conditions`. Vitest hands these to
+ * Node, where `import` or `module` would make `require` load the wrong half of CommonJS packages.
+ */
+const conditions = ["holdpoint-source", "node"];
 
 export default defineConfig({
   resolve: { conditions },
