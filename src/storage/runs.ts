@@ -84,7 +84,7 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
       } while (after !== undefined);
       return runs
         .filter((run) => run.generation === generation && run.status !== "refused")
-        .sort((a, b) => b.createdAt - a.createdAt || (a.runId < b.runId ? 1 : -1));
+        .toSorted((a, b) => b.createdAt - a.createdAt || (a.runId < b.runId ? 1 : -1));
     },
     async threadOf(tenant, run) {
       const item = await table.get(runMapKey(tenant, run));
