@@ -1,0 +1,119 @@
+/**
+ * Those who call the API. A client that hears nothing, or that the service is away, asks again under the same key,
+ * as the product's own advice goes; it gives up only when it has a definite answer.
+ */
+import { isHoldpointError } from "../../src/core/errors.ts";
+import { sha256, tenantId, threadId } from "../../src/core/ids.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import type { Hold, HoldAnswer } from "../../src/core/hold.ts";
+import type { Json } from "../../src/core/json.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import type { RunPayload } from "../../src/core/run.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import type { Answer, Wish } from "./facts.ts";
+import type { Random } from "./random.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Script } from "./script.ts";
+import type { World } from "./world.ts";
+
+export const TENANT = tenantId("acme");
+
+export const principalOf = (subject: string): Principal => ({ tenant: TENANT, subject, roles: ["admin"], groups: [] });
+
+export interface ClientHost {
+  readonly scheduler: Scheduler;
+  readonly world: World;
+  readonly recorder: Recorder;
+  readonly random: Random;
+}
+
+/** How long a client waits for an answer before it asks again. */
+const PATIENCE_MS = 5_000;
+const ATTEMPTS = 40;
+
+export interface Starting {
+  readonly thread: string;
+  readonly tag: string;
+  readonly strategy: "enqueue" | "reject";
+  readonly script: Script;
+}
+
+export interface Clients {
+  /** Starts a run; the answer is definite, unless the client gave up. */
+  start(wish: Starting): Promise<Answer>;
+  /** Answers whatever waits on the thread in the way of the SDK. */
+  resume(thread: string, tag: string): Promise<Answer>;
+  open(): Promise<readonly Hold[]>;
+  decide(by: string, hold: Hold, tag: string): Promise<Answer>;
+  cancel(thread: string, tag: string, run: string): Promise<Answer>;
+}
+
+export function createClients(host: ClientHost): Clients {
+  const { random } = host;
+  const accept = (wish: Wish & { readonly tag: string }, payload: RunPayload, strategy: "enqueue" | "reject"): Promise<Answer> => {
+    const request = {
+      threadId: threadId(wish.thread),
+      ifNotExists: "create" as const,
+      assistantId: "script",
+      payload: { ...payload, metadata: { tag: wish.tag } },
+      settings: { streamModes: [], streamSubgraphs: false, streamResumable: false, multitaskStrategy: strategy },
+      idempotency: { key: wish.tag, bodyHash: sha256(wish.tag) },
+    };
+    return insist(host, wish, async (runtime) => (await runtime.runs.accept(principalOf("ann"), request)).runId);
+  };
+  return {
+    start: ({ thread, tag, strategy, script }) => accept({ do: "accept", thread, tag, strategy }, { input: { script } as unknown as Json }, strategy),
+    resume: (thread, tag) => accept({ do: "resume", thread, tag }, { command: { resume: { type: "approve" } } }, "enqueue"),
+    async open() {
+      const page = await once(host, (runtime) => runtime.reviews.list(principalOf("eve"), { state: "open", limit: 50 }));
+      return page.heard ? page.value.items : [];
+    },
+    decide(by, hold, tag) {
+      const answer: HoldAnswer = hold.origin === "review" ? { type: random.pick(["approve", "reject"]) } : { type: "value", value: tag };
+      const request = { answer, comment: tag, digest: hold.digest, idempotencyKey: tag };
+      return insist(host, { do: "decide", thread: hold.threadId, tag, hold: hold.holdId }, async (runtime) => {
+        const decided = await runtime.reviews.decide(principalOf(by), `${hold.threadId}.${hold.holdId}`, request);
+        return decided.decision?.id ?? "none";
+      });
+    },
+    cancel: (thread, tag, run) =>
+      insist(host, { do: "cancel", thread, run: tag }, async (runtime) => {
+        const cancel = { threadId: threadId(thread), runId: run as RunId, wait: false, signal: new AbortController().signal };
+        return (await runtime.runs.cancel(principalOf("ann"), cancel)).runId;
+      }),
+  };
+}
+
+/** Asks until the answer is definite, and writes down every answer. */
+async function insist(host: ClientHost, wish: Wish, ask: (runtime: Runtime) => Promise<string>): Promise<Answer> {
+  for (let attempt = 0; ; attempt++) {
+    const reply = await once(host, ask);
+    const answer: Answer = reply.heard ? { is: "yes", id: reply.value } : reply.answer;
+    host.recorder.note({ kind: "answer", at: host.scheduler.now(), by: "client", wish, answer });
+    if (answer.is !== "unknown" || attempt === ATTEMPTS) return answer;
+    await host.scheduler.sleep(host.random.exponential(300));
+  }
+}
+
+type Reply<T> = { readonly heard: true; readonly value: T } | { readonly heard: false; readonly answer: Answer };
+
+const nothing = (code: string): Reply<never> => ({ heard: false, answer: { is: "unknown", code } });
+
+/** One request to one API process, which may die or be slow to answer. */
+async function once<T>({ scheduler, world }: ClientHost, ask: (runtime: Runtime) => Promise<T>): Promise<Reply<T>> {
+  const api = world.api();
+  if (!api) return nothing("no api");
+  const asked = api.process.enter(() => ask(api.runtime)).then(
+    (value): Reply<T> => ({ heard: true, value }),
+    (error: unknown): Reply<T> => ({ heard: false, answer: answerOf(error) }),
+  );
+  const died = api.process.death.then(() => nothing("connection lost"));
+  const late = scheduler.sleep(PATIENCE_MS).then(() => nothing("no answer"));
+  return Promise.race([asked, died, late]);
+}
+
+function answerOf(error: unknown): Answer {
+  if (!isHoldpointError(error)) throw error;
+  return error.code === "unavailable" || error.code === "internal" ? { is: "unknown", code: error.code } : { is: "no", code: error.code };
+}

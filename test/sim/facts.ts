@@ -1,0 +1,64 @@
+/**
+ * What happened in a schedule, in its order: every change of an item that matters, every question of a client and its
+ * answer, every act of a graph upon the world. The checker knows nothing else, so that a history made by hand can be
+ * put to it as well.
+ */
+import type { Hold } from "../../src/core/hold.ts";
+import type { Run } from "../../src/core/run.ts";
+import type { Thread } from "../../src/core/thread.ts";
+
+/** What a client wanted. `tag` names the run or the decision, and is the same in every repeat. */
+export type Wish =
+  | { readonly do: "accept"; readonly thread: string; readonly tag: string; readonly strategy: "enqueue" | "reject" }
+  /** `command.resume`: an accept that decides what waits. */
+  | { readonly do: "resume"; readonly thread: string; readonly tag: string }
+  | { readonly do: "decide"; readonly thread: string; readonly tag: string; readonly hold: string }
+  | { readonly do: "cancel"; readonly thread: string; readonly run: string }
+  | { readonly do: "update"; readonly thread: string; readonly tag: string };
+
+/**
+ * What a client was told. `yes` carries the run or decision; `no` is a definite refusal; `unknown` is everything after
+ * which a client has to ask again (503, a lost connection).
+ */
+export type Answer =
+  | { readonly is: "yes"; readonly id: string }
+  | { readonly is: "no"; readonly code: string }
+  | { readonly is: "unknown"; readonly code: string };
+
+export type Fact = { readonly at: number; readonly by: string } & (
+  | { readonly kind: "answer"; readonly wish: Wish; readonly answer: Answer }
+  | { readonly kind: "header"; readonly thread: Thread }
+  | { readonly kind: "run"; readonly run: Run }
+  | { readonly kind: "run-removed"; readonly run: Run }
+  | { readonly kind: "hold"; readonly hold: Hold }
+  | { readonly kind: "record"; readonly record: RecordFact }
+  | { readonly kind: "events"; readonly thread: string; readonly generation: number; readonly first: number; readonly count: number; readonly fence: number }
+  /** The world outside saw an effect. */
+  | { readonly kind: "effect"; readonly token: string; readonly run: string }
+  | { readonly kind: "crashed" | "frozen" }
+  /** From here on nothing goes wrong any more. */
+  | { readonly kind: "calm" }
+  | { readonly kind: "defect"; readonly message: string }
+  /** What the thread's graph has in its state at the end: one entry for everything that took place, in its order. */
+  | { readonly kind: "state"; readonly thread: string; readonly log: readonly string[] }
+);
+
+export interface RecordFact {
+  readonly thread: string;
+  readonly generation: number;
+  readonly ns: string;
+  readonly seq: number;
+  readonly fence: number;
+  readonly kind: "checkpoint" | "barrier" | "reset";
+  readonly source?: string;
+  readonly checkpointId?: string;
+  readonly parentId?: string;
+  /** True if an item stood at this position before. */
+  readonly overwritten: boolean;
+}
+
+export type FactOf<K extends Fact["kind"]> = Extract<Fact, { readonly kind: K }>;
+
+export function factsOf<K extends Fact["kind"]>(facts: readonly Fact[], kind: K): readonly FactOf<K>[] {
+  return facts.filter((fact): fact is FactOf<K> => fact.kind === kind);
+}

@@ -1,0 +1,107 @@
+/** What the clients of one schedule want, drawn from the seed: who starts, answers, cancels what and when. */
+import type { Clients } from "./clients.ts";
+import type { Random } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Script, Task } from "./script.ts";
+
+export interface Start {
+  readonly atMs: number;
+  readonly thread: string;
+  readonly tag: string;
+  readonly strategy: "enqueue" | "reject";
+  readonly script: Script;
+  /** Cancel it so long after it was acknowledged. */
+  readonly cancelAfterMs?: number;
+}
+
+export interface Plan {
+  readonly apis: number;
+  readonly workers: number;
+  readonly local: boolean;
+  readonly threads: readonly string[];
+  readonly starts: readonly Start[];
+  /** Names of those who look for open reviews and decide them; several race. */
+  readonly reviewers: readonly string[];
+  /** One who answers by `command.resume`. */
+  readonly resumer: boolean;
+  /** For how long things may go wrong, and reviewers look. */
+  readonly troubleMs: number;
+}
+
+export function drawPlan(random: Random): Plan {
+  const threads = Array.from({ length: 1 + random.int(2) }, (_, i) => `00000000-0000-4000-8000-00000000000${i}`);
+  const count = 1 + random.int(5);
+  const reviews = random.chance(0.6);
+  return {
+    apis: 1 + random.int(2),
+    workers: 1 + random.int(3),
+    local: random.chance(0.3),
+    threads,
+    starts: Array.from({ length: count }, (_, i) => ({
+      atMs: random.chance(0.3) ? 0 : random.int(2500),
+      thread: random.pick(threads),
+      tag: `run-${i}`,
+      strategy: random.chance(0.3) ? "reject" : "enqueue",
+      script: drawScript(random, reviews),
+      ...(random.chance(0.15) ? { cancelAfterMs: random.int(600) } : {}),
+    })),
+    reviewers: reviews ? ["eve", "bob"].slice(0, random.int(3)) : [],
+    resumer: reviews && random.chance(0.25),
+    troubleMs: 3000 + random.int(3000),
+  };
+}
+
+function drawScript(random: Random, reviews: boolean): Script {
+  return Array.from({ length: random.int(3) + 1 }, (_, i) => {
+    const wide = random.chance(0.25) ? 2 : 1;
+    return Array.from({ length: wide }, (_unused, j) => drawTask(random, reviews, `${i}.${j}`));
+  });
+}
+
+function drawTask(random: Random, reviews: boolean, place: string): Task {
+  const kind = random.int(20);
+  if (reviews && kind < 8) return { do: "review", shown: place };
+  if (reviews && kind === 8) return { do: "ask" };
+  if (kind === 9) return { do: "fail" };
+  if (kind < 14) return { do: "effect", name: `pay-${place}`, ms: random.int(50) };
+  return { do: "step", ms: random.chance(0.2) ? random.int(1500) : random.int(20) };
+}
+
+export interface Stage {
+  readonly clients: Clients;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+}
+
+/** Resolves when everyone has had their answers. */
+export async function play(plan: Plan, stage: Stage): Promise<void> {
+  const { scheduler, clients, random } = stage;
+  const over = scheduler.now() + plan.troubleMs;
+  await Promise.all([
+    ...plan.starts.map(async (start) => {
+      await scheduler.sleep(start.atMs);
+      const answer = await clients.start(start);
+      if (answer.is !== "yes" || start.cancelAfterMs === undefined) return;
+      await scheduler.sleep(start.cancelAfterMs);
+      await clients.cancel(start.thread, start.tag, answer.id);
+    }),
+    ...plan.reviewers.map((name) => review(name, over, { clients, scheduler, random: random.fork(name) })),
+    ...(plan.resumer ? [resume(plan, over, { clients, scheduler, random: random.fork("resumer") })] : []),
+  ]);
+}
+
+async function review(name: string, over: number, { clients, scheduler, random }: Stage): Promise<void> {
+  for (let n = 0; scheduler.now() < over; n++) {
+    await scheduler.sleep(random.exponential(200));
+    const open = await clients.open();
+    if (open.length === 0 || random.chance(0.2)) continue;
+    await clients.decide(name, random.pick(open), `${name}-${n}`);
+  }
+}
+
+async function resume(plan: Plan, over: number, { clients, scheduler, random }: Stage): Promise<void> {
+  for (let n = 0; scheduler.now() < over; n++) {
+    await scheduler.sleep(random.exponential(800));
+    await clients.resume(random.pick(plan.threads), `resume-${n}`);
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * A graph as a script, executed through the real saver in the way LangGraph does it: an input checkpoint, then per
+ * superstep the writes of its tasks and a checkpoint. It stands in for LangGraph.js where thousands of schedules run.
+ *
+ * The state keeps a line for everything that took place, so that the end shows what was lost or done twice.
+ */
+import { INTERRUPT, RESUME, uuid5 } from "@langchain/langgraph-checkpoint";
+import type { Checkpoint, CheckpointTuple } from "@langchain/langgraph-checkpoint";
+import type { FencedSaver } from "../../src/checkpoint/saver.ts";
+import type { Clock } from "../../src/core/clock.ts";
+import { isHoldpointError } from "../../src/core/errors.ts";
+import { sha256 } from "../../src/core/ids.ts";
+import type { IdSource } from "../../src/core/ids.ts";
+import type { Json, JsonObject } from "../../src/core/json.ts";
+import { carriedAnswer, reviewValue } from "../../src/core/review-value.ts";
+import type { Drive, DriveOutcome, WaitingInterrupt } from "../../src/langgraph/drive.ts";
+import type { Engine } from "../../src/runtime/engine.ts";
+
+/** What one task of a superstep does. */
+export type Task =
+  | { readonly do: "step"; readonly ms: number }
+  /** An effect upon the world, journaled. */
+  | { readonly do: "effect"; readonly name: string; readonly ms: number }
+  /** A person must decide; `shown` is what the digest covers. */
+  | { readonly do: "review"; readonly shown: string }
+  | { readonly do: "ask" }
+  | { readonly do: "fail" };
+
+/** Supersteps, each of one or more tasks that run side by side. */
+export type Script = readonly (readonly Task[])[];
+
+export interface ScriptHost {
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  /** The thread that has this checkpoint. */
+  readonly threadOf: (checkpointId: string) => string;
+  /** Performs a journaled effect on behalf of the graph. */
+  readonly effect: (drive: Drive, at: { readonly path: string; readonly name: string; readonly ms: number }) => Promise<void>;
+}
+
+type State = {
+  readonly script: Script;
+  readonly pc: number;
+  readonly log: readonly string[];
+};
+
+interface Position {
+  readonly tuple: CheckpointTuple;
+  readonly state: State;
+  /** Output of each task of the superstep that has one. */
+  readonly done: ReadonlyMap<string, string>;
+}
+
+export function createScriptEngine(host: ScriptHost): Engine {
+  return {
+    async drive(drive) {
+      try {
+        return await run(host, drive);
+      } catch (error) {
+        if (isHoldpointError(error, "lost")) return { kind: "lost" };
+        if (drive.signal.aborted) return { kind: "aborted" };
+        throw error;
+      }
+    },
+    async hasWorkLeft(_graph, saver) {
+      const head = saver.head();
+      const position = head && (await read(saver, host.threadOf(head.checkpointId)));
+      if (!position || position.state.pc >= position.state.script.length) return false;
+      const open = tasksOf(position).filter(({ id }) => !position.done.has(id));
+      if (open.length === 0) return true;
+      const waiting = new Set((await saver.pendingInterrupts()).flatMap(({ owner }) => owner ?? []));
+      const still = new Set((await saver.waitingInterrupts([...waiting])).map(({ taskId }) => taskId));
+      return open.some(({ id }) => !still.has(id));
+    },
+  };
+}
+
+/** Everything that took place on a thread, with the tasks that are done in a superstep that is not. */
+export async function scriptLog(saver: FencedSaver, threadId: string): Promise<readonly string[]> {
+  const position = await read(saver, threadId);
+  return position ? [...position.state.log, ...position.done.values()] : [];
+}
+
+async function run(host: ScriptHost, drive: Drive): Promise<DriveOutcome> {
+  const { saver, input, signal } = drive;
+  let position = await read(saver, drive.run.threadId);
+  if (input.kind === "input") position = await begin(host, drive, position);
+  const answers = input.kind === "resume" ? input.answers : {};
+  while (position && position.state.pc < position.state.script.length) {
+    if (signal.aborted) return { kind: "aborted" };
+    if (drive.drain.aborted) return { kind: "drained" };
+    const outcome = await superstep({ host, drive, position, answers });
+    if (outcome !== "done") return outcome;
+    position = await advance(host, drive, (await read(saver, drive.run.threadId)) ?? position);
+  }
+  return { kind: "done" };
+}
+
+const CONFIG = { checkpoint_ns: "" };
+
+async function read(saver: FencedSaver, threadId: string): Promise<Position | undefined> {
+  const tuple = await saver.getTuple({ configurable: { ...CONFIG, thread_id: threadId } });
+  if (!tuple) return undefined;
+  const state = tuple.checkpoint.channel_values["state"] as State;
+  const done = new Map((tuple.pendingWrites ?? []).flatMap(([task, channel, value]) => (channel === "state" ? [[task, String(value)] as const] : [])));
+  return { tuple, state, done };
+}
+
+function tasksOf({ tuple, state }: Position): readonly { readonly id: string; readonly task: Task }[] {
+  const tasks = state.script[state.pc] ?? [];
+  return tasks.map((task, index) => ({ id: uuid5(`${state.pc}.${index}`, tuple.checkpoint.id), task }));
+}
+
+/** New input: what waits at the head is dropped, as LangGraph does. */
+async function begin(host: ScriptHost, drive: Drive, before: Position | undefined): Promise<Position | undefined> {
+  const { input, tag } = inputOf(drive);
+  const state: State = { script: input, pc: 0, log: [...(before?.state.log ?? []), `in ${tag}`] };
+  await putCheckpoint(host, drive, { before, state, source: "input" });
+  return read(drive.saver, drive.run.threadId);
+}
+
+function inputOf({ payload }: Drive): { readonly input: Script; readonly tag: string } {
+  const { script } = (payload.input ?? { script: [] }) as { readonly script: Script };
+  return { input: script, tag: String(payload.metadata?.["tag"]) };
+}
+
+interface Step {
+  readonly host: ScriptHost;
+  readonly drive: Drive;
+  readonly position: Position;
+  readonly answers: Readonly<Record<string, Json>>;
+}
+
+async function superstep(step: Step): Promise<"done" | DriveOutcome> {
+  const open = tasksOf(step.position).filter(({ id }) => !step.position.done.has(id));
+  const results = await Promise.all(open.map(({ id, task }) => perform(step, id, task)));
+  const failed = results.find((result) => typeof result === "object");
+  if (step.drive.signal.aborted) return { kind: "aborted" };
+  if (failed) return failed;
+  if (results.every((result) => result === "done")) return "done";
+  const pending = await step.drive.saver.pendingInterrupts();
+  const interrupts = pending.map(({ id, value, owner }): WaitingInterrupt => ({ id, value: value as Json, raisedBy: owner, node: "script" }));
+  return { kind: "interrupted", interrupts };
+}
+
+async function perform(step: Step, taskId: string, task: Task): Promise<"done" | "interrupted" | DriveOutcome> {
+  const { host, drive, position } = step;
+  switch (task.do) {
+    case "step":
+      await host.clock.sleep(task.ms, drive.signal);
+      return output(step, taskId, `step ${position.state.pc}`);
+    case "effect":
+      await host.effect(drive, { path: taskId, name: task.name, ms: task.ms });
+      return output(step, taskId, `effect ${task.name}`);
+    case "review":
+      return ask(step, taskId, reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }));
+    case "ask":
+      return ask(step, taskId, { question: position.state.pc });
+    case "fail":
+      return { kind: "failed", error: { name: "Error", message: "as scripted" }, parks: false };
+  }
+}
+
+/** An interrupt: answered by the map that was handed in, or by an answer that is stored already. */
+async function ask(step: Step, taskId: string, value: JsonObject): Promise<"done" | "interrupted"> {
+  const { drive, position, answers } = step;
+  const id = sha256(`${taskId} interrupt`).slice(0, 32);
+  const stored = (position.tuple.pendingWrites ?? []).find(([task, channel]) => task === taskId && channel === RESUME)?.[2];
+  const answer = answers[id] ?? (Array.isArray(stored) ? (stored[0] as Json) : undefined);
+  const config = configAt(drive, position.tuple);
+  if (answer === undefined) {
+    await drive.saver.putWrites(config, [[INTERRUPT, [{ id, value }]]], taskId);
+    return "interrupted";
+  }
+  await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
+  const carried = carriedAnswer(answer);
+  return output(step, taskId, `answer ${id} ${carried ? `${carried.answer.type} ${carried.comment ?? ""}` : JSON.stringify(answer)}`);
+}
+
+async function output({ drive, position }: Step, taskId: string, line: string): Promise<"done"> {
+  await drive.saver.putWrites(configAt(drive, position.tuple), [["state", line]], taskId);
+  return "done";
+}
+
+/** The checkpoint of a superstep, from the writes of its tasks. */
+async function advance(host: ScriptHost, drive: Drive, position: Position): Promise<Position | undefined> {
+  const { state, done } = position;
+  const lines = tasksOf(position).map(({ id }) => done.get(id) ?? "missing");
+  await putCheckpoint(host, drive, { before: position, state: { ...state, pc: state.pc + 1, log: [...state.log, ...lines] }, source: "loop" });
+  drive.emit({ kind: "data", event: "updates", data: { pc: state.pc + 1 } });
+  return read(drive.saver, drive.run.threadId);
+}
+
+async function putCheckpoint(
+  host: ScriptHost,
+  drive: Drive,
+  { before, state, source }: { readonly before: Position | undefined; readonly state: State; readonly source: "input" | "loop" },
+): Promise<void> {
+  const version = Number(before?.tuple.checkpoint.channel_versions["state"] ?? 0) + 1;
+  const checkpoint: Checkpoint = {
+    v: 4,
+    id: host.ids.uuid(),
+    ts: new Date(host.clock.wall()).toISOString(),
+    channel_values: { state },
+    channel_versions: { state: version },
+    versions_seen: {},
+  };
+  const metadata = { source, step: (before?.tuple.metadata?.step ?? -2) + 1, parents: {} };
+  const config = before ? configAt(drive, before.tuple) : { configurable: { ...CONFIG, thread_id: drive.run.threadId } };
+  await drive.saver.put({ ...config, metadata: { run_id: drive.run.runId } }, checkpoint, metadata, { state: version });
+}
+
+const configAt = (drive: Drive, tuple: CheckpointTuple) => ({
+  configurable: { ...CONFIG, thread_id: drive.run.threadId, checkpoint_id: tuple.checkpoint.id },
+});

@@ -1,0 +1,127 @@
+/**
+ * One schedule from one seed: a fleet, its clients and what goes wrong, then quiet, then the verdict.
+ */
+import { FencedSaver } from "../../src/checkpoint/saver.ts";
+import { threadId } from "../../src/core/ids.ts";
+import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
+import type { Deps } from "../../src/runtime/deps.ts";
+import type { Engine } from "../../src/runtime/engine.ts";
+import { createChaos, drawProfile } from "./chaos.ts";
+import type { PlannedCrash, Profile } from "./chaos.ts";
+import { TENANT, createClients } from "./clients.ts";
+import type { Fact } from "./facts.ts";
+import { check } from "./invariants.ts";
+import type { Violation } from "./invariants.ts";
+import { createMemoryBlobs } from "./memory-blobs.ts";
+import { drawPlan, play } from "./plan.ts";
+import type { Plan } from "./plan.ts";
+import { createRandom } from "./random.ts";
+import { createRecorder } from "./recorder.ts";
+import { EPOCH, createScheduler } from "./scheduler.ts";
+import { createScriptEngine, scriptLog } from "./script.ts";
+import { performEffect } from "./effects.ts";
+import { createWorld } from "./world.ts";
+import type { Control } from "./world.ts";
+
+export const LEASE_MS = 1000;
+/** Virtual time after which a schedule that has not come to rest counts as stuck. */
+const REST_MS = 60_000;
+
+export interface Options {
+  readonly seed: number | string;
+  readonly plan?: Plan;
+  readonly profile?: Profile;
+  readonly planned?: PlannedCrash;
+  readonly control?: Control;
+  readonly adapt?: (deps: Deps) => Deps;
+  readonly trace?: (line: string) => void;
+}
+
+export interface Verdict {
+  readonly seed: number | string;
+  readonly violations: readonly Violation[];
+  readonly facts: readonly Fact[];
+  /** Events of the scheduler: what the schedule cost. */
+  readonly events: number;
+  /** Virtual milliseconds. */
+  readonly took: number;
+  readonly crashes: number;
+  readonly runs: number;
+  readonly decisions: number;
+}
+
+const SCRIPT_GRAPH: RegisteredGraph = {
+  graphId: "script",
+  version: "1",
+  pool: "default",
+  priority: 5,
+  compiled: () => Promise.reject(new Error("a script is not compiled")),
+};
+
+/** Plays one schedule and checks what came of it. The same options give the same verdict. */
+export async function simulate(options: Options): Promise<Verdict> {
+  const random = createRandom(options.seed);
+  const scheduler = createScheduler({ seed: options.seed });
+  const recorder = createRecorder();
+  const plan = options.plan ?? drawPlan(random.fork("plan"));
+  const chaos = createChaos({
+    random: random.fork("chaos"),
+    profile: options.profile ?? drawProfile(random.fork("profile")),
+    leaseMs: LEASE_MS,
+    ...(options.planned ? { planned: options.planned } : {}),
+  });
+  const effect = performEffect(recorder, scheduler);
+  const world = createWorld({
+    scheduler,
+    chaos,
+    recorder,
+    leaseMs: LEASE_MS,
+    apis: plan.apis,
+    workers: plan.workers,
+    local: plan.local,
+    graph: SCRIPT_GRAPH,
+    engine: (deps, { threadOf }): Engine => createScriptEngine({ clock: deps.clock, ids: deps.ids, threadOf, effect: effect(deps) }),
+    ...(options.control ? { control: options.control } : {}),
+    ...(options.adapt ? { adapt: options.adapt } : {}),
+    ...(options.trace ? { trace: options.trace } : {}),
+  });
+  const clients = createClients({ scheduler, world, recorder, random: random.fork("clients") });
+
+  let played = false;
+  const playing = play(plan, { clients, scheduler, random: random.fork("play") }).then(() => {
+    played = true;
+  });
+  scheduler.after(plan.troubleMs, () => {
+    chaos.calm();
+    recorder.note({ kind: "calm", at: scheduler.now(), by: "scheduler" });
+  });
+  let restingSince: number | undefined;
+  const atRest = (): boolean => {
+    const rests = played && world.idle() && scheduler.now() > EPOCH + plan.troubleMs;
+    restingSince = rests ? (restingSince ?? scheduler.now()) : undefined;
+    return restingSince !== undefined && scheduler.now() - restingSince > LEASE_MS;
+  };
+  const rested = await scheduler.run(atRest, EPOCH + plan.troubleMs + REST_MS);
+  if (played) await playing;
+  if (!rested) note(`no rest after ${REST_MS} ms of calm (${played ? "the fleet is busy" : "clients wait"})`);
+
+  for (const thread of plan.threads) {
+    const saver = new FencedSaver({ table: world.table.direct, blobs: createMemoryBlobs(), tenant: TENANT, threadId: threadId(thread) });
+    recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await scriptLog(saver, thread) });
+  }
+  const facts = await recorder.facts();
+  return {
+    seed: options.seed,
+    violations: check(facts, { leaseMs: LEASE_MS }),
+    facts,
+    events: scheduler.events,
+    took: scheduler.now() - EPOCH,
+    crashes: facts.filter((fact) => fact.kind === "crashed").length,
+    runs: new Set(facts.flatMap((fact) => (fact.kind === "run" ? [fact.run.runId] : []))).size,
+    decisions: facts.filter((fact) => fact.kind === "answer" && fact.wish.do === "decide" && fact.answer.is === "yes").length,
+  };
+
+  function note(message: string): void {
+    recorder.note({ kind: "defect", at: scheduler.now(), by: "scheduler", message });
+  }
+}

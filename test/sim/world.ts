@@ -1,0 +1,161 @@
+/**
+ * A small fleet in one Node process: API processes and workers on one table, each with dependencies of its own (I7),
+ * nothing in common but that table. A process that dies is replaced after a while by one that remembers nothing.
+ */
+import { isHoldpointError } from "../../src/core/errors.ts";
+import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
+import { createRuntime } from "../../src/runtime/create.ts";
+import type { Deps, Log } from "../../src/runtime/deps.ts";
+import type { Engine } from "../../src/runtime/engine.ts";
+import { createHints } from "../../src/runtime/hints.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import { createWorker } from "../../src/runtime/worker.ts";
+import { createEffects } from "../../src/storage/effects.ts";
+import { createEvents } from "../../src/storage/events.ts";
+import { createHolds } from "../../src/storage/holds.ts";
+import { createRuns } from "../../src/storage/runs.ts";
+import type { Table } from "../../src/storage/table.ts";
+import { createThreads } from "../../src/storage/threads.ts";
+import type { Chaos } from "./chaos.ts";
+import { createMemoryBlobs } from "./memory-blobs.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Scheduler, SimProcess } from "./scheduler.ts";
+import { createSimTable } from "./sim-table.ts";
+import type { SimTable } from "./sim-table.ts";
+
+/** One protection taken away, to show that the checker would see it missing. */
+export type Control = "none" | "forget-write-ids";
+
+export interface WorldOptions {
+  readonly scheduler: Scheduler;
+  readonly chaos: Chaos;
+  readonly recorder: Recorder;
+  readonly leaseMs: number;
+  readonly apis: number;
+  readonly workers: number;
+  /** Processes can tell cheaply whether the table has changed, as on one file. */
+  readonly local: boolean;
+  readonly graph: RegisteredGraph;
+  readonly engine: (deps: Deps, world: { threadOf(checkpointId: string): string }) => Engine;
+  readonly control?: Control;
+  /** Changes what a process is given, for negative controls. */
+  readonly adapt?: (deps: Deps) => Deps;
+  readonly trace?: (line: string) => void;
+}
+
+export interface Api {
+  readonly process: SimProcess;
+  readonly runtime: Runtime;
+}
+
+export interface World {
+  /** An API process that is alive; undefined while none is. */
+  api(): Api | undefined;
+  readonly table: SimTable;
+  /** True when no index row asks a worker to do anything. */
+  idle(): boolean;
+}
+
+const SHARDS = 2;
+
+export function createWorld(options: WorldOptions): World {
+  const { scheduler, chaos, recorder, leaseMs } = options;
+  const due = new Set<string>();
+  const threadOfCheckpoint = new Map<string, string>();
+  const blobs = createMemoryBlobs();
+  const apis: Api[] = [];
+  let count = 0;
+
+  const table = createSimTable({
+    scheduler,
+    chaos,
+    onChange(change) {
+      recorder.onChange(change);
+      const { key, after } = change;
+      const name = `${key.pk} ${key.sk}`;
+      if (after?.index?.due && !key.sk.startsWith("R#")) due.add(name);
+      else due.delete(name);
+      const checkpoint = after?.attributes["id"];
+      if (key.sk.startsWith("C#") && typeof checkpoint === "string") threadOfCheckpoint.set(checkpoint, key.pk.split("#")[2] ?? "");
+    },
+    onCrash(process) {
+      recorder.note({ kind: "crashed", at: scheduler.now(), by: process.name });
+      const role = process.name.startsWith("api") ? startApi : startWorker;
+      scheduler.after(scheduler.random.exponential(leaseMs / 2), role);
+    },
+    ...(options.control === "forget-write-ids" ? { forgetWriteIds: true } : {}),
+    ...(options.trace ? { trace: (line) => options.trace?.(`${scheduler.now()} ${line}`) } : {}),
+  });
+
+  const depsOf = (process: SimProcess): Deps => {
+    const handle: Table = table.handle(process, { local: options.local });
+    const deps: Deps = {
+      table: handle,
+      blobs,
+      threads: createThreads(handle, SHARDS),
+      runs: createRuns({ table: handle, blobs, shards: SHARDS }),
+      holds: createHolds(handle, SHARDS),
+      events: createEvents(handle),
+      effects: createEffects(handle),
+      graphs: { get: (id) => (id === options.graph.graphId ? options.graph : undefined), failure: () => undefined, list: () => [options.graph], failures: () => [] },
+      hints: createHints(),
+      clock: process.clock,
+      ids: process.ids,
+      log: logOf(process, options),
+      settings: { leaseMs, concurrency: 4, pool: "default", shards: SHARDS, recursionLimit: 50, owner: process.name },
+    };
+    return options.adapt?.(deps) ?? deps;
+  };
+
+  const newProcess = (role: string): SimProcess =>
+    scheduler.process(`${role}${++count}`, { skewMs: scheduler.random.pick([0, 0, 600_000, -600_000, 1234]) });
+
+  function startApi(): void {
+    const process = newProcess("api");
+    apis.push({ process, runtime: createRuntime(depsOf(process)) });
+  }
+  function startWorker(): void {
+    const process = newProcess("worker");
+    const deps = depsOf(process);
+    const engine = options.engine(deps, { threadOf: (id) => threadOfCheckpoint.get(id) ?? "" });
+    const { assistants } = createRuntime(deps);
+    const worker = createWorker({ deps, engine, assistants, services: () => ({}) as never, isKnownDead: () => false });
+    void process.enter(async () => worker.start());
+  }
+
+  for (let i = 0; i < options.apis; i++) startApi();
+  for (let i = 0; i < options.workers; i++) startWorker();
+
+  return {
+    table,
+    api() {
+      const alive = apis.filter(({ process }) => process.alive);
+      return alive.length === 0 ? undefined : scheduler.random.pick(alive);
+    },
+    idle: () => due.size === 0,
+  };
+}
+
+/** Logs count only where they report a failure that is none of those that a table may cause. */
+function logOf(process: SimProcess, { recorder, scheduler, trace }: WorldOptions): Log {
+  const line = (level: string, fields: Readonly<Record<string, unknown>>, message: string): void => {
+    trace?.(`${scheduler.now()} ${process.name} ${level}: ${message} ${describe(fields)}`);
+    const error = fields["err"];
+    const expected = isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost") || isHoldpointError(error, "conflict");
+    if (error === undefined || expected) return;
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    recorder.note({ kind: "defect", at: scheduler.now(), by: process.name, message: `${message}: ${text}` });
+  };
+  return {
+    debug: (fields, message) => line("debug", fields, message),
+    info: (fields, message) => line("info", fields, message),
+    warn: (fields, message) => line("warn", fields, message),
+    error: (fields, message) => line("error", fields, message),
+  };
+}
+
+function describe(fields: Readonly<Record<string, unknown>>): string {
+  return Object.entries(fields)
+    .map(([name, value]) => `${name}=${value instanceof Error ? `${value.message}` : String(value)}`)
+    .join(" ");
+}
