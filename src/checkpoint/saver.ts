@@ -47,11 +47,10 @@ const ECHO_OF_RESUME = /^[0-9a-f]{32}$/;
  * is away, `corrupt` when what was read is not what was written, `invalid` for a value that cannot be serialized.
  */
 export class FencedSaver extends BaseCheckpointSaver {
-  readonly #options: SaverOptions;
+  #options: SaverOptions;
   readonly #branches: Branches;
   readonly #reports: TaskReports = createTaskReports();
   readonly #whereabouts: KnownWhereabouts;
-  readonly #gate: Promise<unknown> | undefined;
   #lost = false;
   #root: string | undefined;
   /** The root's head as `preload` read it; without a lease it answers one read and no more. */
@@ -60,10 +59,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   constructor(options: SaverOptions) {
     super(options.serde);
     this.#options = options;
-    this.#root = options.newRoot;
-    this.#gate = options.gate;
-    // A rejection reaches whoever waits for the gate; before anyone does it must not count as unhandled.
-    this.#gate?.catch(() => undefined);
+    this.begin(options);
     this.#branches = createBranches(options, () => this.#lose());
     this.#whereabouts = createWhereabouts({
       clock: options.clock ?? systemClock,
@@ -71,6 +67,14 @@ export class FencedSaver extends BaseCheckpointSaver {
       root: () => this.#root,
       read: (ns, checkpointId) => this.#readFacts(ns, checkpointId),
     });
+  }
+
+  /** Says what the delivery is, once that is known and before its first write: `preload` needs none of it. */
+  begin(delivery: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom">): void {
+    this.#options = { ...this.#options, ...delivery };
+    this.#root = delivery.newRoot ?? this.#root;
+    // A rejection reaches whoever waits for the gate; before anyone does it must not count as unhandled.
+    delivery.gate?.catch(() => undefined);
   }
 
   /** A saver that has read the head of its thread already. */
@@ -329,7 +333,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   }
 
   async #passGate(): Promise<void> {
-    await this.#gate;
+    await this.#options.gate;
     this.#assertHeld();
   }
 

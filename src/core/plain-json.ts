@@ -61,11 +61,11 @@ class Walk {
   }
 
   #convert(value: object): Json | undefined {
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
     if (Array.isArray(value)) return this.#list(value);
     if (this.#strict) {
       if (!isPlain(value)) return this.#refuse(`an instance of ${value.constructor.name}`);
     } else {
+      if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
       if (value instanceof Uint8Array) return base64(value);
       if (value instanceof Map) return this.#map(value);
       if (value instanceof Set) return this.#list([...value]);

@@ -76,11 +76,14 @@ export function newThread(id: { readonly tenant: TenantId; readonly threadId: Th
   };
 }
 
-/** The run that a worker would execute next. While reviews wait, only a continuation may run. */
+/**
+ * The run that a worker would execute next. While anything waits, a continuation goes first, since new input would
+ * drop what it answers; while reviews wait, nothing else may run at all.
+ */
 export function nextRunnable(thread: Thread): QueueEntry | undefined {
   if (thread.active?.kind === "run") return thread.active.entry;
-  if (thread.waiting && thread.waiting.reviews > 0) return thread.queue.find((entry) => entry.kind === "continuation");
-  return thread.queue[0];
+  const continuation = thread.waiting && thread.queue.find((entry) => entry.kind === "continuation");
+  return continuation ?? (thread.waiting && thread.waiting.reviews > 0 ? undefined : thread.queue[0]);
 }
 
 /** Where the thread stands in the `due` index; undefined when no worker has to look at it. */
@@ -179,6 +182,13 @@ function lastEnd(status: Run["status"]): Pick<Thread, "lastEnd"> {
     case "refused":
       return {};
   }
+}
+
+/** Puts the active run back to the front of the queue, for the continuation of a decision that came before it. */
+export function yielded(thread: Thread, now: number): Thread {
+  if (thread.active?.kind !== "run") return thread;
+  const { active, ...rest } = thread;
+  return activated({ ...rest, queue: [active.entry, ...thread.queue], updatedAt: now });
 }
 
 /** Takes the next runnable run out of the queue and makes it the active one. */

@@ -17,7 +17,7 @@ import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
 import { EventWriter } from "./event-writer.ts";
 import { Execution } from "./execution.ts";
-import type { Executed, ExecutionDeps, Mark, NewSaver } from "./execution.ts";
+import type { Executed, ExecutionDeps, Mark, OpenSaver } from "./execution.ts";
 import type { Lease } from "./lease.ts";
 
 export interface Delivery {
@@ -38,6 +38,8 @@ export type Delivered =
   | { readonly kind: "ended"; readonly run: Run | undefined }
   /** Stopped without ending: the lease is to be given up, the run stays active. */
   | { readonly kind: "stopped" }
+  /** A continuation in the queue goes first. */
+  | { readonly kind: "yielded" }
   | { readonly kind: "lost" };
 
 /** Delivers the active run of a held thread. Never throws `lost`; throws `unavailable` when the table is away. */
@@ -55,16 +57,20 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   const { deps } = host;
   const { lease, entry } = delivery;
   const thread = lease.thread;
-  const newSaver: NewSaver = (options) =>
-    new FencedSaver({
+  const openSaver: OpenSaver = () =>
+    FencedSaver.open({
       table: deps.table,
       blobs: deps.blobs,
       clock: deps.clock,
       tenant: thread.tenant,
       lease: { threadId: thread.threadId, generation: thread.generation, fence: lease.fence },
-      ...options,
     });
-  const [found, end] = await Promise.all([deps.runs.get(thread, entry.runId), deps.events.end(thread, thread.generation)]);
+  // On a first delivery nobody but this fence has anything to end: the head is read together with the rest.
+  const [found, end, opened] = await Promise.all([
+    deps.runs.get(thread, entry.runId),
+    deps.events.end(thread, thread.generation),
+    delivery.first ? openSaver() : undefined,
+  ]);
   if (!found) return { kind: "ended", run: undefined };
   if (found.value.fence > lease.fence) return { kind: "lost" };
   if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
@@ -73,7 +79,16 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   mark.catch(() => undefined);
   if (!delivery.first) await mark;
   const events = new EventWriter(deps, { run: found.value, fence: lease.fence, next: end.next }, metadataFrame(found.value));
-  const execution = new Execution(host, delivery, { mark, events, newSaver });
+  let early = opened;
+  const execution = new Execution(host, delivery, {
+    mark,
+    events,
+    async openSaver() {
+      const saver = early ?? (await openSaver());
+      early = undefined;
+      return saver;
+    },
+  });
   const executed = await execution.run(found.value).catch((error: unknown) => failed(deps, error));
   const settled = await mark;
   if (settled.kind !== "marked") return settled;

@@ -2,7 +2,6 @@
  * What a delivery does between its mark and the commit of its end: where to start, the graph itself, and what it
  * leaves waiting.
  */
-import type { SaverOptions } from "../checkpoint/options.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
@@ -35,17 +34,20 @@ export type Mark =
   | { readonly kind: "ended"; readonly run: Run }
   | { readonly kind: "lost" };
 
-export type NewSaver = (options: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom">) => FencedSaver;
+/** A saver that is bound to the lease and has read the head of its thread. */
+export type OpenSaver = () => Promise<FencedSaver>;
 
 export type Executed =
   | { readonly kind: "ended"; readonly outcome: Outcome }
   | { readonly kind: "stopped" }
+  /** A decision came before this run's input: its continuation goes first. */
+  | { readonly kind: "yielded" }
   | { readonly kind: "lost" };
 
 export interface ExecutionWith {
   readonly mark: Promise<Mark>;
   readonly events: EventWriter;
-  readonly newSaver: NewSaver;
+  readonly openSaver: OpenSaver;
 }
 
 /** A delivery that came to an end of its own. */
@@ -65,13 +67,14 @@ export class Execution {
   /** @throws HoldpointError `lost`, `unavailable`, and whatever made the log unreadable */
   async run(run: Run): Promise<Executed> {
     const { deps } = this.#host;
-    const { events, mark, newSaver } = this.#with;
+    const { events, mark, openSaver } = this.#with;
     const payload = await deps.runs.payload(run);
     const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
     const gate = Promise.all([mark.then(assertMarked), events.begun()]);
     gate.catch(() => undefined);
     const executesFrom = payload.checkpoint?.checkpointId;
-    const saver = newSaver({
+    const saver = await openSaver();
+    saver.begin({
       gate,
       ...(fresh ? { newRoot: run.root } : {}),
       ...(executesFrom === undefined ? {} : { executesFrom }),
@@ -81,7 +84,7 @@ export class Execution {
     // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
     // earlier holder may still append.
     const ownBarrier = fresh && this.#delivery.first && !unable;
-    await (ownBarrier ? saver.preload() : saver.barrier());
+    if (!ownBarrier) await saver.barrier();
     const handed = await handOver(deps, run, this.#delivery.lease.fence);
     if (unable || !graph) {
       const outcome = unable ?? graphMissing(deps, run);
@@ -89,7 +92,7 @@ export class Execution {
     }
 
     const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first: this.#delivery.first });
-    if (start.input?.kind === "input") await cancelPlainHolds(deps, run);
+    if (start.input?.kind === "input" && (await cancelPlainHolds(deps, run))) return { kind: "yielded" };
     const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
     switch (outcome.kind) {
       case "moved":

@@ -97,16 +97,21 @@ async function correct(deps: Deps, header: Stored<Thread>): Promise<Step> {
 }
 
 /**
- * New input on a thread where plain interrupts wait: each is first won as cancelled, on the record, by who sent it.
- * Decided ones are left to their continuation.
+ * New input on a thread where plain interrupts wait: each is first won as cancelled, on the record, by who sent it,
+ * and stays due until the header's summary says so. Returns a hold that was decided before that: its continuation is
+ * queued then, and the new input has to wait for it.
  */
-export async function cancelPlainHolds(deps: Deps, run: Run): Promise<void> {
-  const holds = await deps.holds.ofThread(run, run.generation);
-  for (const { value } of holds) {
-    if (value.state !== "pending" || value.origin === "review" || value.runId === run.runId) continue;
-    const at = { now: deps.table.now(), followUpDue: false };
-    await deps.holds.update(run, value.holdId, (hold) =>
+export async function cancelPlainHolds(deps: Deps, run: Run): Promise<Hold | undefined> {
+  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
+  const holds = all.filter((hold) => hold.origin === "interrupt" && hold.runId !== run.runId);
+  let decided = holds.find((hold) => hold.state === "decided");
+  for (const { holdId } of decided ? [] : holds.filter((hold) => hold.state === "pending")) {
+    const at = { now: deps.table.now(), followUpDue: true };
+    const after = await deps.holds.update(run, holdId, (hold) =>
       hold.state === "pending" ? cancelledHold(hold, run.startedBy, "new input was sent", at) : undefined,
     );
+    if (after?.value.state === "decided") decided = after.value;
   }
+  if (decided) await followUp(deps, decided, decided.holdId);
+  return decided;
 }

@@ -3,7 +3,7 @@
  * The holder counts from the moment a successful heartbeat was *sent*; with two thirds of the lease gone and none
  * newer it stops. Any doubt counts as loss.
  */
-import { claimed, claimedForUpdate, heartbeat, holds, movedOn, released } from "../core/thread.ts";
+import { claimed, claimedForUpdate, heartbeat, holds, movedOn, released, yielded } from "../core/thread.ts";
 import type { Active, Thread } from "../core/thread.ts";
 import type { Run } from "../core/run.ts";
 import type { Stored } from "../storage/records.ts";
@@ -73,6 +73,12 @@ export class Lease implements AsyncDisposable {
       return next.active ? next : released(next, this.#deps.table.now());
     });
     return after?.lease && after.active ? { thread: after, first } : undefined;
+  }
+
+  /** Puts the active run back behind the continuation of a decision that came before its input. */
+  async yieldToContinuation(): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
+    const after = await this.#write((thread) => yielded(thread, this.#deps.table.now()));
+    return after && { thread: after, first: false };
   }
 
   /** Gives the lease up and leaves the thread, with whatever is runnable, to whoever finds it due. */

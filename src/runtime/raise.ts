@@ -141,6 +141,8 @@ async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
     current = written.current;
     if (!current) continue;
     if (current.value.fence > draft.fence) throw new HoldpointError("lost", "another holder raised this hold");
-    if (current.value.state !== "pending" || current.value.fence === draft.fence) return current.value;
+    const { state } = current.value;
+    // A cancelled hold whose interrupt waits after all (new input lost to a decision on its neighbour) is asked again.
+    if (current.value.fence === draft.fence || (state !== "pending" && state !== "cancelled")) return current.value;
   }
 }

@@ -162,14 +162,10 @@ class PollingWorker implements Worker {
     let first = firstDelivery;
     for (let runs = 1; ; runs++) {
       const active = lease.thread.active;
-      let ended: Extract<Delivered, { kind: "ended" }>["run"];
-      if (active?.kind === "run") {
-        const delivered = await this.#deliver(holding, lease, first);
-        if (delivered.kind === "lost") return;
-        if (delivered.kind === "stopped") return lease.release();
-        ended = delivered.run;
-      }
-      const moved = await lease.moveOn(active, ended);
+      const delivered = active?.kind === "run" ? await this.#deliver(holding, lease, first) : undefined;
+      if (delivered?.kind === "lost") return;
+      if (delivered?.kind === "stopped") return lease.release();
+      const moved = delivered?.kind === "yielded" ? await lease.yieldToContinuation() : await lease.moveOn(active, delivered?.run);
       if (!moved) return;
       first = moved.first;
       const tired = runs >= RUNS_PER_CLAIM || clock.monotonic() - startedAt >= CLAIM_MS;

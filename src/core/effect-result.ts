@@ -1,0 +1,15 @@
+import type { Json } from "./json.ts";
+
+/**
+ * What stands in the journal for a result that could not be kept. The effect has happened and must not be repeated, so
+ * this is as definite as a result; `reason` reads on after "but".
+ */
+export function resultNotKept(reason: string): Json {
+  return { holdpoint: "result_not_kept", reason };
+}
+
+/** The reason, if this value stands for a result that could not be kept. */
+export function notKept(value: Json): string | undefined {
+  if (typeof value !== "object" || value === null || !("holdpoint" in value) || !("reason" in value)) return undefined;
+  return value.holdpoint === "result_not_kept" && typeof value.reason === "string" ? value.reason : undefined;
+}
