@@ -12,6 +12,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { errorInfo, HoldpointError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdSource } from "../core/ids.ts";
+import { pauseMs } from "../storage/backoff.ts";
 import { isBusy } from "./sqlite-file.ts";
 
 /** Bounds how long one transaction holds the event loop. */
@@ -93,7 +94,7 @@ export function createCommits(deps: CommitsDeps): Commits {
         attempt = 0;
       } else {
         giveUpLate();
-        if (queue.length > 0) await clock.sleep(pauseMs(attempt++, ids));
+        if (queue.length > 0) await clock.sleep(pauseMs(attempt++, 1, LONGEST_PAUSE_MS, ids));
       }
     } while (queue.length > 0);
     // In the same turn as the last look at the queue: a later write must find no drain under way.
@@ -121,12 +122,6 @@ export function createCommits(deps: CommitsDeps): Commits {
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Full jitter, so that processes which collided do not collide again. */
-function pauseMs(attempt: number, ids: IdSource): number {
-  const fraction = Number.parseInt(ids.token(2), 16) / 0xffff;
-  return 1 + fraction * Math.min(LONGEST_PAUSE_MS, 2 ** attempt);
-}
-
 const lockedTooLong = (path: string, ms: number): HoldpointError =>
   new HoldpointError("unavailable", `another process held the lock of ${path} for more than ${ms} ms`);
 
@@ -142,7 +137,7 @@ export async function whenFree<T>(deps: BusyDeps & { readonly path: string }, ca
     } catch (error) {
       if (!isBusy(error)) throw error instanceof HoldpointError ? error : readFailed(deps.path, error);
       if (deps.clock.monotonic() >= deadline) throw lockedTooLong(deps.path, deps.patienceMs);
-      await deps.clock.sleep(pauseMs(attempt, deps.ids));
+      await deps.clock.sleep(pauseMs(attempt, 1, LONGEST_PAUSE_MS, deps.ids));
     }
   }
 }

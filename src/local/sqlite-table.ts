@@ -10,6 +10,7 @@ import { HoldpointError } from "../core/errors.ts";
 import type { IdSource } from "../core/ids.ts";
 import { assertStorable } from "../storage/item-size.ts";
 import type { Attributes, Draft, Item, Key, Table, When } from "../storage/table.ts";
+import { newVersion, newWriteId } from "../storage/write-ids.ts";
 import { encodeAttributes } from "./sqlite-attributes.ts";
 import { createCommits, whenFree } from "./sqlite-commits.ts";
 import { openFile } from "./sqlite-file.ts";
@@ -58,7 +59,7 @@ export async function createSqliteTable(options: SqliteTableOptions): Promise<Ta
     return commits.write(apply);
   };
   const putNow = (draft: Draft, when: When, writeId: string): Promise<Written> => {
-    const encoded = encode(draft, nextVersion(when, ids), writeId);
+    const encoded = encode(draft, newVersion(when, ids), writeId);
     return write(() => applyPut(rows, encoded, when, now()));
   };
 
@@ -92,15 +93,6 @@ export async function createSqliteTable(options: SqliteTableOptions): Promise<Ta
     },
   };
 }
-
-const newWriteId = (ids: IdSource): string => ids.token(8);
-
-/**
- * A version that no earlier item under the key can have had: one more than the version it replaces, and otherwise
- * drawn at random, so that an item removed and created again is never taken for the one that was read.
- */
-const nextVersion = (when: When, ids: IdSource): number =>
-  typeof when === "object" ? when.version + 1 : Number.parseInt(ids.token(6), 16);
 
 function encode(draft: Draft, version: number, writeId: string): EncodedDraft {
   assertStorable(draft);
@@ -139,7 +131,7 @@ function applyAdd({ rows, key, field, delta, ceiling, now, ids }: Addition): num
   if (ceiling !== undefined && sum > ceiling) return undefined;
   const attributes: Attributes = { ...current?.attributes, [field]: sum };
   const draft: Draft = { ...(current ?? { pk: key.pk, sk: key.sk }), attributes };
-  rows.put(encode(draft, nextVersion("any", ids), newWriteId(ids)), "any", now);
+  rows.put(encode(draft, newVersion("any", ids), newWriteId(ids)), "any", now);
   return sum;
 }
 
