@@ -1,4 +1,4 @@
-import type { Json } from "./json.ts";
+import type { Json, JsonObject } from "./json.ts";
 
 /**
  * What stands in the journal for a result that could not be kept. The effect has happened and must not be repeated, so
@@ -10,6 +10,7 @@ export function resultNotKept(reason: string): Json {
 
 /** The reason, if this value stands for a result that could not be kept. */
 export function notKept(value: Json): string | undefined {
-  if (typeof value !== "object" || value === null || !("holdpoint" in value) || !("reason" in value)) return undefined;
-  return value.holdpoint === "result_not_kept" && typeof value.reason === "string" ? value.reason : undefined;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const { holdpoint, reason } = value as JsonObject;
+  return holdpoint === "result_not_kept" && typeof reason === "string" ? reason : undefined;
 }

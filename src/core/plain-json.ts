@@ -70,8 +70,8 @@ class Walk {
       if (value instanceof Map) return this.#map(value);
       if (value instanceof Set) return this.#list([...value]);
       if (value instanceof Error) return { name: value.name, message: value.message };
-      if ("toDict" in value && typeof value.toDict === "function") return this.visit(flattened(value.toDict()));
-      if ("toJSON" in value && typeof value.toJSON === "function") return this.visit(value.toJSON());
+      if ("toDict" in value && isFunction(value.toDict)) return this.visit(flattened(value.toDict()));
+      if ("toJSON" in value && isFunction(value.toJSON)) return this.visit(value.toJSON());
     }
     return this.#object(Object.entries(value));
   }
@@ -108,6 +108,8 @@ class Walk {
     throw new HoldpointError("invalid", `${what}${place} cannot be written as JSON`);
   }
 }
+
+const isFunction = (value: unknown): value is () => unknown => typeof value === "function";
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 

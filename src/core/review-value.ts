@@ -154,14 +154,14 @@ function editedArgs(reply: JsonObject, action: string | undefined): JsonObject {
   if (!isObject(edited)) throw new HoldpointError("invalid", "an edit needs the edited arguments");
   const isClassic = typeof edited["action"] === "string" && isObject(edited["args"]);
   const isAction = reply["edited_action"] !== undefined || reply["editedAction"] !== undefined || isClassic;
-  if (!isAction) return edited as JsonObject;
+  if (!isAction) return edited;
   const name = edited["name"] ?? edited["action"];
   if (action !== undefined && name !== undefined && name !== action) {
-    throw new HoldpointError("invalid", `an edit may not change the action from ${action} to ${String(name)}`);
+    throw new HoldpointError("invalid", `an edit may not change the action from ${action} to ${JSON.stringify(name)}`);
   }
   const args = edited["args"] ?? edited["arguments"];
   if (!isObject(args)) throw new HoldpointError("invalid", "an edit needs the edited arguments");
-  return args as JsonObject;
+  return args;
 }
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>

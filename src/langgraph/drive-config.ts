@@ -1,5 +1,6 @@
 /** What LangGraph is given for one delivery: its input and its configuration. */
 import { Command, Send } from "@langchain/langgraph";
+import { HoldpointError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { RunPayload } from "../core/run.ts";
 import type { Drive } from "./drive.ts";
@@ -46,8 +47,10 @@ function gotoOf(goto: Json): Goto {
 
 /** A node's name, or a Send written as `{node, input}`. */
 function oneGoto(goto: Json): string | Send {
-  if (!isObject(goto)) return String(goto);
-  return new Send(String(goto["node"]), goto["input"] ?? goto["args"] ?? null);
+  if (typeof goto === "string") return goto;
+  const node = isObject(goto) ? goto["node"] : undefined;
+  if (!isObject(goto) || typeof node !== "string") throw new HoldpointError("invalid", "goto names a node, or is a Send of {node, input}");
+  return new Send(node, goto["input"] ?? goto["args"] ?? null);
 }
 
 /** `configurable`: the assistant's under the run's, the caller's headers, and what only the runtime may say. */

@@ -50,6 +50,8 @@ export type DriveOutcome =
   | { readonly kind: "drained" }
   | { readonly kind: "aborted" }
   | { readonly kind: "failed"; readonly error: ErrorInfo; readonly parks: boolean }
+  /** The head was not what the delivery had read, and no node has run: it is to begin again from the new head. */
+  | { readonly kind: "moved" }
   /** Another holder has the thread: nothing may be recorded. */
   | { readonly kind: "lost" };
 
@@ -212,6 +214,8 @@ function stopOf(d: Drive, stop: HoldpointError | undefined): DriveOutcome | unde
     case "unavailable":
       if (d.signal.aborted) return { kind: "aborted" };
       throw stop;
+    case "conflict":
+      return stop.detail?.["reason"] === "head_moved" ? { kind: "moved" } : undefined;
     default:
       return undefined;
   }

@@ -2,7 +2,7 @@
  * From LangGraph's stream to the frames of the event log. `values` become references to the checkpoint that holds
  * them, so that a superstep costs the same however large the state is; what no checkpoint holds is kept as data.
  */
-import { isBaseMessage, isBaseMessageChunk } from "@langchain/core/messages";
+import type { BaseMessageChunk } from "@langchain/core/messages";
 import { isCheckpointEnvelope } from "@langchain/langgraph";
 import type { StreamMode as LibraryMode } from "@langchain/langgraph";
 import type { ErrorInfo } from "../core/errors.ts";
@@ -122,11 +122,10 @@ export class Frames {
   }
 
   #message(event: (name: string) => string, payload: unknown): readonly FrameToEmit[] {
-    if (!Array.isArray(payload)) return [];
-    const [message, metadata]: readonly unknown[] = payload;
+    const [message, metadata]: readonly unknown[] = Array.isArray(payload) ? (payload as readonly unknown[]) : [];
     const shown = shownMetadata(metadata);
     const tuple = this.#wanted.has("messages-tuple") ? data(event("messages"), [message, shown]) : [];
-    if (!this.#wanted.has("messages") || !isBaseMessage(message) || !isBaseMessageChunk(message)) return tuple;
+    if (!this.#wanted.has("messages") || !isChunk(message)) return tuple;
     return [...tuple, ...this.#messages.partial(message, shown).flatMap(([name, frameData]) => data(event(name), frameData))];
   }
 }
@@ -152,6 +151,10 @@ function shownMetadata(metadata: unknown): JsonObject {
   const shown = Object.entries(metadata).filter(([key]) => !key.startsWith("__") && !key.startsWith("langgraph_auth"));
   return plainJson(Object.fromEntries(shown)) as JsonObject; // an object comes back as an object
 }
+
+/** A piece of a streamed message: by what it can do, whichever copy of LangChain made it. */
+const isChunk = (message: unknown): message is BaseMessageChunk =>
+  typeof message === "object" && message !== null && "concat" in message && "toDict" in message;
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,4 +1,5 @@
 import type { Pregel } from "@langchain/langgraph";
+import { HoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 
 /** Any compiled graph; what its channels hold is its own business. */
@@ -38,4 +39,53 @@ export interface GraphRegistry {
   failure(graphId: string): FailedGraph | undefined;
   list(): readonly RegisteredGraph[];
   failures(): readonly FailedGraph[];
+}
+
+export function createRegistry(graphs: readonly RegisteredGraph[], failures: readonly FailedGraph[] = []): GraphRegistry {
+  const byId = new Map(graphs.map((graph) => [graph.graphId, graph]));
+  const failed = new Map(failures.map((failure) => [failure.graphId, failure]));
+  return {
+    get: (graphId) => byId.get(graphId),
+    failure: (graphId) => failed.get(graphId),
+    list: () => graphs,
+    failures: () => failures,
+  };
+}
+
+/** A graph made in this process, for embedding and for tests. `graph` is whatever a graph file may export. */
+export function registeredGraph(graphId: string, graph: unknown, version = "in-process"): RegisteredGraph {
+  return { graphId, version, pool: "default", priority: 5, compiled: instances(graph, graphId) };
+}
+
+/**
+ * Where the instances of a graph come from. Concurrent deliveries of one graph have different savers, so each gets a
+ * shallow copy; subgraphs take the saver from the task that they run in.
+ * @throws HoldpointError `invalid` when the export is no graph. `name` says which in messages.
+ */
+export function instances(exported: unknown, name: string): RegisteredGraph["compiled"] {
+  if (isFunction(exported)) {
+    return async (config = { configurable: {}, metadata: {} }) => copyOf(compiledOf(await exported(config), `what ${name} returned`));
+  }
+  const graph = compiledOf(exported, name);
+  return async () => copyOf(graph);
+}
+
+function compiledOf(graph: unknown, name: string): CompiledGraph {
+  if (isCompiled(graph)) return graph;
+  if (typeof graph === "object" && graph !== null && "compile" in graph && isFunction(graph.compile)) {
+    const compiled = graph.compile();
+    if (isCompiled(compiled)) return compiled;
+  }
+  throw new HoldpointError("invalid", `${name} is no graph: neither compiled, nor a builder, nor a function that returns one`);
+}
+
+const isFunction = (value: unknown): value is (...args: unknown[]) => unknown => typeof value === "function";
+
+/** By its mark and not by its class: the file may have loaded a LangGraph of its own. */
+const isCompiled = (graph: unknown): graph is CompiledGraph =>
+  typeof graph === "object" && graph !== null && "lg_is_pregel" in graph && graph.lg_is_pregel === true;
+
+function copyOf(graph: CompiledGraph): CompiledGraph {
+  const copy: unknown = Object.create(Object.getPrototypeOf(graph) as object);
+  return Object.assign(copy as CompiledGraph, graph); // an object of the same class with the same fields
 }

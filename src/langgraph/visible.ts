@@ -36,7 +36,7 @@ export function shownState(values: unknown): Json {
 
 /** True if the graph keeps channels whose value is not in the checkpoint but has to be rebuilt from writes. */
 export function hasDeltaChannels(graph: CompiledGraph): boolean {
-  const channels: readonly unknown[] = Object.values(graph.channels);
+  const channels: readonly unknown[] = Object.values(graph.channels as Readonly<Record<string, unknown>>);
   return channels.some(
     (channel) => typeof channel === "object" && channel !== null && "lc_graph_name" in channel && channel.lc_graph_name === "DeltaChannel",
   );

@@ -1,0 +1,14 @@
+/** `holdpoint/graph`: what authors of graphs import. */
+export { EffectRejected, effect } from "../graph/effect.ts";
+export type { EffectSpec } from "../graph/effect.ts";
+export { review } from "../graph/review.ts";
+export type { ReviewAnswer, ReviewSpec } from "../graph/review.ts";
+export { services } from "../graph/services.ts";
+export type { Documents, Services } from "../graph/services.ts";
+export { where } from "../graph/where.ts";
+export type { NodeConfig } from "../graph/context.ts";
+export type { EffectPolicy } from "../core/effect.ts";
+export { HoldpointError, isHoldpointError } from "../core/errors.ts";
+export type { Json, JsonObject } from "../core/json.ts";
+export type { Model, ModelMessage, ModelReply } from "../models/model.ts";
+export type { Passage } from "../retrieval/retriever.ts";

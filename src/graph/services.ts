@@ -1,0 +1,26 @@
+import type { TenantId } from "../core/ids.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { Model } from "../models/model.ts";
+import type { Passage, SearchOptions } from "../retrieval/retriever.ts";
+import { contextOf } from "./context.ts";
+import type { NodeConfig } from "./context.ts";
+
+/** One of the tenant's collections of documents. Whose it is, is not the graph's to say (I8). */
+export interface Documents {
+  /** Passages, best first; none from a collection that does not exist. */
+  search(query: string, options: Omit<SearchOptions, "tenant" | "collection">): Promise<readonly Passage[]>;
+}
+
+/** What the runtime offers to the graphs of one tenant. */
+export interface Services {
+  readonly tenant: TenantId;
+  /** A model by its name in the catalogue; the default one without a name. @throws HoldpointError `not_found` */
+  models(name?: string): Model;
+  retriever(collection: string): Documents;
+  readonly settings: JsonObject;
+}
+
+/** The services of the tenant for whom this run executes. */
+export function services(config: NodeConfig): Services {
+  return contextOf(config, "services()").services;
+}

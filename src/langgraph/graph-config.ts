@@ -1,0 +1,111 @@
+/** `langgraph.json`: which graphs there are, and in which files. */
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { parseEnv } from "node:util";
+import { z } from "zod";
+import { HoldpointError } from "../core/errors.ts";
+import { isUuid } from "../core/ids.ts";
+
+/** One graph as the configuration names it. */
+export interface GraphEntry {
+  readonly graphId: string;
+  /** Absolute path of the file. */
+  readonly file: string;
+  /** Name of the export in it. */
+  readonly exportName: string;
+  readonly description?: string;
+  readonly pool: string;
+  /** 0 to 9; lower runs first. */
+  readonly priority: number;
+}
+
+export interface GraphConfigFile {
+  readonly path: string;
+  readonly graphs: readonly GraphEntry[];
+  /** Variables that graphs want to find in their environment; the caller sets them before the graphs are loaded. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Keys of the file that this version does not act on. */
+  readonly ignored: readonly string[];
+}
+
+const entrySchema = z.union([
+  z.string(),
+  z.object({
+    path: z.string(),
+    description: z.string().optional(),
+    pool: z.string().min(1).optional(),
+    priority: z.int().min(0).max(9).optional(),
+  }),
+]);
+const fileSchema = z.looseObject({
+  graphs: z.record(z.string(), entrySchema),
+  env: z.union([z.string(), z.array(z.string()), z.record(z.string(), z.string())]).optional(),
+});
+
+const GRAPH_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+/** About how LangChain's own tools build and start a server: nothing to act on here. */
+const OTHERS_BUSINESS = new Set(["graphs", "env", "$schema", "dependencies", "node_version", "node_loader", "dockerfile_lines", "api_version"]);
+
+/** @throws HoldpointError `invalid`, in one line that names the file and what is wrong with it */
+export async function readGraphConfig(path: string): Promise<GraphConfigFile> {
+  const file = resolve(path);
+  const wrong = (what: string, cause?: unknown): HoldpointError => new HoldpointError("invalid", `${file}: ${what}`, { cause });
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    throw wrong("cannot be read", error);
+  });
+  const parsed = fileSchema.safeParse(parseJson(text, wrong));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw wrong(`${issue?.path.join(".") || "the file"}: ${issue?.message ?? "is not valid"}`);
+  }
+  const { graphs, env, ...rest } = parsed.data;
+  if (Object.keys(graphs).length === 0) throw wrong("graphs: names no graph");
+  return {
+    path: file,
+    graphs: Object.entries(graphs).map(([graphId, entry]) => entryOf(graphId, entry, { folder: dirname(file), wrong })),
+    env: await envOf(env, { folder: dirname(file), wrong }),
+    ignored: Object.keys(rest).filter((key) => !OTHERS_BUSINESS.has(key)),
+  };
+}
+
+type Wrong = (what: string, cause?: unknown) => HoldpointError;
+
+interface In {
+  readonly folder: string;
+  readonly wrong: Wrong;
+}
+
+function parseJson(text: string, wrong: Wrong): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw wrong(error instanceof Error ? `is not JSON: ${error.message}` : "is not JSON", error);
+  }
+}
+
+function entryOf(graphId: string, entry: z.infer<typeof entrySchema>, { folder, wrong }: In): GraphEntry {
+  const { path, description, pool, priority } = typeof entry === "string" ? { path: entry } : entry;
+  if (!GRAPH_ID.test(graphId) || isUuid(graphId)) {
+    throw wrong(`graphs.${graphId}: a graph id is 1 to 64 letters, digits, ".", "_" or "-", and no UUID`);
+  }
+  const colon = path.lastIndexOf(":");
+  if (colon < 1 || colon === path.length - 1) throw wrong(`graphs.${graphId}: "${path}" is not "./file.ts:export"`);
+  return {
+    graphId,
+    file: resolve(folder, path.slice(0, colon)),
+    exportName: path.slice(colon + 1),
+    ...(description === undefined ? {} : { description }),
+    pool: pool ?? "default",
+    priority: priority ?? 5,
+  };
+}
+
+/** A map is taken as it is, a text names a file of `KEY=value` lines; a list only says what must be set from outside. */
+async function envOf(env: z.infer<typeof fileSchema>["env"], { folder, wrong }: In): Promise<Record<string, string>> {
+  if (env === undefined || Array.isArray(env)) return {};
+  if (typeof env !== "string") return { ...env };
+  const text = await readFile(resolve(folder, env), "utf8").catch((error: unknown) => {
+    throw wrong(`env: ${env} cannot be read`, error);
+  });
+  return Object.fromEntries(Object.entries(parseEnv(text)).map(([key, value]) => [key, value ?? ""]));
+}
