@@ -4,10 +4,8 @@
  */
 import type { RunId } from "../core/ids.ts";
 import { isEnded } from "../core/run.ts";
-import type { Run } from "../core/run.ts";
 import { names } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
-import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
 import { removeThread } from "./remove-thread.ts";
 
@@ -19,7 +17,7 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   const stored = await deps.runs.get(ref, runId);
   const dueAt = stored?.value.followUpAt;
   if (!stored || dueAt === undefined || dueAt > deps.table.now()) return;
-  if (isEnded(stored.value.status)) return removeEnded(deps, stored);
+  if (isEnded(stored.value.status)) return removeThread(deps, ref);
   const header = await deps.threads.get(ref);
   if (header && names(header.value, runId)) {
     await deps.runs.put({ ...stored.value, followUpAt: deps.table.now() + AGAIN_MS }, stored.version);
@@ -27,10 +25,4 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   }
   const removed = await deps.runs.remove(stored);
   if (removed.outcome === "removed") deps.log.info({ thread: ref.threadId, run: runId }, "removed a run that was never accepted");
-}
-
-async function removeEnded(deps: Deps, stored: Stored<Run>): Promise<void> {
-  const { followUpAt: _, ...rest } = stored.value;
-  await removeThread(deps, stored.value);
-  await deps.runs.put(rest, stored.version);
 }

@@ -12,7 +12,6 @@ import { newThread } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import { historyViews, stateView, valuesAt } from "../langgraph/views.ts";
-import { threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import { threadNotFound } from "./accept.ts";
@@ -53,10 +52,8 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
       return viewOf(deps, createReading(deps, principal), thread);
     },
     async remove(principal, threadId) {
-      const { value: thread } = await find(principal, threadId);
-      const holds = await deps.holds.ofThread(thread, thread.generation);
+      await find(principal, threadId);
       await removeThread(deps, { tenant: principal.tenant, threadId });
-      await Promise.all(holds.map(({ value }) => deps.table.remove(threadKeys.hold(value, value.holdId), "any")));
     },
     search: (principal, search) => {
       const reading = createReading(deps, principal);

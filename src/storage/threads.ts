@@ -13,6 +13,8 @@ import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
 
 const ENTRY_BYTES = 18;
 const MAX_POOLS = 8;
+/** The header of a deleted thread outlives any writer that may still be on its way. */
+const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 const INLINE_METADATA_BYTES = 1024;
 
 /** Thread headers: the item whose conditional writes decide what runs (I2). */
@@ -34,6 +36,7 @@ export function createThreads(table: Table, shards: number): Threads {
     encode,
     decode,
     index: (thread) => indexEntries(thread, shards),
+    expiresAt: (thread) => (thread.deleted ? thread.updatedAt + TOMBSTONE_MS : undefined),
   });
   return {
     get: (ref) => records.get(threadKeys.header(ref)),
