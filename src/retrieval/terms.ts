@@ -1,11 +1,10 @@
-/**
- * Words of English that carry no subject of their own: Lucene's stop words, and what questions are made of.
- * Searching and coverage leave them out.
- */
+/** Words of English that carry no subject of their own: Lucene's stop words, and what questions are made of. */
 const STOP_WORDS: ReadonlySet<string> = new Set(
   (
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this " +
-    "to was will with"
+    "to was will with " +
+    "am can could did do does had has have he her him his how i its many may me might much must my our ours shall she " +
+    "should than them those us we were what when where which who whom whose why would you your yours"
   ).split(" "),
 );
 
