@@ -86,7 +86,7 @@ export interface Config {
   readonly keysFile: string | undefined;
   /** Undefined: embedded, in one SQLite file under `dataDir`. */
   readonly dynamo:
-    | { readonly table: string; readonly endpoint: string | undefined; readonly region: string | undefined }
+    | { readonly tableName: string; readonly endpoint: string | undefined; readonly region: string | undefined }
     | undefined;
   readonly pool: string;
   readonly leaseMs: number;
@@ -147,6 +147,11 @@ export function readConfig(
   );
 }
 
+/** Sets what langgraph.json gives to its graphs; what is set already stays as it is. */
+export function offerEnvironment(env: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(env)) process.env[name] ??= value;
+}
+
 interface CommandLine {
   readonly mode: "dev" | "start";
   readonly help: boolean;
@@ -192,7 +197,7 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     dynamo:
       table === undefined
         ? undefined
-        : { table, endpoint, region: env.AWS_REGION ?? (endpoint === undefined ? undefined : "us-east-1") },
+        : { tableName: table, endpoint, region: env.AWS_REGION ?? (endpoint === undefined ? undefined : "us-east-1") },
     pool: env.HOLDPOINT_POOL,
     leaseMs: env.HOLDPOINT_LEASE_MS ?? (table === undefined ? 5_000 : 30_000),
     concurrency: env.HOLDPOINT_CONCURRENCY,

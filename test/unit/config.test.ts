@@ -46,7 +46,7 @@ describe("configuration", () => {
 
   it("takes longer leases and more partitions on DynamoDB, where many machines meet", () => {
     expect(configOf([], { HOLDPOINT_TABLE: "runs", AWS_REGION: "eu-west-1" })).toMatchObject({
-      dynamo: { table: "runs", endpoint: undefined, region: "eu-west-1" },
+      dynamo: { tableName: "runs", endpoint: undefined, region: "eu-west-1" },
       leaseMs: 30_000,
       shards: 4,
     });

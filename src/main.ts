@@ -1,0 +1,334 @@
+/**
+ * The composition root: reads the configuration, opens the adapters, starts the roles, waits for a signal, and unwinds.
+ *
+ * What cannot be started is said in one line on standard error, with exit code 1. SIGTERM and SIGINT stop picking,
+ * let running graphs stop at their next superstep under a kept lease, give the leases up, and only then close HTTP, so
+ * that who waits for a run still gets its answer. A second signal ends the process at once.
+ */
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isLoopback, offerEnvironment, readConfig } from "./config.ts";
+import type { Config } from "./config.ts";
+import { systemClock } from "./core/clock.ts";
+import { HoldpointError, errorInfo } from "./core/errors.ts";
+import { systemIds, tenantId } from "./core/ids.ts";
+import { readGraphConfig } from "./langgraph/graph-config.ts";
+import { loadGraphs } from "./langgraph/load.ts";
+import type { GraphRegistry } from "./langgraph/registry.ts";
+import { processOwner } from "./local/owner.ts";
+import type { ProcessOwner } from "./local/owner.ts";
+import { createLog } from "./log.ts";
+import type { Authenticator } from "./http/auth.ts";
+import type { Readiness } from "./http/langgraph/system.ts";
+import { createRuntime } from "./runtime/create.ts";
+import type { Assistants } from "./runtime/assistants.ts";
+import type { Deps, Log } from "./runtime/deps.ts";
+import { langGraphEngine } from "./runtime/engine.ts";
+import type { GraphServices } from "./runtime/graph-context.ts";
+import { createHints } from "./runtime/hints.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import type { DocumentFolder } from "./retrieval/folder.ts";
+import type { Retriever } from "./retrieval/retriever.ts";
+import { createWorker } from "./runtime/worker.ts";
+import type { Worker } from "./runtime/worker.ts";
+import { stopSignal } from "./signals.ts";
+import type { Blobs } from "./storage/blobs.ts";
+import { createEffects } from "./storage/effects.ts";
+import { createEvents } from "./storage/events.ts";
+import { createHolds } from "./storage/holds.ts";
+import { tableKey } from "./storage/keys.ts";
+import { createRuns } from "./storage/runs.ts";
+import { agreeOnShards } from "./storage/shards.ts";
+import type { Table } from "./storage/table.ts";
+import { createThreads } from "./storage/threads.ts";
+
+/** LangGraph's own default bound on the supersteps of a run. */
+const RECURSION_LIMIT = 25;
+/** Documents that are ingested at start belong to the tenant of a service without keys. */
+const LOCAL_TENANT = tenantId("default");
+const COLLECTION = "documents";
+
+/** A start that cannot succeed, in one line. */
+function refusal(message: string, cause?: unknown): HoldpointError {
+  return new HoldpointError("invalid", message, { cause });
+}
+
+/** The fields that are there. */
+function present<T extends Readonly<Record<string, string | undefined>>>(
+  fields: T,
+): { readonly [K in keyof T]?: string } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: string;
+  };
+}
+
+interface Storage {
+  readonly table: Table;
+  readonly blobs: Blobs;
+  /** For the start-up line. */
+  readonly place: string;
+}
+
+async function openStorage(config: Config): Promise<Storage> {
+  return config.dynamo ? openDynamo(config, config.dynamo) : openEmbedded(config.dataDir);
+}
+
+async function openEmbedded(dataDir: string): Promise<Storage> {
+  const [{ createSqliteTable }, { createFolderBlobs }] = await Promise.all([
+    import("./local/sqlite-table.ts"),
+    import("./local/folder-blobs.ts"),
+  ]);
+  const path = join(dataDir, "holdpoint.db");
+  const table = await createSqliteTable({ path, clock: systemClock, ids: systemIds });
+  return { table, blobs: createFolderBlobs({ dir: join(dataDir, "blobs") }), place: `SQLite ${path}` };
+}
+
+/** The SDK is loaded only by who uses it: it costs a third of a second and 30 MB. */
+async function openDynamo(config: Config, dynamo: NonNullable<Config["dynamo"]>): Promise<Storage> {
+  const [{ createDynamoTable, ensureTable, assertTableExists }, { createItemBlobs }] = await Promise.all([
+    import("./aws/dynamodb-table.ts"),
+    import("./storage/item-blobs.ts"),
+  ]);
+  const { tableName, endpoint, region } = dynamo;
+  const options = { tableName, clock: systemClock, ids: systemIds, ...present({ endpoint, region }) };
+  if (config.mode === "dev" && endpoint !== undefined) await ensureTable(options);
+  else await assertTableExists(options);
+  const table = createDynamoTable(options);
+  return { table, blobs: createItemBlobs({ table }), place: `DynamoDB ${tableName} at ${endpoint ?? region ?? "AWS"}` };
+}
+
+/** Loads the graphs, with the variables that langgraph.json gives them. */
+async function openGraphs(config: Config, log: Log): Promise<GraphRegistry> {
+  const { env } = await readGraphConfig(config.graphsFile);
+  offerEnvironment(env);
+  return loadGraphs({ configPath: config.graphsFile, log });
+}
+
+interface Core extends AsyncDisposable {
+  readonly deps: Deps;
+  readonly place: string;
+}
+
+/** What every role is made of: storage, records, graphs. */
+async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<Core> {
+  await using opening = new AsyncDisposableStack();
+  const { table, blobs, place } = await openStorage(config);
+  opening.use(table);
+  await agreeOnShards(table, config.shards);
+  const graphs = await openGraphs(config, log);
+  const { shards, leaseMs, concurrency, pool } = config;
+  const deps: Deps = {
+    table,
+    blobs,
+    threads: createThreads(table, shards),
+    runs: createRuns({ table, blobs, shards }),
+    holds: createHolds(table, shards),
+    events: createEvents(table),
+    effects: createEffects(table),
+    graphs,
+    hints: createHints(),
+    clock: systemClock,
+    ids: systemIds,
+    log,
+    settings: { leaseMs, concurrency, pool, shards, recursionLimit: RECURSION_LIMIT, owner: owner.id },
+  };
+  const opened = opening.move();
+  return { deps, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+async function authenticator(config: Config, log: Log): Promise<Authenticator> {
+  const { keyAuthenticator, loopbackAuthenticator } = await import("./http/auth.ts");
+  if (config.keysFile === undefined) {
+    log.warn(
+      { tenant: LOCAL_TENANT },
+      "no API keys: every caller on this machine is one tenant, and nobody else is served",
+    );
+    return loopbackAuthenticator({ origins: config.corsOrigins });
+  }
+  const { openKeyFile } = await import("./local/key-file.ts");
+  const onInvalid = (error: unknown): void =>
+    log.error({ err: error }, "the changed file of API keys was not taken over");
+  const keys = await openKeyFile({ path: config.keysFile, clock: systemClock, onInvalid }).catch((error: unknown) => {
+    throw refusal(`the API keys in ${config.keysFile} cannot be used: ${errorInfo(error).message}`, error);
+  });
+  return keyAuthenticator(keys);
+}
+
+interface Http extends AsyncDisposable {
+  readonly url: string;
+}
+
+interface HttpOptions {
+  readonly config: Config;
+  readonly deps: Deps;
+  readonly runtime: Runtime;
+  /** Aborts as soon as the process is asked to end. */
+  readonly stopping: AbortSignal;
+}
+
+async function openHttp({ config, deps, runtime, stopping }: HttpOptions): Promise<Http> {
+  const { table, log, graphs, clock, ids } = deps;
+  const auth = await authenticator(config, log);
+  const [{ createApp }, { createHttpServer }, { listen, closeServer }, info] = await Promise.all([
+    import("./http/app.ts"),
+    import("./http/server.ts"),
+    import("./http/listen.ts"),
+    versions(),
+  ]);
+  const closing = new AbortController();
+  const ready = async (): Promise<Readiness> => {
+    if (stopping.aborted) return { ready: false, reason: "stopping" };
+    const reached = await table.get(tableKey("shards")).then(
+      () => true,
+      () => false,
+    );
+    return reached ? { ready: true } : { ready: false, reason: "the table cannot be reached" };
+  };
+  const app = createApp({
+    runtime,
+    auth,
+    info: { ...info, graphs },
+    ready,
+    log,
+    clock,
+    ids,
+    closing: closing.signal,
+    ...(config.corsOrigins.length === 0 ? {} : { cors: { origins: config.corsOrigins } }),
+  });
+  const server = createHttpServer(app);
+  const url = await listen(server, config);
+  return {
+    url,
+    async [Symbol.asyncDispose]() {
+      closing.abort();
+      await closeServer(server, clock);
+    },
+  };
+}
+
+async function versions(): Promise<{ readonly version: string; readonly langgraphVersion: string }> {
+  const versionIn = async (file: string): Promise<string> => {
+    const { version } = JSON.parse(await readFile(new URL(file), "utf8")) as { readonly version: string };
+    return version;
+  };
+  const [version, langgraphVersion] = await Promise.all([
+    versionIn(import.meta.resolve("../package.json")),
+    versionIn(import.meta.resolve("@langchain/langgraph/package.json")),
+  ]);
+  return { version, langgraphVersion };
+}
+
+interface WorkerOptions {
+  readonly config: Config;
+  readonly deps: Deps;
+  readonly assistants: Assistants;
+  readonly owner: ProcessOwner;
+}
+
+interface Working extends AsyncDisposable {
+  readonly worker: Worker;
+  readonly retriever: Retriever;
+}
+
+/** A worker, and what its graphs reach as tools. */
+async function openWorker({ config, deps, assistants, owner }: WorkerOptions): Promise<Working> {
+  const [{ createSqliteRetriever }, { createOfflineModel }] = await Promise.all([
+    import("./local/sqlite-search.ts"),
+    import("./local/offline-model.ts"),
+  ]);
+  await using opening = new AsyncDisposableStack();
+  const retriever = opening.use(createSqliteRetriever({ dataDir: config.dataDir }));
+  const model = createOfflineModel();
+  const settings = present({ ledgerUrl: config.ledgerUrl });
+  const services: GraphServices = (tenant) => ({
+    tenant,
+    settings,
+    models: () => model,
+    retriever: (collection) => ({
+      search: (query, options) => retriever.search(query, { ...options, tenant, collection }),
+    }),
+  });
+  const worker = opening.use(
+    createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead: (id) => owner.isKnownDead(id) }),
+  );
+  const opened = opening.move();
+  return { worker, retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+interface Ingestion {
+  readonly folder: DocumentFolder;
+  readonly retriever: Retriever;
+  readonly log: Log;
+  readonly stopping: AbortSignal;
+}
+
+/** Ingests a folder for the local tenant, and says how far it is. */
+async function ingest({ folder, retriever, log, stopping }: Ingestion): Promise<void> {
+  for (const { path, reason } of folder.skipped) log.warn({ path, reason }, "document skipped");
+  const { total } = folder;
+  const report = await retriever.ingest(folder.documents(stopping), {
+    tenant: LOCAL_TENANT,
+    collection: COLLECTION,
+    total,
+    complete: true,
+    onProgress: ({ documents, passages }) => log.info({ documents, total, passages }, "ingesting documents"),
+    signal: stopping,
+  });
+  log.info({ ...report }, "documents ingested");
+}
+
+/** Opens everything, serves until `stopping`, and unwinds in the opposite order. */
+async function serve(config: Config, log: Log, stopping: AbortSignal): Promise<void> {
+  if (config.role !== "worker" && config.keysFile === undefined && !isLoopback(config.host)) {
+    throw refusal(
+      `without API keys only this machine is served: set HOLDPOINT_KEYS, or listen on 127.0.0.1 instead of ${config.host}`,
+    );
+  }
+  await using stack = new AsyncDisposableStack();
+  const owner = processOwner(systemIds);
+  const { deps, place } = stack.use(await openCore(config, owner, log));
+  const runtime = createRuntime(deps);
+  const { assistants } = runtime;
+  const http = config.role === "worker" ? undefined : stack.use(await openHttp({ config, deps, runtime, stopping }));
+  const working = config.role === "api" ? undefined : stack.use(await openWorker({ config, deps, assistants, owner }));
+  const folder = working && config.documents !== undefined ? await openDocuments(config.documents) : undefined;
+  working?.worker.start();
+  log.info(
+    {
+      ...present({ url: http?.url }),
+      role: config.role,
+      storage: place,
+      graphs: deps.graphs.list().map((graph) => graph.graphId),
+      failed: deps.graphs.failures().map(({ graphId, file, error }) => `${graphId} (${file}): ${error.message}`),
+    },
+    "ready",
+  );
+  if (working && folder) await ingest({ folder, retriever: working.retriever, log, stopping });
+  if (!stopping.aborted) await once(stopping, "abort");
+  await working?.worker.drain();
+}
+
+async function openDocuments(path: string): Promise<DocumentFolder> {
+  const { openFolder } = await import("./retrieval/folder.ts");
+  return openFolder(path);
+}
+
+async function main(): Promise<void> {
+  const read = readConfig(process.argv.slice(2));
+  if (read.kind === "help") {
+    process.stdout.write(`${read.text}\n`);
+    return;
+  }
+  using log = createLog({ level: read.config.logLevel, format: process.stdout.isTTY ? "text" : "json" });
+  // A promise that nobody awaits, in somebody's graph, must not end the runs of everybody else.
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
+  await serve(read.config, log, stopSignal(systemClock, log));
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`holdpoint: ${errorInfo(error).message}\n`);
+  process.exitCode = 1;
+}
