@@ -72,7 +72,7 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
     delivery.first ? openSaver() : undefined,
   ]);
   if (!found) return { kind: "ended", run: undefined };
-  if (found.value.fence > lease.fence) return { kind: "lost" };
+  if (found.value.fence > lease.fence || end.fence > lease.fence) return { kind: "lost" };
   if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
 
   const mark = writeMark(deps, delivery, found, end.next);

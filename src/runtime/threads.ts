@@ -16,6 +16,7 @@ import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import { threadNotFound } from "./accept.ts";
 import type { Deps } from "./deps.ts";
+import { threadKeys } from "../storage/keys.ts";
 import { removeThread } from "./remove-thread.ts";
 import type { ThreadUseCases, ThreadView } from "./runtime.ts";
 import { searchThreads } from "./thread-search.ts";
