@@ -85,10 +85,9 @@ export async function prepareState(serde: SerializerProtocol, input: PutInput): 
       async ([name, value]): Promise<readonly (readonly [string, Cell])[]> => {
         const before = parent?.channels.get(name);
         const version = checkpoint.channel_versions[name];
-        if (!Object.hasOwn(newVersions, name)) {
+        if (!Object.hasOwn(newVersions, name) && version !== undefined) {
           if (before !== undefined && version === parent?.channelVersions[name]) return [[name, before]];
-          const orphan = parent === undefined || version === undefined;
-          if (orphan && metadata.source !== "fork") return [];
+          if (parent === undefined && metadata.source !== "fork") return [];
         }
         const cell = await dumpCell(serde, name, value);
         if (before?.digest === cell.digest && before.type === cell.type) return [[name, before]];
