@@ -27,13 +27,15 @@ export interface Profile {
   readonly unavailable: number;
   readonly slow: number;
   readonly budget: number;
+  /** Probability with which a worker takes a live owner for dead: its lease is taken from it, its fence must protect. */
+  readonly rash: number;
   /** Mean of a call's way there, and of its way back. */
   readonly latencyMs: number;
   /** Index rows appear this much later on average; 0: at once. */
   readonly indexLagMs: number;
 }
 
-export const CALM: Profile = { crash: 0, freeze: 0, lostReply: 0, unavailable: 0, slow: 0, budget: 0, latencyMs: 2, indexLagMs: 0 };
+export const CALM: Profile = { crash: 0, freeze: 0, lostReply: 0, unavailable: 0, slow: 0, budget: 0, rash: 0, latencyMs: 2, indexLagMs: 0 };
 
 /** A crash at exactly one call: the n-th (from 1) of the process of this name. */
 export interface PlannedCrash {
@@ -47,6 +49,8 @@ export interface Chaos {
   /** The fault at the n-th call of a process. */
   draw(process: string, n: number): Fault;
   latency(): number;
+  /** A worker takes a live owner for dead. */
+  rash(): boolean;
   /** From now on nothing goes wrong. */
   calm(): void;
   readonly planned: PlannedCrash | undefined;
@@ -62,6 +66,7 @@ export function drawProfile(random: Random): Profile {
     unavailable: maybe(0.3, 0.03),
     slow: maybe(0.4, 0.05),
     budget: 1 + random.int(4),
+    rash: maybe(0.2, 0.1),
     latencyMs: random.pick([1, 2, 5, 20]),
     indexLagMs: random.pick([0, 0, 5, 100]),
   };
@@ -96,6 +101,7 @@ export function createChaos({ random, profile, leaseMs, planned }: ChaosOptions)
       if (random.chance(profile.slow)) return { kind: "slow", ms: random.exponential(leaseMs / 3) };
       return { kind: "none" };
     },
+    rash: () => on && random.chance(profile.rash),
     latency: () => random.exponential(profile.latencyMs),
     calm() {
       on = false;

@@ -29,7 +29,7 @@ export interface ClientHost {
 }
 
 /** How long a client waits for an answer before it asks again. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = [50, 500, 5_000, 5_000] as const;
 const ATTEMPTS = 40;
 
 export interface Starting {
@@ -46,6 +46,8 @@ export interface Clients {
   resume(thread: string, tag: string): Promise<Answer>;
   open(): Promise<readonly Hold[]>;
   decide(by: string, hold: Hold, tag: string): Promise<Answer>;
+  /** Not repeated, since nothing makes an update recognisable. */
+  update(thread: string, tag: string): Promise<Answer>;
   cancel(thread: string, tag: string, run: string): Promise<Answer>;
 }
 
@@ -77,6 +79,16 @@ export function createClients(host: ClientHost): Clients {
         return decided.decision?.id ?? "none";
       });
     },
+    async update(thread, tag) {
+      const update = { values: { state: { note: `update ${tag}` } }, asNode: "script" };
+      const reply = await once(host, async (runtime) => {
+        await runtime.threads.updateState(principalOf("ann"), threadId(thread), update);
+        return tag;
+      });
+      const answer: Answer = reply.heard ? { is: "yes", id: reply.value } : reply.answer;
+      host.recorder.note({ kind: "answer", at: host.scheduler.now(), by: "client", wish: { do: "update", thread, tag }, answer });
+      return answer;
+    },
     cancel: (thread, tag, run) =>
       insist(host, { do: "cancel", thread, run: tag }, async (runtime) => {
         const cancel = { threadId: threadId(thread), runId: run as RunId, wait: false, signal: new AbortController().signal };
@@ -101,7 +113,7 @@ type Reply<T> = { readonly heard: true; readonly value: T } | { readonly heard: 
 const nothing = (code: string): Reply<never> => ({ heard: false, answer: { is: "unknown", code } });
 
 /** One request to one API process, which may die or be slow to answer. */
-async function once<T>({ scheduler, world }: ClientHost, ask: (runtime: Runtime) => Promise<T>): Promise<Reply<T>> {
+async function once<T>({ scheduler, world, random }: ClientHost, ask: (runtime: Runtime) => Promise<T>): Promise<Reply<T>> {
   const api = world.api();
   if (!api) return nothing("no api");
   const asked = api.process.enter(() => ask(api.runtime)).then(
@@ -109,7 +121,7 @@ async function once<T>({ scheduler, world }: ClientHost, ask: (runtime: Runtime)
     (error: unknown): Reply<T> => ({ heard: false, answer: answerOf(error) }),
   );
   const died = api.process.death.then(() => nothing("connection lost"));
-  const late = scheduler.sleep(PATIENCE_MS).then(() => nothing("no answer"));
+  const late = scheduler.sleep(random.pick(PATIENCE_MS)).then(() => nothing("no answer"));
   return Promise.race([asked, died, late]);
 }
 

@@ -35,7 +35,8 @@ export type Fact = { readonly at: number; readonly by: string } & (
   | { readonly kind: "events"; readonly thread: string; readonly generation: number; readonly first: number; readonly count: number; readonly fence: number }
   /** The world outside saw an effect. */
   | { readonly kind: "effect"; readonly token: string; readonly run: string }
-  | { readonly kind: "crashed" | "frozen" }
+  | { readonly kind: "crashed" | "drained" }
+  | { readonly kind: "frozen"; readonly ms: number }
   /** From here on nothing goes wrong any more. */
   | { readonly kind: "calm" }
   | { readonly kind: "defect"; readonly message: string }

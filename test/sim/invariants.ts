@@ -242,7 +242,7 @@ export const INVARIANTS: Readonly<Record<string, Invariant>> = {
     for (const fact of facts) {
       if (fact.kind === "hold") holds.set(fact.hold.holdId, fact.hold);
       if (fact.kind === "run") runs.set(fact.run.runId, fact.run);
-      if (fact.kind !== "record" || fact.record.source !== "input") continue;
+      if (fact.kind !== "record" || (fact.record.source !== "input" && fact.record.source !== "update")) continue;
       for (const hold of holds.values()) {
         const open = hold.state === "pending" || hold.state === "decided";
         const run = runs.get(hold.runId);
@@ -312,6 +312,16 @@ export const INVARIANTS: Readonly<Record<string, Invariant>> = {
         const times = inputs.filter((entry) => entry === `in ${tagOf(run)}`).length;
         if (times > 1 || (times === 0 && run.status === "success")) report(undefined, `run ${tagOf(run)} (${run.status}) is in the state ${times} times`);
       }
+    }
+  },
+  "an acknowledged update of the state is in it once, a refused one is not": ({ facts }, report) => {
+    const logs = new Map(factsOf(facts, "state").map(({ thread, log }) => [thread, log]));
+    for (const fact of answersTo(facts)) {
+      const { wish, answer } = fact;
+      if (wish.do !== "update") continue;
+      const times = logs.get(wish.thread)?.filter((entry) => entry === `update ${wish.tag}`).length ?? 0;
+      const wrong = answer.is === "yes" ? times !== 1 : answer.is === "no" ? times > 0 : times > 1;
+      if (wrong) report(fact, `update ${wish.tag} (${answer.is}) is in the state ${times} times`);
     }
   },
   "nothing in the product failed in a way that nobody expected": ({ facts }, report) => {

@@ -29,6 +29,7 @@ function threadOf(fact: Fact): string | undefined {
       return fact.thread;
     case "effect":
     case "crashed":
+    case "drained":
     case "frozen":
     case "calm":
     case "defect":
@@ -71,8 +72,10 @@ function tell(fact: Fact): string {
       return `DEFECT ${fact.message}`;
     case "crashed":
       return "CRASHED";
+    case "drained":
+      return "drained and gone";
     case "frozen":
-      return "FROZEN";
+      return `FROZEN for ${Math.round(fact.ms)} ms`;
     case "calm":
       return "calm from here on";
   }

@@ -24,6 +24,10 @@ export interface Plan {
   readonly reviewers: readonly string[];
   /** One who answers by `command.resume`. */
   readonly resumer: boolean;
+  /** State updates through the API. */
+  readonly updates: number;
+  /** Workers that are asked to stop. */
+  readonly drains: number;
   /** For how long things may go wrong, and reviewers look. */
   readonly troubleMs: number;
 }
@@ -47,6 +51,8 @@ export function drawPlan(random: Random): Plan {
     })),
     reviewers: reviews ? ["eve", "bob"].slice(0, random.int(3)) : [],
     resumer: reviews && random.chance(0.25),
+    updates: random.chance(0.3) ? 1 + random.int(3) : 0,
+    drains: random.chance(0.25) ? 1 + random.int(2) : 0,
     troubleMs: 3000 + random.int(3000),
   };
 }
@@ -63,7 +69,7 @@ function drawTask(random: Random, reviews: boolean, place: string): Task {
   if (reviews && kind < 8) return { do: "review", shown: place };
   if (reviews && kind === 8) return { do: "ask" };
   if (kind === 9) return { do: "fail" };
-  if (kind < 14) return { do: "effect", name: `pay-${place}`, ms: random.int(50) };
+  if (kind < 14) return { do: "effect", name: `pay-${place}`, policy: random.pick(["idempotent", "unsafe"]), ms: random.int(50) };
   return { do: "step", ms: random.chance(0.2) ? random.int(1500) : random.int(20) };
 }
 
@@ -71,11 +77,12 @@ export interface Stage {
   readonly clients: Clients;
   readonly scheduler: Scheduler;
   readonly random: Random;
+  readonly drain: () => void;
 }
 
 /** Resolves when everyone has had their answers. */
 export async function play(plan: Plan, stage: Stage): Promise<void> {
-  const { scheduler, clients, random } = stage;
+  const { scheduler, clients, random, drain } = stage;
   const over = scheduler.now() + plan.troubleMs;
   await Promise.all([
     ...plan.starts.map(async (start) => {
@@ -85,8 +92,16 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
       await scheduler.sleep(start.cancelAfterMs);
       await clients.cancel(start.thread, start.tag, answer.id);
     }),
-    ...plan.reviewers.map((name) => review(name, over, { clients, scheduler, random: random.fork(name) })),
-    ...(plan.resumer ? [resume(plan, over, { clients, scheduler, random: random.fork("resumer") })] : []),
+    ...plan.reviewers.map((name) => review(name, over, { ...stage, random: random.fork(name) })),
+    ...(plan.resumer ? [resume(plan, over, { ...stage, random: random.fork("resumer") })] : []),
+    ...Array.from({ length: plan.updates }, async (_, n) => {
+      await scheduler.sleep(random.int(plan.troubleMs));
+      await clients.update(random.pick(plan.threads), `update-${n}`);
+    }),
+    ...Array.from({ length: plan.drains }, async () => {
+      await scheduler.sleep(random.int(plan.troubleMs));
+      drain();
+    }),
   ]);
 }
 
@@ -95,7 +110,9 @@ async function review(name: string, over: number, { clients, scheduler, random }
     await scheduler.sleep(random.exponential(200));
     const open = await clients.open();
     if (open.length === 0 || random.chance(0.2)) continue;
-    await clients.decide(name, random.pick(open), `${name}-${n}`);
+    const [first] = open;
+    const hold = first && random.chance(0.7) ? first : random.pick(open);
+    await clients.decide(name, hold, `${name}-${n}`);
   }
 }
 

@@ -15,12 +15,14 @@ import type { Json, JsonObject } from "../../src/core/json.ts";
 import { carriedAnswer, reviewValue } from "../../src/core/review-value.ts";
 import type { Drive, DriveOutcome, WaitingInterrupt } from "../../src/langgraph/drive.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
+import type { EffectPolicy } from "../../src/core/effect.ts";
+import type { EffectAt, Performed } from "./effects.ts";
 
 /** What one task of a superstep does. */
 export type Task =
   | { readonly do: "step"; readonly ms: number }
   /** An effect upon the world, journaled. */
-  | { readonly do: "effect"; readonly name: string; readonly ms: number }
+  | { readonly do: "effect"; readonly name: string; readonly policy: EffectPolicy; readonly ms: number }
   /** A person must decide; `shown` is what the digest covers. */
   | { readonly do: "review"; readonly shown: string }
   | { readonly do: "ask" }
@@ -32,13 +34,11 @@ export type Script = readonly (readonly Task[])[];
 export interface ScriptHost {
   readonly clock: Clock;
   readonly ids: IdSource;
-  /** The thread that has this checkpoint. */
-  readonly threadOf: (checkpointId: string) => string;
   /** Performs a journaled effect on behalf of the graph. */
-  readonly effect: (drive: Drive, at: { readonly path: string; readonly name: string; readonly ms: number }) => Promise<void>;
+  readonly effect: (drive: Drive, at: EffectAt) => Promise<Performed>;
 }
 
-type State = {
+export type ScriptState = {
   readonly script: Script;
   readonly pc: number;
   readonly log: readonly string[];
@@ -46,7 +46,7 @@ type State = {
 
 interface Position {
   readonly tuple: CheckpointTuple;
-  readonly state: State;
+  readonly state: ScriptState;
   /** Output of each task of the superstep that has one. */
   readonly done: ReadonlyMap<string, string>;
 }
@@ -58,13 +58,13 @@ export function createScriptEngine(host: ScriptHost): Engine {
         return await run(host, drive);
       } catch (error) {
         if (isHoldpointError(error, "lost")) return { kind: "lost" };
+        if (isHoldpointError(error, "conflict") && error.detail?.["reason"] === "head_moved") return { kind: "moved" };
         if (drive.signal.aborted) return { kind: "aborted" };
         throw error;
       }
     },
-    async hasWorkLeft(_graph, saver) {
-      const head = saver.head();
-      const position = head && (await read(saver, host.threadOf(head.checkpointId)));
+    async hasWorkLeft(_graph, saver, threadId) {
+      const position = await read(saver, threadId);
       if (!position || position.state.pc >= position.state.script.length) return false;
       const open = tasksOf(position).filter(({ id }) => !position.done.has(id));
       if (open.length === 0) return true;
@@ -101,7 +101,7 @@ const CONFIG = { checkpoint_ns: "" };
 async function read(saver: FencedSaver, threadId: string): Promise<Position | undefined> {
   const tuple = await saver.getTuple({ configurable: { ...CONFIG, thread_id: threadId } });
   if (!tuple) return undefined;
-  const state = tuple.checkpoint.channel_values["state"] as State;
+  const state = tuple.checkpoint.channel_values["state"] as ScriptState;
   const done = new Map((tuple.pendingWrites ?? []).flatMap(([task, channel, value]) => (channel === "state" ? [[task, String(value)] as const] : [])));
   return { tuple, state, done };
 }
@@ -114,7 +114,7 @@ function tasksOf({ tuple, state }: Position): readonly { readonly id: string; re
 /** New input: what waits at the head is dropped, as LangGraph does. */
 async function begin(host: ScriptHost, drive: Drive, before: Position | undefined): Promise<Position | undefined> {
   const { input, tag } = inputOf(drive);
-  const state: State = { script: input, pc: 0, log: [...(before?.state.log ?? []), `in ${tag}`] };
+  const state: ScriptState = { script: input, pc: 0, log: [...(before?.state.log ?? []), `in ${tag}`] };
   await putCheckpoint(host, drive, { before, state, source: "input" });
   return read(drive.saver, drive.run.threadId);
 }
@@ -150,8 +150,7 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
       await host.clock.sleep(task.ms, drive.signal);
       return output(step, taskId, `step ${position.state.pc}`);
     case "effect":
-      await host.effect(drive, { path: taskId, name: task.name, ms: task.ms });
-      return output(step, taskId, `effect ${task.name}`);
+      return effect(step, taskId, task);
     case "review":
       return ask(step, taskId, reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }));
     case "ask":
@@ -159,6 +158,15 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
     case "fail":
       return { kind: "failed", error: { name: "Error", message: "as scripted" }, parks: false };
   }
+}
+
+async function effect(step: Step, taskId: string, { name, policy, ms }: Extract<Task, { do: "effect" }>): Promise<"done" | DriveOutcome> {
+  const { host, drive, position } = step;
+  const index = tasksOf(position).findIndex(({ id }) => id === taskId);
+  const performed = await host.effect(drive, { path: `${position.state.pc}.${index}`, name, policy, ms });
+  if (performed === "lost") return { kind: "lost" };
+  if (performed === "done") return output(step, taskId, `effect ${name}`);
+  return { kind: "failed", error: { name: "effect_ambiguous", message: `whether ${name} happened is unknown` }, parks: true };
 }
 
 /** An interrupt: answered by the map that was handed in, or by an answer that is stored already. */
@@ -194,7 +202,7 @@ async function advance(host: ScriptHost, drive: Drive, position: Position): Prom
 async function putCheckpoint(
   host: ScriptHost,
   drive: Drive,
-  { before, state, source }: { readonly before: Position | undefined; readonly state: State; readonly source: "input" | "loop" },
+  { before, state, source }: { readonly before: Position | undefined; readonly state: ScriptState; readonly source: "input" | "loop" },
 ): Promise<void> {
   const version = Number(before?.tuple.checkpoint.channel_versions["state"] ?? 0) + 1;
   const checkpoint: Checkpoint = {

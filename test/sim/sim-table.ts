@@ -22,6 +22,7 @@ export interface SimTableOptions {
   readonly chaos: Chaos;
   readonly onChange: (change: Change) => void;
   readonly onCrash: (process: SimProcess) => void;
+  readonly onFreeze: (process: SimProcess, ms: number) => void;
   /** Negative control: a repeated write is not recognised as one's own. */
   readonly forgetWriteIds?: boolean;
   /** Calls of one process are named here, in the order in which they are made. */
@@ -105,7 +106,7 @@ export function createSimTable(options: SimTableOptions): SimTable {
 
 type Travel = <T>(name: string, effect: () => Promise<T>) => Promise<T>;
 
-function createTravel({ scheduler, chaos, onCrash, trace }: SimTableOptions, process: SimProcess): Travel {
+function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOptions, process: SimProcess): Travel {
   let calls = 0;
   return (name, effect) => {
     if (!process.alive) return new Promise(() => {});
@@ -118,6 +119,10 @@ function createTravel({ scheduler, chaos, onCrash, trace }: SimTableOptions, pro
         process.kill();
         onCrash(process);
       };
+      const freeze = (ms: number): void => {
+        process.freeze(ms);
+        onFreeze(process, ms);
+      };
       const refuse = (): void => answer(() => reject(new HoldpointError("unavailable", "the table is away (simulated)")));
       const arrive = (): void => {
         if (fault.kind === "unavailable" && fault.when === "before") return refuse();
@@ -125,7 +130,7 @@ function createTravel({ scheduler, chaos, onCrash, trace }: SimTableOptions, pro
         result.catch(() => undefined);
         if (fault.kind === "unavailable") return refuse();
         if (fault.kind === "crash") return crash();
-        if (fault.kind === "freeze" && fault.when === "after") process.freeze(fault.ms);
+        if (fault.kind === "freeze" && fault.when === "after") freeze(fault.ms);
         if (fault.kind === "lost-reply") {
           scheduler.after(fault.retryMs, () => void scheduler.after(chaos.latency(), () => void answer(() => void effect().then(resolve, reject))), process);
           return;
@@ -134,7 +139,7 @@ function createTravel({ scheduler, chaos, onCrash, trace }: SimTableOptions, pro
       };
       if (fault.kind === "crash" && fault.when === "before") return crash();
       if (fault.kind === "freeze" && fault.when === "before") {
-        process.freeze(fault.ms);
+        freeze(fault.ms);
         return void scheduler.after(0, () => void scheduler.after(chaos.latency(), arrive), process);
       }
       scheduler.after(chaos.latency() + (fault.kind === "slow" ? fault.ms : 0), arrive);

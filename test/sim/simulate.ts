@@ -3,7 +3,6 @@
  */
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { threadId } from "../../src/core/ids.ts";
-import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
 import { createChaos, drawProfile } from "./chaos.ts";
@@ -18,8 +17,9 @@ import type { Plan } from "./plan.ts";
 import { createRandom } from "./random.ts";
 import { createRecorder } from "./recorder.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
+import { scriptGraph } from "./script-graph.ts";
 import { createScriptEngine, scriptLog } from "./script.ts";
-import { performEffect } from "./effects.ts";
+import { createOutside } from "./effects.ts";
 import { createWorld } from "./world.ts";
 import type { Control } from "./world.ts";
 
@@ -50,13 +50,6 @@ export interface Verdict {
   readonly decisions: number;
 }
 
-const SCRIPT_GRAPH: RegisteredGraph = {
-  graphId: "script",
-  version: "1",
-  pool: "default",
-  priority: 5,
-  compiled: () => Promise.reject(new Error("a script is not compiled")),
-};
 
 /** Plays one schedule and checks what came of it. The same options give the same verdict. */
 export async function simulate(options: Options): Promise<Verdict> {
@@ -70,7 +63,7 @@ export async function simulate(options: Options): Promise<Verdict> {
     leaseMs: LEASE_MS,
     ...(options.planned ? { planned: options.planned } : {}),
   });
-  const effect = performEffect(recorder, scheduler);
+  const outside = createOutside(recorder, scheduler);
   const world = createWorld({
     scheduler,
     chaos,
@@ -79,8 +72,8 @@ export async function simulate(options: Options): Promise<Verdict> {
     apis: plan.apis,
     workers: plan.workers,
     local: plan.local,
-    graph: SCRIPT_GRAPH,
-    engine: (deps, { threadOf }): Engine => createScriptEngine({ clock: deps.clock, ids: deps.ids, threadOf, effect: effect(deps) }),
+    graph: scriptGraph,
+    engine: (deps, process): Engine => createScriptEngine({ clock: deps.clock, ids: deps.ids, effect: outside(process) }),
     ...(options.control ? { control: options.control } : {}),
     ...(options.adapt ? { adapt: options.adapt } : {}),
     ...(options.trace ? { trace: options.trace } : {}),
@@ -88,7 +81,7 @@ export async function simulate(options: Options): Promise<Verdict> {
   const clients = createClients({ scheduler, world, recorder, random: random.fork("clients") });
 
   let played = false;
-  const playing = play(plan, { clients, scheduler, random: random.fork("play") }).then(() => {
+  const playing = play(plan, { clients, scheduler, random: random.fork("play"), drain: () => world.drain() }).then(() => {
     played = true;
   });
   scheduler.after(plan.troubleMs, () => {

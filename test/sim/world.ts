@@ -10,6 +10,7 @@ import type { Engine } from "../../src/runtime/engine.ts";
 import { createHints } from "../../src/runtime/hints.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
+import type { Worker } from "../../src/runtime/worker.ts";
 import { createEffects } from "../../src/storage/effects.ts";
 import { createEvents } from "../../src/storage/events.ts";
 import { createHolds } from "../../src/storage/holds.ts";
@@ -36,7 +37,7 @@ export interface WorldOptions {
   /** Processes can tell cheaply whether the table has changed, as on one file. */
   readonly local: boolean;
   readonly graph: RegisteredGraph;
-  readonly engine: (deps: Deps, world: { threadOf(checkpointId: string): string }) => Engine;
+  readonly engine: (deps: Deps, process: SimProcess) => Engine;
   readonly control?: Control;
   /** Changes what a process is given, for negative controls. */
   readonly adapt?: (deps: Deps) => Deps;
@@ -52,6 +53,8 @@ export interface World {
   /** An API process that is alive; undefined while none is. */
   api(): Api | undefined;
   readonly table: SimTable;
+  /** Asks one worker to stop, as SIGTERM does; another comes in its place. */
+  drain(): void;
   /** True when no index row asks a worker to do anything. */
   idle(): boolean;
 }
@@ -61,9 +64,9 @@ const SHARDS = 2;
 export function createWorld(options: WorldOptions): World {
   const { scheduler, chaos, recorder, leaseMs } = options;
   const due = new Set<string>();
-  const threadOfCheckpoint = new Map<string, string>();
   const blobs = createMemoryBlobs();
   const apis: Api[] = [];
+  const workers: { readonly process: SimProcess; readonly worker: Worker }[] = [];
   let count = 0;
 
   const table = createSimTable({
@@ -75,14 +78,13 @@ export function createWorld(options: WorldOptions): World {
       const name = `${key.pk} ${key.sk}`;
       if (after?.index?.due && !key.sk.startsWith("R#")) due.add(name);
       else due.delete(name);
-      const checkpoint = after?.attributes["id"];
-      if (key.sk.startsWith("C#") && typeof checkpoint === "string") threadOfCheckpoint.set(checkpoint, key.pk.split("#")[2] ?? "");
     },
     onCrash(process) {
       recorder.note({ kind: "crashed", at: scheduler.now(), by: process.name });
       const role = process.name.startsWith("api") ? startApi : startWorker;
       scheduler.after(scheduler.random.exponential(leaseMs / 2), role);
     },
+    onFreeze: (process, ms) => recorder.note({ kind: "frozen", at: scheduler.now(), by: process.name, ms }),
     ...(options.control === "forget-write-ids" ? { forgetWriteIds: true } : {}),
     ...(options.trace ? { trace: (line) => options.trace?.(`${scheduler.now()} ${line}`) } : {}),
   });
@@ -117,10 +119,11 @@ export function createWorld(options: WorldOptions): World {
   function startWorker(): void {
     const process = newProcess("worker");
     const deps = depsOf(process);
-    const engine = options.engine(deps, { threadOf: (id) => threadOfCheckpoint.get(id) ?? "" });
+    const engine = options.engine(deps, process);
     const { assistants } = createRuntime(deps);
-    const worker = createWorker({ deps, engine, assistants, services: () => ({}) as never, isKnownDead: () => false });
+    const worker = createWorker({ deps, engine, assistants, services: () => ({}) as never, isKnownDead: () => chaos.rash() });
     void process.enter(async () => worker.start());
+    workers.push({ process, worker });
   }
 
   for (let i = 0; i < options.apis; i++) startApi();
@@ -131,6 +134,16 @@ export function createWorld(options: WorldOptions): World {
     api() {
       const alive = apis.filter(({ process }) => process.alive);
       return alive.length === 0 ? undefined : scheduler.random.pick(alive);
+    },
+    drain() {
+      const alive = workers.filter(({ process }) => process.alive);
+      if (alive.length === 0) return;
+      const { process, worker } = scheduler.random.pick(alive);
+      void process.enter(() => worker.drain()).then(() => {
+        process.kill();
+        recorder.note({ kind: "drained", at: scheduler.now(), by: process.name });
+        startWorker();
+      });
     },
     idle: () => due.size === 0,
   };
