@@ -15,8 +15,8 @@ export interface SseEvent {
 }
 
 export interface EventStream {
-  /** Resolves when the reader can take more. */
-  send(event: SseEvent): Promise<void>;
+  /** Resolves when the reader can take more: with false when there is no reader any more. */
+  send(event: SseEvent): Promise<boolean>;
   end(): void;
 }
 
@@ -32,9 +32,10 @@ export function openEventStream(response: Response, clock: Clock, limits: HttpLi
   void beat(response, { clock, pauseMs: limits.heartbeatMs, signal: closed.signal });
   return {
     async send(event) {
-      if (response.destroyed) return;
+      if (response.destroyed) return false;
       response.write(frameOf(event));
       await drained(response, clock, limits.stallMs);
+      return !response.destroyed;
     },
     end() {
       closed.abort();

@@ -140,7 +140,7 @@ describe("a path or query that cannot be understood is refused", () => {
   it.each(cases)("%s %s", async (method, path, status) => {
     const answer = await app.call(method, path);
     expect(answer.status).toBe(status);
-    expect(await answer.json()).toMatchObject({ detail: expect.any(String), trace_id: expect.any(String) });
+    expect(Object.keys((await answer.json()) as object)).toEqual(expect.arrayContaining(["detail", "trace_id"]));
   });
 
   it.each(["/threads/search", "/assistants/search"])("POST %s with an absurd limit", async (path) => {

@@ -89,6 +89,7 @@ export async function listen(server: Server): Promise<Listening> {
 
 export interface TestApp extends Listening {
   readonly log: ReturnType<typeof createMemoryLog>;
+  key(of: "acme" | "globex"): string;
   /** A request as the first tenant (or as `as`), with JSON unless it has a body of its own. */
   call(method: string, path: string, options?: CallOptions): Promise<Response>;
 }
@@ -118,6 +119,7 @@ export async function startApp(options: Pick<AppOptions, "runtime"> & Partial<Ap
   return {
     ...listening,
     log,
+    key: (of) => keyOf(of, texts),
     call: (method, path, init = {}) => fetch(`${listening.url}${path}`, requestOf(method, init, texts)),
   };
 }
@@ -127,7 +129,7 @@ function requestOf(
   { json, body, headers, as = "acme", signal }: CallOptions,
   keys: readonly string[],
 ): RequestInit {
-  const key = as === "nobody" ? undefined : keys[as === "acme" ? 0 : 1];
+  const key = as === "nobody" ? undefined : keyOf(as, keys);
   const content = json === undefined ? body : JSON.stringify(json);
   return {
     method,
@@ -139,4 +141,10 @@ function requestOf(
     ...(content === undefined ? {} : { body: content }),
     ...(signal === undefined ? {} : { signal }),
   };
+}
+
+function keyOf(tenant: "acme" | "globex", keys: readonly string[]): string {
+  const key = keys[tenant === "acme" ? 0 : 1];
+  if (key === undefined) throw new Error(`there is no key of ${tenant}`);
+  return key;
 }

@@ -49,24 +49,27 @@ export async function answerStream(routes: RunRoutes, call: Call, streaming: Str
   const signal = AbortSignal.any([gone, closing]);
   response.setHeader("location", `/threads/${run.threadId}/runs/${run.runId}/stream`);
   const stream = openEventStream(response, clock, limits);
+  let left = false;
   try {
     const { threadId, runId } = run;
     for await (const item of runs.follow(principal, { threadId, runId, after, signal })) {
       if (item.kind === "frame") {
         const { number, event, data } = item.frame;
-        if (isWanted(event, modes)) await stream.send({ event, data, id: String(number) });
+        if (isWanted(event, modes) && !(await stream.send({ event, data, id: String(number) }))) break;
       } else if (withEnd) {
         await stream.send({ event: "end", data: { run_id: runId, status: wireStatus(item.run.status) } });
       }
       if (signal.aborted) break;
     }
+    left = gone.aborted || response.destroyed;
     stream.end();
   } catch (error) {
+    left = gone.aborted;
     if (!signal.aborted)
       log.error({ trace_id: traceOf(response), run_id: run.runId, err: error }, "a stream broke off");
     response.destroy();
   }
-  if (gone.aborted) await cancelLeft(routes, call, streaming);
+  if (left) await cancelLeft(routes, call, streaming);
 }
 
 /** Frames that every reader gets, whatever modes it asked for. */
