@@ -8,6 +8,7 @@
  */
 import { RunControl, isGraphDrained } from "@langchain/langgraph";
 import type { RunnableConfig } from "@langchain/core/runnables";
+import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import { HoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
@@ -84,7 +85,12 @@ export interface Stoppable {
  * Executes until the graph ends, waits, fails or is stopped.
  * @throws HoldpointError `unavailable` when the table was away: the run is to be delivered again
  */
-export async function drive(d: Drive): Promise<DriveOutcome> {
+export function drive(d: Drive): Promise<DriveOutcome> {
+  // A delivery may be started from inside another graph's node (a wake-up); LangGraph would take it for a subgraph.
+  return AsyncLocalStorageProviderSingleton.getInstance().run(undefined, () => deliver(d));
+}
+
+async function deliver(d: Drive): Promise<DriveOutcome> {
   const control = new RunControl();
   const onDrain = (): void => control.requestDrain("drain");
   if (d.drain.aborted) onDrain();
@@ -92,10 +98,11 @@ export async function drive(d: Drive): Promise<DriveOutcome> {
   let limit = d.recursionLimit;
   try {
     const graph = await d.graph.compiled({ configurable: configurableOf(d), metadata: metadataOf(d) });
-    graph.checkpointer = new RunSaver(d.saver, metadataOf(d));
+    const saver = new RunSaver(d.saver, metadataOf(d));
+    graph.checkpointer = saver;
     limit = recursionLimitOf(d, graph);
     await execute(d, graph, { control, limit });
-    return stopOf(d, d.context.stopped) ?? (await settled(d, graph));
+    return stopOf(d, d.context.stopped) ?? (await settled(d, graph, saver));
   } catch (error) {
     return failure(d, error, limit);
   } finally {
@@ -151,9 +158,8 @@ function chunkOf(chunk: unknown, hasNamespace: boolean): Chunk {
 }
 
 /** The graph ended without an error: it is done, or it waits. */
-async function settled(d: Drive, graph: CompiledGraph): Promise<DriveOutcome> {
-  if (d.saver.lost) return { kind: "lost" };
-  const pending = await d.saver.pendingInterrupts();
+async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise<DriveOutcome> {
+  const pending = saver.interrupted ? await d.saver.pendingInterrupts() : [];
   const { before, after } = breakpointsOf(d.payload, graph);
   const hasBreakpoints = before.length > 0 || after.length > 0;
   if (pending.length === 0 && !hasBreakpoints) return { kind: "done" };

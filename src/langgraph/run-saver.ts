@@ -1,4 +1,4 @@
-import { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
+import { BaseCheckpointSaver, INTERRUPT } from "@langchain/langgraph-checkpoint";
 import type {
   ChannelVersions,
   Checkpoint,
@@ -9,10 +9,14 @@ import type {
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
 
-/** A saver for one run: every checkpoint that it puts says which run wrote it, and bears that run's metadata. */
+/**
+ * A saver for one delivery: every checkpoint that it puts says which run wrote it, and bears that run's metadata. It
+ * remembers whether any task was interrupted, so that a run which ends otherwise need not ask the table.
+ */
 export class RunSaver extends BaseCheckpointSaver {
   readonly #saver: BaseCheckpointSaver;
   readonly #metadata: Readonly<Record<string, unknown>>;
+  #interrupted = false;
 
   constructor(saver: BaseCheckpointSaver, metadata: Readonly<Record<string, unknown>>) {
     super(saver.serde);
@@ -20,11 +24,17 @@ export class RunSaver extends BaseCheckpointSaver {
     this.#metadata = metadata;
   }
 
+  /** True once a task of this delivery has raised an interrupt. */
+  get interrupted(): boolean {
+    return this.#interrupted;
+  }
+
   override put(config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, newVersions: ChannelVersions): Promise<RunnableConfig> {
     return this.#saver.put(config, checkpoint, { ...this.#metadata, ...metadata }, newVersions);
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath?: string): Promise<void> {
+    if (writes.some(([channel]) => channel === INTERRUPT)) this.#interrupted = true;
     return this.#saver.putWrites(config, writes, taskId, taskPath);
   }
 
