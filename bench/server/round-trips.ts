@@ -1,1 +1,166 @@
-export const main = async (_argv: readonly string[]): Promise<number> => 0;
+/**
+ * What one run asks of the table: the round trips that follow one another from parsed request to answer, and the write
+ * units of everything that it writes. API and worker run in this process on a table in memory that takes a fixed time
+ * for each call, so that calls which are made side by side also look so. The table says nothing of changes, as
+ * DynamoDB: the poll that it takes in the place of SQLite's is part of what is seen here.
+ */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { systemClock } from "../../src/core/clock.ts";
+import { systemIds, tenantId } from "../../src/core/ids.ts";
+import type { RunId, ThreadId } from "../../src/core/ids.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import { loadGraphs } from "../../src/langgraph/load.ts";
+import type { GraphRegistry } from "../../src/langgraph/registry.ts";
+import { createRuntime } from "../../src/runtime/create.ts";
+import type { Deps, Log } from "../../src/runtime/deps.ts";
+import { langGraphEngine } from "../../src/runtime/engine.ts";
+import type { GraphServices } from "../../src/runtime/graph-context.ts";
+import { createHints } from "../../src/runtime/hints.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import { createWorker } from "../../src/runtime/worker.ts";
+import type { Worker } from "../../src/runtime/worker.ts";
+import { createEffects } from "../../src/storage/effects.ts";
+import { createEvents } from "../../src/storage/events.ts";
+import { createHolds } from "../../src/storage/holds.ts";
+import { createRuns } from "../../src/storage/runs.ts";
+import { createThreads } from "../../src/storage/threads.ts";
+import { createMemoryBlobs } from "../../test/support/memory-blobs.ts";
+import { createMemoryTable } from "../../test/support/memory-table.ts";
+import { createCountingTable, sequentialChain } from "../support/counting-table.ts";
+import type { Call, CountingTable } from "../support/counting-table.ts";
+import { textTable } from "../support/stats.ts";
+
+const HELP = "npm run bench -- round-trips [--runs 11] [--round-trip-ms 10]";
+const SETTLE_MS = 10_000;
+const SHARDS = 1;
+
+const principal: Principal = { tenant: tenantId("bench"), subject: "bench", roles: ["admin"], groups: [] };
+const silent: Log = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields) };
+
+interface Bench extends AsyncDisposable {
+  readonly table: CountingTable;
+  readonly runtime: Runtime;
+  readonly worker: Worker;
+}
+
+/** One run, taken apart. */
+interface Seen {
+  /** The longest sequence of calls between request and answer. */
+  readonly chain: readonly Call[];
+  /** All calls, up to the release of the thread. */
+  readonly calls: readonly Call[];
+  readonly began: number;
+}
+
+function depsOn(table: CountingTable, graphs: GraphRegistry): Deps {
+  const blobs = createMemoryBlobs();
+  return {
+    table,
+    blobs,
+    threads: createThreads(table, SHARDS),
+    runs: createRuns({ table, blobs, shards: SHARDS }),
+    holds: createHolds(table, SHARDS),
+    events: createEvents(table),
+    effects: createEffects(table),
+    graphs,
+    hints: createHints(),
+    clock: systemClock,
+    ids: systemIds,
+    log: silent,
+    settings: { leaseMs: 30_000, concurrency: 10, pool: "default", shards: SHARDS, recursionLimit: 25, owner: "bench" },
+  };
+}
+
+async function open(roundTripMs: number): Promise<Bench> {
+  const now = (): number => performance.now();
+  const memory = createMemoryTable({ now: () => Date.now() });
+  const table = createCountingTable(memory, { now, roundTrip: () => sleep(roundTripMs) });
+  const graphs = await loadGraphs({ configPath: join(import.meta.dirname, "langgraph.json"), log: silent });
+  const deps = depsOn(table, graphs);
+  const runtime = createRuntime(deps);
+  const none = (): never => {
+    throw new Error("there is nothing of this kind here");
+  };
+  const services: GraphServices = (tenant) => ({ tenant, settings: {}, models: none, retriever: none });
+  const { assistants } = runtime;
+  const worker = createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead: () => false });
+  worker.start();
+  return { table, runtime, worker, [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
+}
+
+async function oneRun({ table, runtime, worker }: Bench): Promise<Seen> {
+  const {
+    thread: { threadId },
+  } = await runtime.threads.create(principal, { metadata: {}, ifExists: "raise" });
+  const from = table.calls.length;
+  const began = performance.now();
+  const { runId } = await accept(runtime, threadId);
+  const result = await runtime.runs.wait(principal, threadId, runId, AbortSignal.timeout(SETTLE_MS));
+  const answered = performance.now();
+  if (result.kind !== "values") throw new Error(`the run came to ${result.kind}`);
+  for (let waited = 0; worker.busy > 0 && waited < SETTLE_MS; waited += 10) await sleep(10);
+  const calls = table.calls.slice(from).filter(({ start }) => start >= began);
+  // Looking for other work goes on beside the run, and this run does not wait for it.
+  const ofTheRun = calls.filter(({ operation, end }) => operation !== "queryIndex" && end <= answered);
+  return { calls, chain: sequentialChain(ofTheRun), began };
+}
+
+function accept(runtime: Runtime, threadId: ThreadId): Promise<{ readonly runId: RunId }> {
+  return runtime.runs.accept(principal, {
+    threadId,
+    ifNotExists: "reject",
+    assistantId: "three-nodes",
+    payload: { input: { question: "how fast?" } },
+    settings: { streamModes: [], streamSubgraphs: false, streamResumable: true, multitaskStrategy: "enqueue" },
+  });
+}
+
+const unitsOf = ({ calls }: Seen): number => calls.reduce((sum, { units }) => sum + units, 0);
+const inMs = (value: number): string => value.toFixed(0);
+
+/** Every call of the run in the order of its start; those of the chain are numbered. */
+function callsOf({ calls, chain, began }: Seen): string {
+  const rows = calls
+    .filter(({ operation }) => operation !== "queryIndex")
+    .toSorted((a, b) => a.start - b.start)
+    .map((call) => {
+      const step = chain.indexOf(call) + 1;
+      const keys = call.keys.map((key) => (key.length > 32 ? `${key.slice(0, 31)}…` : key)).join(", ");
+      const place = step === 0 ? "" : String(step);
+      return [`${call.operation} ${keys}`, place, inMs(call.start - began), inMs(call.end - began), String(call.units)];
+    });
+  return textTable([["call", "in chain", "from ms", "to ms", "write units"], ...rows]);
+}
+
+/** Takes some runs apart and prints the one in the middle. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      runs: { type: "string", default: "11" },
+      "round-trip-ms": { type: "string", default: "10" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) {
+    console.log(HELP);
+    return 0;
+  }
+  await using bench = await open(Number(values["round-trip-ms"]));
+  // The first run also makes what is made once per process and assistant.
+  await oneRun(bench);
+  const seen: Seen[] = [];
+  for (let n = 0; n < Number(values.runs); n += 1) seen.push(await oneRun(bench));
+  const sorted = seen.toSorted((a, b) => a.chain.length - b.chain.length);
+  const middle = sorted[Math.floor(sorted.length / 2)];
+  if (middle === undefined) return 1;
+  console.log(`${callsOf(middle)}\n`);
+  const lengths = sorted.map(({ chain }) => chain.length);
+  console.log(
+    `Sequential table round trips from parsed request to answer: ${middle.chain.length} (${lengths.join(" ")})`,
+  );
+  console.log(`Write units of the run, up to the release of its thread: ${unitsOf(middle)}`);
+  return 0;
+}

@@ -121,7 +121,6 @@ export function createCountingTable(table: Table, { now, roundTrip }: CountingOp
         () => 1,
       ),
     now: () => table.now(),
-    changed: table.changed === undefined ? undefined : () => table.changed?.() ?? true,
     [Symbol.asyncDispose]: () => table[Symbol.asyncDispose](),
   };
 }
