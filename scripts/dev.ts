@@ -11,7 +11,7 @@ import { basename, dirname, relative, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../src/config.ts";
 import { PROJECT } from "./demo/process.ts";
-import { NODE_FLAGS } from "./demo/service.ts";
+import { NODE_ENV, NODE_FLAGS } from "./demo/service.ts";
 
 const SETTLE_MS = 150;
 const SOURCE = /\.(?:[cm]?[jt]s|json)$/;
@@ -52,7 +52,11 @@ function watchSources(argv: readonly string[], signal: AbortSignal, onChange: (f
 function start(argv: readonly string[]): ChildProcess {
   const main = resolve(PROJECT, "src/main.ts");
   // A group of its own, so that Ctrl-C reaches the service once, through us.
-  return spawn(process.execPath, [...NODE_FLAGS, main, "dev", ...argv], { stdio: "inherit", detached: true });
+  return spawn(process.execPath, [...NODE_FLAGS, main, "dev", ...argv], {
+    stdio: "inherit",
+    detached: true,
+    env: { ...process.env, ...NODE_ENV },
+  });
 }
 
 const exitOf = (child: ChildProcess): Promise<number> =>

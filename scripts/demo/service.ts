@@ -3,11 +3,10 @@ import { PROJECT, startProcess } from "./process.ts";
 import type { ProcessOptions, RunningProcess } from "./process.ts";
 
 /** The flags that `npm run dev` and `npm start` give to Node as well. */
-export const NODE_FLAGS = [
-  "--max-semi-space-size=8",
-  "--conditions=holdpoint-source",
-  "--disable-warning=ExperimentalWarning",
-] as const;
+export const NODE_FLAGS = ["--max-semi-space-size=8", "--conditions=holdpoint-source"] as const;
+
+/** Compiled sources are kept: TypeScript is then not stripped again at every start, which saves 30 MB and time. */
+export const NODE_ENV = { NODE_COMPILE_CACHE: join(PROJECT, ".cache/node") } as const;
 
 export interface ServiceOptions extends Omit<ProcessOptions, "name" | "args"> {
   readonly mode?: "dev" | "start";
@@ -32,7 +31,8 @@ export interface Service extends RunningProcess {
 export function startService({ mode = "start", role, flags = [], ...options }: ServiceOptions): Service {
   const main = join(PROJECT, "src/main.ts");
   const args = [...NODE_FLAGS, main, mode, "--role", role, ...flags];
-  const running = startProcess({ ...options, name: `the ${role} process`, args });
+  const env = { ...NODE_ENV, ...options.env };
+  const running = startProcess({ ...options, env, name: `the ${role} process`, args });
   const ready = running.line(readyLine);
   // Whoever never asks whether it became ready must not be told by an unhandled rejection.
   ready.catch(() => undefined);
