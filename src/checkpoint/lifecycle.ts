@@ -59,7 +59,7 @@ export async function deleteCheckpoints(
   await removeOldGenerations(table, thread, generation);
 }
 
-/** Removes what earlier generations left. @throws HoldpointError `internal` when asked to remove a live generation */
+/** Removes what the generations before this one left; may be repeated, and touches nothing of this one. @throws HoldpointError `internal` when asked to remove a live generation */
 export async function removeOldGenerations(table: Table, thread: ThreadRef, generation: number): Promise<void> {
   if (generation < 1) throw new HoldpointError("internal", "the first generation has none before it");
   const pk = threadKeys.partition(thread);

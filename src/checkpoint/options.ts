@@ -25,10 +25,6 @@ export interface SaverOptions {
   readonly threadId?: ThreadId;
   /** Root of a new lineage: the next input of the root namespace is new, and visits are counted from it. */
   readonly newRoot?: string;
-  /** The run in whose name records are written; otherwise `metadata.run_id` of the configuration says it. */
-  readonly runId?: string;
-  /** Kept in the metadata of every checkpoint, below what LangGraph says itself. */
-  readonly metadata?: Readonly<Record<string, unknown>>;
   /** The older checkpoint from which this delivery and those before it execute (time travel). */
   readonly executesFrom?: string;
   /** Nothing this saver writes is reported as written before this is fulfilled; its rejection is theirs. */

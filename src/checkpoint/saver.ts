@@ -177,13 +177,13 @@ export class FencedSaver extends BaseCheckpointSaver {
     const threadId = requireThread(address);
     const ns = address.ns ?? "";
     const branch = await this.#branches.of(threadId, ns, "known");
-    const { newRoot, metadata: ours, runId } = this.#options;
+    const { newRoot } = this.#options;
     const isInput = metadata.source === "input";
     const stored = branch.exclusive(() =>
       branch.append({
         checkpoint,
-        metadata: { ...ours, ...metadata },
-        runId: runId ?? textIn(config.metadata, "run_id") ?? textIn(metadata, "run_id"),
+        metadata,
+        runId: textIn(metadata, "run_id") ?? textIn(config.metadata, "run_id"),
         newVersions,
         serde: this.serde,
         parentId: address.checkpointId,

@@ -3,7 +3,7 @@
  * land where nobody reads; then what the old generations kept is removed. Safe to repeat after a crash, and safe
  * while the thread is being created again: nothing of the new generation is touched.
  */
-import { FencedSaver } from "../checkpoint/saver.ts";
+import { removeOldGenerations } from "../checkpoint/lifecycle.ts";
 import type { Thread } from "../core/thread.ts";
 import { eventKeys, runMapKey, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
@@ -16,8 +16,7 @@ export async function removeThread(deps: Deps, ref: ThreadRef): Promise<void> {
   if (!header) return;
   const { generation } = header.value;
   deps.hints.cancelled(ref);
-  const saver = new FencedSaver({ table: deps.table, blobs: deps.blobs, clock: deps.clock, tenant: ref.tenant });
-  await saver.deleteThread(ref.threadId);
+  await removeOldGenerations(deps.table, ref, generation);
   await removeItems(deps, eventKeys.partition(ref), { to: eventKeys.prefix(generation) }, (item) => [item]);
   const now = await deps.threads.get(ref);
   if (now?.value.deleted && now.value.generation === generation) await deps.blobs.removeAll(ref);

@@ -13,7 +13,7 @@ const State = Annotation.Root({
   files: Annotation<Record<string, string>>({ reducer: (a, b) => ({ ...a, ...b }), default: () => ({}) }),
   n: Annotation<number>({ reducer: (a, b) => a + b, default: () => 0 }),
   doc: Annotation<string>({ reducer: (_, b) => b, default: () => "" }),
-  ask: Annotation<boolean>(),
+  ask: Annotation<boolean>({ reducer: (_, b) => b, default: () => false }),
 });
 
 const build = (checkpointer: BaseCheckpointSaver) => {
@@ -138,14 +138,10 @@ async function seen(
       parentConfig,
     });
   }
-  const states = snapshots.map(({ values, next, tasks, metadata, config: own, parentConfig }) => ({
-    values,
-    next,
-    tasks,
-    metadata,
-    own,
-    parentConfig,
-  }));
+  const states = snapshots.map((snapshot) => {
+    const { createdAt: _, ...rest } = snapshot;
+    return rest;
+  });
   return { text: withoutIds({ states, tuples }), states: snapshots.length };
 }
 
@@ -163,7 +159,7 @@ function withoutIds(value: unknown): string {
 
 const sortedKeys = (_: string, value: unknown): unknown =>
   typeof value === "object" && value !== null && !Array.isArray(value)
-    ? Object.fromEntries(Object.entries(value).toSorted())
+    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
 describe("against MemorySaver", () => {
