@@ -41,7 +41,8 @@ function storedValue(value: Value): AttributeValue {
   if (typeof value === "number") return storedNumber(value);
   if (typeof value === "boolean") return { BOOL: value };
   if (value === null) return { NULL: true };
-  if (value instanceof Uint8Array) return { B: value };
+  // A copy: the SDK reads it later, when the caller may have gone on to change it.
+  if (value instanceof Uint8Array) return { B: new Uint8Array(value) };
   if (isList(value)) return { L: value.map(storedValue) };
   return { M: Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, storedValue(inner)])) };
 }

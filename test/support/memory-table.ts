@@ -2,8 +2,7 @@
  * The whole Table port in memory, for unit tests and the simulation. Every call is applied at one instant, between two
  * turns of the event loop, so it is linearizable by construction; time is whatever clock it is given.
  */
-import { HoldpointError } from "../../src/core/errors.ts";
-import { MAX_ITEM_BYTES } from "../../src/storage/table.ts";
+import { assertStorable, isList, itemBytes } from "../../src/storage/item-size.ts";
 import type {
   Attributes,
   Draft,
@@ -46,10 +45,7 @@ export function createMemoryTable(options: MemoryTableOptions = {}): MemoryTable
     return item === undefined || (item.expiresAt !== undefined && item.expiresAt <= now()) ? undefined : item;
   };
   const store = (draft: Draft, writeId: string): Item => {
-    const bytes = itemBytes(draft);
-    if (bytes > MAX_ITEM_BYTES) {
-      throw new HoldpointError("item_too_large", `an item of ${bytes} bytes exceeds the limit of ${MAX_ITEM_BYTES}`);
-    }
+    assertStorable(draft);
     const item: Item = { ...copyDraft(draft), version: ++lastVersion, writeId };
     let partition = partitions.get(draft.pk);
     if (partition === undefined) partitions.set(draft.pk, (partition = new Map<string, Item>()));
@@ -195,7 +191,6 @@ function copyValue(value: Value): Value {
   if (typeof value === "object" && value !== null) return copyAttributes(value);
   return value;
 }
-const isList = (value: Value): value is readonly Value[] => Array.isArray(value);
 const copyAttributes = (attributes: Attributes): Attributes =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, copyValue(value)]));
 const copyDraft = (draft: Draft): Draft => ({
@@ -210,20 +205,3 @@ const copyItem = (item: Item): Item => ({
   version: item.version,
   writeId: item.writeId,
 });
-
-/** Size of an item as DynamoDB counts it: UTF-8 names and values, 3 bytes a container and 1 an element. */
-export function itemBytes(draft: Draft): number {
-  const index = Object.values(draft.index ?? {}).reduce((sum, key) => sum + text(key.pk) + text(key.sk), 0);
-  return text(draft.pk) + text(draft.sk) + mapBytes(draft.attributes) + index + 60;
-}
-const text = (value: string): number => Buffer.byteLength(value);
-const mapBytes = (value: Attributes): number =>
-  Object.entries(value).reduce((sum, [name, inner]) => sum + text(name) + valueBytes(inner) + 1, 3);
-function valueBytes(value: Value): number {
-  if (typeof value === "string") return text(value);
-  if (typeof value === "number") return Math.ceil(String(value).length / 2) + 1;
-  if (typeof value === "boolean" || value === null) return 1;
-  if (value instanceof Uint8Array) return value.byteLength;
-  if (isList(value)) return value.reduce<number>((sum, inner) => sum + valueBytes(inner) + 1, 3);
-  return mapBytes(value);
-}

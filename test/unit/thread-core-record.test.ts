@@ -5,7 +5,8 @@ import { MAX_QUEUE, claimed, newThread, threadDue } from "../../src/core/thread.
 import type { QueueEntry, Thread } from "../../src/core/thread.ts";
 import { duePartition, futureDueAt, threadKeys } from "../../src/storage/keys.ts";
 import { createThreads } from "../../src/storage/threads.ts";
-import { createMemoryTable, itemBytes } from "../support/memory-table.ts";
+import { itemBytes } from "../../src/storage/item-size.ts";
+import { createMemoryTable } from "../support/memory-table.ts";
 import { anyEntry, anyThread } from "./thread-core-arbitraries.ts";
 
 const SHARDS = 4;
@@ -41,14 +42,21 @@ describe("a thread's header item", () => {
   });
 
   it("stays within 4 KB with a full queue, every pool and metadata of 1 KB", async () => {
-    const queue = fc.uniqueArray(anyEntry, { minLength: MAX_QUEUE, maxLength: MAX_QUEUE, selector: (e: QueueEntry) => e.runId });
+    const queue = fc.uniqueArray(anyEntry, {
+      minLength: MAX_QUEUE,
+      maxLength: MAX_QUEUE,
+      selector: (e: QueueEntry) => e.runId,
+    });
     await fc.assert(
       fc.asyncProperty(queue, async (all) => {
         const id = { tenant: tenantId("acme"), threadId: threadId("00000000-0000-7000-8000-000000000001") };
         const base = newThread(id, { kind: "inline", value: { text: "m".repeat(1000) } }, NOW);
         const spread = all.map((entry, i) => ({ ...entry, pool: `pool-${i % 8}` }));
         const owner = `ip-10-0-0-1.eu-west-1.compute.internal/${"b".repeat(36)}/4026531836/12345/987654321/0123456789abcdef`;
-        const thread = claimed({ ...base, queue: spread, waiting: { runId: runId(id.threadId), reviews: 3, plain: 1 } }, { owner, leaseMs: 1, now: NOW });
+        const thread = claimed(
+          { ...base, queue: spread, waiting: { runId: runId(id.threadId), reviews: 3, plain: 1 } },
+          { owner, leaseMs: 1, now: NOW },
+        );
         expect(itemBytes((await written(thread)).item)).toBeLessThanOrEqual(4096);
       }),
       { numRuns: 20 },
@@ -83,7 +91,11 @@ describe("a thread's row in the due index", () => {
 
   it("orders ready threads of a tenant by priority and then by the time at which they became ready", async () => {
     const ready = (priority: number, readyAt: number): Thread => ({
-      ...newThread({ tenant: tenantId("acme"), threadId: threadId(`${priority}-${readyAt}`) }, { kind: "inline", value: {} }, NOW),
+      ...newThread(
+        { tenant: tenantId("acme"), threadId: threadId(`${priority}-${readyAt}`) },
+        { kind: "inline", value: {} },
+        NOW,
+      ),
       queue: [{ runId: runId("00000000-0000-7000-8000-000000000001"), kind: "input", pool: "default" }],
       priority,
       readyAt,
