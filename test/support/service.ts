@@ -1,0 +1,116 @@
+/** The whole service in this process: the real runtime and a worker on SQLite in a temporary folder, behind HTTP. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "@langchain/langgraph-sdk";
+import { systemClock } from "../../src/core/clock.ts";
+import { systemIds } from "../../src/core/ids.ts";
+import type { AppOptions } from "../../src/http/app.ts";
+import type { GraphRegistry } from "../../src/langgraph/registry.ts";
+import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
+import { createSqliteTable } from "../../src/local/sqlite-table.ts";
+import { createRuntime } from "../../src/runtime/create.ts";
+import type { Deps } from "../../src/runtime/deps.ts";
+import { langGraphEngine } from "../../src/runtime/engine.ts";
+import { createHints } from "../../src/runtime/hints.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import { createWorker } from "../../src/runtime/worker.ts";
+import type { Worker } from "../../src/runtime/worker.ts";
+import { createEffects } from "../../src/storage/effects.ts";
+import { createEvents } from "../../src/storage/events.ts";
+import { createHolds } from "../../src/storage/holds.ts";
+import { createRuns } from "../../src/storage/runs.ts";
+import { createThreads } from "../../src/storage/threads.ts";
+import { createMemoryLog, startApp } from "./http.ts";
+import type { TestApp } from "./http.ts";
+
+const SHARDS = 1;
+
+export interface ServiceOptions {
+  readonly graphs: GraphRegistry;
+  /** Without one, runs are accepted and stay pending. */
+  readonly worker?: boolean;
+  readonly app?: Partial<AppOptions>;
+}
+
+export interface Service extends AsyncDisposable {
+  readonly app: TestApp;
+  readonly runtime: Runtime;
+  readonly deps: Deps;
+  readonly worker: Worker | undefined;
+  /** The official SDK's client, as a tenant. */
+  client(of: "acme" | "globex"): Client;
+}
+
+export async function startService({
+  graphs,
+  worker: withWorker = true,
+  app: options,
+}: ServiceOptions): Promise<Service> {
+  await using opening = new AsyncDisposableStack();
+  const dir = await mkdtemp(join(tmpdir(), "holdpoint-http-"));
+  opening.defer(() => rm(dir, { recursive: true, force: true }));
+  const deps = await openDeps(dir, graphs, opening);
+  const runtime = createRuntime(deps);
+  const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants)) : undefined;
+  worker?.start();
+  const info = { version: "0.0.0", langgraphVersion: "0.0.0", graphs };
+  const app = opening.use(await startApp({ runtime, info, ...options }));
+  const opened = opening.move();
+  return {
+    app,
+    runtime,
+    deps,
+    worker,
+    client: (of) => new Client({ apiUrl: app.url, apiKey: app.key(of), callerOptions: { maxRetries: 0 } }),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDisposableStack): Promise<Deps> {
+  const table = opening.use(
+    await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }),
+  );
+  const blobs = createFolderBlobs({ dir: join(dir, "blobs") });
+  return {
+    table,
+    blobs,
+    threads: createThreads(table, SHARDS),
+    runs: createRuns({ table, blobs, shards: SHARDS }),
+    holds: createHolds(table, SHARDS),
+    events: createEvents(table),
+    effects: createEffects(table),
+    graphs,
+    hints: createHints(),
+    clock: systemClock,
+    ids: systemIds,
+    log: createMemoryLog(),
+    settings: {
+      leaseMs: 5_000,
+      concurrency: 10,
+      pool: "default",
+      shards: SHARDS,
+      recursionLimit: 25,
+      owner: "test/owner",
+    },
+  };
+}
+
+function workerOf(deps: Deps, assistants: ReturnType<typeof createRuntime>["assistants"]): Worker {
+  return createWorker({
+    deps,
+    engine: langGraphEngine,
+    assistants,
+    services: (tenant) => ({
+      tenant,
+      settings: {},
+      models: () => {
+        throw new Error("these graphs use no model");
+      },
+      retriever: () => {
+        throw new Error("these graphs use no documents");
+      },
+    }),
+    isKnownDead: () => false,
+  });
+}
