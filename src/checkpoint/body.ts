@@ -11,12 +11,6 @@ const CODEC = { none: 0, deflate: 1 } as const;
 const COMPRESS_FROM_BYTES = 256;
 const COMPRESSION_LEVEL = 4;
 
-/** A header and the byte strings that it describes, in order. */
-export interface Body {
-  readonly header: unknown;
-  readonly cells: readonly Uint8Array[];
-}
-
 /** One byte string, compressed where that makes it smaller. */
 export function compress(bytes: Uint8Array): Uint8Array {
   const packed =
@@ -39,27 +33,29 @@ export function decompress(bytes: Uint8Array): Uint8Array {
   }
 }
 
-/** Layout: length of the header as 4 bytes, the header as JSON, the cells one after the other. */
-export function packBody(body: Body): Uint8Array {
-  const header = Buffer.from(JSON.stringify(body.header));
+/** A header as it is stored and hashed. */
+export const headerBytes = (header: unknown): Uint8Array => Buffer.from(JSON.stringify(header));
+
+/** Layout: length of the header as 4 bytes, the header as JSON, the cells that it describes one after the other. */
+export function packBody(header: Uint8Array, cells: readonly Uint8Array[]): Uint8Array {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(header.byteLength);
-  return compress(Buffer.concat([length, header, ...body.cells]));
+  return compress(Buffer.concat([length, header, ...cells]));
 }
 
 /** The header, parsed, with its bytes (for hashing), and what stands behind it. @throws HoldpointError `corrupt` */
 export function unpackBody(bytes: Uint8Array): {
   readonly header: unknown;
-  readonly headerBytes: Uint8Array;
+  readonly bytes: Uint8Array;
   readonly rest: Uint8Array;
 } {
   const plain = Buffer.from(decompress(bytes));
   const end = plain.byteLength < 4 ? Infinity : 4 + plain.readUInt32BE(0);
   if (end > plain.byteLength) throw new HoldpointError("corrupt", "a record's header is torn");
-  const headerBytes = plain.subarray(4, end);
+  const encoded = plain.subarray(4, end);
   try {
-    const header: unknown = JSON.parse(headerBytes.toString("utf8"));
-    return { header, headerBytes, rest: plain.subarray(end) };
+    const header: unknown = JSON.parse(encoded.toString("utf8"));
+    return { header, bytes: encoded, rest: plain.subarray(end) };
   } catch (cause) {
     throw new HoldpointError("corrupt", "a record's header is not JSON", { cause });
   }

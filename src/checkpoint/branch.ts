@@ -9,8 +9,8 @@ import { HoldpointError } from "../core/errors.ts";
 import type { Draft } from "../storage/table.ts";
 import { dumpCell } from "./cells.ts";
 import type { CellStore } from "./cells.ts";
-import type { Head, Log } from "./log.ts";
-import type { CheckpointRecord, Mark } from "./record.ts";
+import type { AppendResult, Head, Log } from "./log.ts";
+import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 import { composeRecord, foldChain, planRecord, prepareState } from "./state.ts";
 import type { PutInput, StoredCheckpoint } from "./state.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
@@ -70,6 +70,8 @@ export class Branch {
   /** Counts beginnings and ends of writes: what was read while it changed is not kept. */
   #epoch = 0;
   #lastLoaded: StoredCheckpoint | undefined;
+  /** Counts beginnings and ends of appends: a head that was read while one was under way may be older than it. */
+  #appends = 0;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(deps: BranchDeps) {
@@ -97,14 +99,34 @@ export class Branch {
     return result;
   }
 
-  /** Reads the head from the table. @throws HoldpointError `lost` when a later holder stands there */
-  async read(): Promise<View> {
+  /**
+   * Reads the head from the table. `guess`: the checkpoint that is probably the latest, so that its writes are read at
+   * the same time. @throws HoldpointError `lost` when a later holder stands there
+   */
+  async read(guess?: string): Promise<View> {
     const { log, authority } = this.#deps;
-    const { top, latest, marks, chain } = await log.head();
-    if (authority.leased && top.fence > authority.fence) authority.lose();
-    this.#view = { top, marks, latest: latest === undefined ? undefined : foldChain(chain) };
-    this.#sets = latest === undefined ? [] : undefined;
-    return this.#view;
+    for (;;) {
+      const [appends, epoch] = [this.#appends, this.#epoch];
+      const [{ top, latest, marks, chain }, guessed] = await Promise.all([
+        log.head(),
+        guess === undefined ? undefined : this.readSets(guess),
+      ]);
+      if (authority.leased && top.fence > authority.fence) authority.lose();
+      if (appends !== this.#appends) continue;
+      this.#view = { top, marks, latest: latest === undefined ? undefined : foldChain(chain) };
+      const sets = latest?.checkpointId === guess ? guessed : undefined;
+      this.#sets = latest === undefined ? [] : epoch === this.#epoch ? sets : undefined;
+      return this.#view;
+    }
+  }
+
+  /** Visible records, newest first. @throws HoldpointError `lost` when a later holder's is among them */
+  async *walk(): AsyncGenerator<LogRecord> {
+    const { log, authority } = this.#deps;
+    for await (const record of log.walk()) {
+      if (authority.leased && record.fence > authority.fence) authority.lose();
+      yield record;
+    }
   }
 
   async known(): Promise<View> {
@@ -129,6 +151,9 @@ export class Branch {
 
   /** A checkpoint by its id, with the writes that count under it. */
   async load(checkpointId: string): Promise<Loaded | undefined> {
+    const view = this.#view;
+    if (this.#deps.authority.leased && this.trusted && view?.latest?.record.checkpointId === checkpointId)
+      return this.latest(view);
     const record = await this.log.find(checkpointId);
     return record === undefined ? undefined : this.loadRecord(record, await this.log.chain(record));
   }
@@ -165,7 +190,7 @@ export class Branch {
    * from which the delivery executes. @throws HoldpointError `lost`
    */
   async raise(root: string | undefined, from?: string): Promise<View> {
-    const { authority, log } = this.#deps;
+    const { authority } = this.#deps;
     for (;;) {
       const view = await this.known();
       if (view.top.fence > authority.fence) authority.lose();
@@ -183,7 +208,7 @@ export class Branch {
         ...(checkpointId === undefined ? {} : { checkpointId }),
         ...(root === undefined ? {} : { root }),
       };
-      const result = await this.#orForget(() => log.append(mark));
+      const result = await this.#orForget(() => this.#append(mark));
       if (result.won) {
         this.#view = { top: { seq, fence }, latest: view.latest, marks: [...view.marks, mark] };
         this.#sets = sets;
@@ -226,6 +251,15 @@ export class Branch {
         return stored;
       }
       view = await this.#collided(current.fence);
+    }
+  }
+
+  async #append(record: LogRecord, index?: Draft["index"]): Promise<AppendResult> {
+    this.#appends++;
+    try {
+      return await this.log.append(record, index);
+    } finally {
+      this.#appends++;
     }
   }
 

@@ -68,7 +68,7 @@ export async function* historyOf({
   const before = await cursorOf(branch, addressOf(options.before));
   let marks: Mark[] = [];
   const window = createWindow(branch);
-  for await (const record of branch.log.walk()) {
+  for await (const record of branch.walk()) {
     if (record.kind !== "checkpoint") {
       marks.unshift(record);
       continue;

@@ -25,6 +25,8 @@ export interface SaverOptions {
   readonly threadId?: ThreadId;
   /** Root of a new lineage: the next input of the root namespace is new, and visits are counted from it. */
   readonly newRoot?: string;
+  /** What is probably the latest checkpoint of the root: `preload` then reads its task writes without waiting for the head. */
+  readonly expectedHead?: string;
   /** The older checkpoint from which this delivery and those before it execute (time travel). */
   readonly executesFrom?: string;
   /** Nothing this saver writes is reported as written before this is fulfilled; its rejection is theirs. */

@@ -26,12 +26,11 @@ import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
 import { deleteCheckpoints } from "./lifecycle.ts";
 import type { SaverHead, SaverOptions } from "./options.ts";
-import type { StoredCheckpoint } from "./state.ts";
 import { createTaskReports } from "./task-reports.ts";
 import type { TaskReports } from "./task-reports.ts";
-import { addressOf, configFor, requireThread, toPendingWrites, toTuple } from "./tuple.ts";
+import { addressOf, configFor, requireThread, runIdIn, toPendingWrites, toTuple } from "./tuple.ts";
 import type { TupleDeps } from "./tuple.ts";
-import { createWhereabouts } from "./whereabouts.ts";
+import { createWhereabouts, factsOf } from "./whereabouts.ts";
 import type { KnownWhereabouts, RecordFacts, Whereabouts } from "./whereabouts.ts";
 import type { InterruptOwner } from "./writes.ts";
 
@@ -96,7 +95,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   /** Reads the root's head and its task writes, so that the graph's first read needs no storage call. */
   async preload(): Promise<SaverHead | undefined> {
     const branch = await this.#bound("");
-    const view = await branch.read();
+    const view = await branch.read(this.#options.expectedHead);
     this.#took(branch, await branch.latest(view));
     this.#preloaded = view;
     return this.head();
@@ -183,7 +182,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       branch.append({
         checkpoint,
         metadata,
-        runId: textIn(metadata, "run_id") ?? textIn(config.metadata, "run_id"),
+        runId: runIdIn(metadata) ?? runIdIn(config.metadata),
         newVersions,
         serde: this.serde,
         parentId: address.checkpointId,
@@ -254,16 +253,20 @@ export class FencedSaver extends BaseCheckpointSaver {
 
   /** Of these interrupts those that still wait, by the writes of the task that raised each. */
   async waitingInterrupts(owners: readonly InterruptOwner[]): Promise<readonly InterruptOwner[]> {
-    const waits = await Promise.all(
-      owners.map(async (owner) => {
-        const branch = await this.#bound(owner.ns);
+    const places = Map.groupBy(owners, ({ ns, checkpointId }) => `${ns}\u0000${checkpointId}`);
+    const waiting = await Promise.all(
+      [...places.values()].map(async ([first, ...others]) => {
+        if (first === undefined) return [];
+        const branch = await this.#bound(first.ns);
         if (this.#options.lease === undefined) branch.forget();
-        else if (owner.ns !== "") await this.#trust(branch);
-        const loaded = await branch.load(owner.checkpointId);
-        return loaded !== undefined && stillWaits(owner, await toPendingWrites(this.#tuples(branch), loaded.sets));
+        else if (first.ns !== "") await this.#trust(branch);
+        const loaded = await branch.load(first.checkpointId);
+        const writes = loaded && (await toPendingWrites(this.#tuples(branch), loaded.sets));
+        return [first, ...others].filter((owner) => writes !== undefined && stillWaits(owner, writes));
       }),
     );
-    return owners.filter((_, n) => waits[n]);
+    const ids = new Set(waiting.flat().map(({ id }) => id));
+    return owners.filter(({ id }) => ids.has(id));
   }
 
   #thread(threadId: string): ThreadRef {
@@ -349,17 +352,3 @@ export class FencedSaver extends BaseCheckpointSaver {
     throw new HoldpointError("lost", "another holder advances this thread");
   }
 }
-
-const textIn = (value: object | undefined, name: string): string | undefined => {
-  const found: unknown = value && Object.getOwnPropertyDescriptor(value, name)?.value;
-  return typeof found === "string" ? found : undefined;
-};
-
-const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint): RecordFacts => ({
-  ns,
-  root: record.root,
-  visits,
-  sends,
-  step: record.step,
-  source: record.source,
-});

@@ -11,7 +11,7 @@ import type {
   SerializerProtocol,
 } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
-import { packBody, unpackBody } from "./body.ts";
+import { headerBytes, packBody, unpackBody } from "./body.ts";
 import { cellReader, dumpCell, encodeCell } from "./cells.ts";
 import type { Cell, CellCode } from "./cells.ts";
 import type { CheckpointRecord } from "./record.ts";
@@ -182,6 +182,7 @@ export function composeRecord(
   const inline = [metadata, ...entries.map(([, cell]) => cell)].flatMap((c) =>
     c.ref === undefined && c.bytes ? [c.bytes] : [],
   );
+  const encoded = headerBytes(header);
   const { seq, fence, parentId, parent, root } = at;
   const record: CheckpointRecord = {
     kind: "checkpoint",
@@ -197,8 +198,8 @@ export function composeRecord(
     step: prepared.step,
     source: prepared.source,
     ...(prepared.runId === undefined ? {} : { runId: prepared.runId }),
-    hash: stateHash(Buffer.from(JSON.stringify(header)), metadata, channels),
-    body: packBody({ header, cells: inline }),
+    hash: stateHash(encoded, metadata, channels),
+    body: packBody(encoded, inline),
   };
   return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata };
 }
@@ -215,13 +216,13 @@ export function foldChain(chain: readonly CheckpointRecord[]): StoredCheckpoint 
       }
     | undefined;
   for (const record of chain) {
-    const { header, headerBytes, rest } = unpackBody(record.body);
+    const { header, bytes, rest } = unpackBody(record.body);
     if (!isHeader(header)) throw new HoldpointError("corrupt", `record ${record.seq} has no readable header`);
     const read = cellReader(rest);
     const metadata = read(header.m);
     for (const name of header.g) channels.delete(name);
     for (const [name, code] of header.c) channels.set(name, read(code));
-    last = { record, header, metadata, bytes: headerBytes };
+    last = { record, header, metadata, bytes };
   }
   if (last === undefined) throw new HoldpointError("corrupt", "a checkpoint without a record");
   const { record, header, metadata, bytes } = last;

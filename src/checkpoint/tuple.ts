@@ -34,6 +34,12 @@ export function addressOf(config: RunnableConfig | undefined): Address {
   return { threadId: text("thread_id"), ns: text("checkpoint_ns"), checkpointId: id === "" ? undefined : id };
 }
 
+/** The run that some metadata names. */
+export function runIdIn(metadata: object | undefined): string | undefined {
+  const value: unknown = metadata && Object.getOwnPropertyDescriptor(metadata, "run_id")?.value;
+  return typeof value === "string" ? value : undefined;
+}
+
 /** @throws HoldpointError `invalid` when the config names no thread */
 export function requireThread(address: Address): string {
   if (address.threadId === undefined || address.threadId === "") {

@@ -6,6 +6,7 @@ import { uuid5 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { Clock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
+import type { StoredCheckpoint } from "./state.ts";
 import type { Visits } from "./visits.ts";
 
 /** What a checkpoint's record says about its place in the graph. */
@@ -17,6 +18,15 @@ export interface RecordFacts {
   readonly step: number;
   readonly source: string;
 }
+
+export const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint): RecordFacts => ({
+  ns,
+  root: record.root,
+  visits,
+  sends,
+  step: record.step,
+  source: record.source,
+});
 
 /** Path and step of the task whose namespace a subgraph runs in. */
 export interface TaskPlace {

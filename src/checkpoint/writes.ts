@@ -7,7 +7,7 @@ import { INTERRUPT, WRITES_IDX_MAP, compareWritesSortKeys, writesSortKey } from 
 import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Draft, Item, Table } from "../storage/table.ts";
-import { packBody, unpackBody } from "./body.ts";
+import { headerBytes, packBody, unpackBody } from "./body.ts";
 import { cellReader, encodeCell } from "./cells.ts";
 import type { Cell, CellCode, CellStore, NamespaceRef } from "./cells.ts";
 import { createFields } from "./record.ts";
@@ -116,7 +116,7 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
     const inline = set.writes.flatMap(({ cell }) => (cell.ref === undefined && cell.bytes ? [cell.bytes] : []));
     return {
       ...key,
-      attributes: { v: WRITES_VERSION, t: taskId, p: set.taskPath, f: fence, b: packBody({ header, cells: inline }) },
+      attributes: { v: WRITES_VERSION, t: taskId, p: set.taskPath, f: fence, b: packBody(headerBytes(header), inline) },
     };
   };
 
