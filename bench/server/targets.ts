@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { NODE_ENV, NODE_FLAGS } from "../../scripts/demo/service.ts";
 import type { Target } from "./target.ts";
 
 const here = import.meta.dirname;
@@ -30,17 +31,12 @@ export function holdpoint(): Target {
     async prepare(port) {
       await rm(dataDir, { recursive: true, force: true });
       await mkdir(dataDir, { recursive: true });
-      const flags = [
-        "--conditions=holdpoint-source",
-        "--max-semi-space-size=8",
-        "--disable-warning=ExperimentalWarning",
-      ];
       const config = join(here, "langgraph.json");
       return {
         command: process.execPath,
-        args: [...flags, join(project, "src/main.ts"), "dev", "--config", config, "--port", String(port)],
+        args: [...NODE_FLAGS, join(project, "src/main.ts"), "dev", "--config", config, "--port", String(port)],
         cwd: project,
-        env: { ...plainEnvironment(), HOLDPOINT_DATA_DIR: dataDir },
+        env: { ...plainEnvironment(), ...NODE_ENV, HOLDPOINT_DATA_DIR: dataDir },
       };
     },
   };
