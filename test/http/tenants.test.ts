@@ -1,0 +1,241 @@
+/** No route shows, changes or betrays what belongs to another tenant (I8). Every route stands in the table below. */
+import type { Router } from "express";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { systemIds } from "../../src/core/ids.ts";
+import { createApp } from "../../src/http/app.ts";
+import { keyAuthenticator } from "../../src/http/auth.ts";
+import { createFakeRuntime } from "../support/fake-runtime.ts";
+import { createTestGraphs } from "../support/graphs.ts";
+import { createMemoryLog, createTestKeys, NO_GRAPHS } from "../support/http.ts";
+import { startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+/** What belongs to acme. */
+interface Owned {
+  readonly thread: string;
+  readonly run: string;
+  readonly checkpoint: string;
+  readonly assistant: string;
+  readonly review: string;
+  readonly digest: string;
+}
+
+interface Probe {
+  readonly path: (owned: Owned) => string;
+  readonly json?: (owned: Owned) => object;
+  /** What the other tenant is answered; 404 unless said otherwise. */
+  readonly answer?: { readonly status: number; readonly body?: unknown };
+}
+
+const RUN_BODY = () => ({ assistant_id: "echo", input: { text: "intruder" } });
+const onThread = (rest: string, json?: Probe["json"]): Probe => ({
+  path: ({ thread }) => `/threads/${thread}${rest}`,
+  ...(json === undefined ? {} : { json }),
+});
+const onRun = (rest: string): Probe => ({ path: ({ thread, run }) => `/threads/${thread}/runs/${run}${rest}` });
+const withAssistant = (path: string): Probe => ({
+  path: () => path,
+  json: ({ assistant }) => ({ assistant_id: assistant, input: {} }),
+});
+
+/** Every route that needs a principal, called by globex with the ids of acme. */
+const PROBES: Readonly<Record<string, Probe>> = {
+  "POST /assistants/search": {
+    path: () => "/assistants/search",
+    json: () => ({ metadata: { of: "acme" } }),
+    answer: { status: 200, body: [] },
+  },
+  "POST /assistants/count": {
+    path: () => "/assistants/count",
+    json: () => ({ metadata: { of: "acme" } }),
+    answer: { status: 200, body: 0 },
+  },
+  "GET /assistants/:assistant_id": { path: ({ assistant }) => `/assistants/${assistant}` },
+  "POST /threads": {
+    path: () => "/threads",
+    json: ({ thread }) => ({ thread_id: thread, metadata: { of: "globex" } }),
+    answer: { status: 200 },
+  },
+  "POST /threads/search": {
+    path: () => "/threads/search",
+    json: ({ thread }) => ({ ids: [thread] }),
+    answer: { status: 200, body: [] },
+  },
+  "POST /threads/count": {
+    path: () => "/threads/count",
+    json: ({ thread }) => ({ ids: [thread] }),
+    answer: { status: 200, body: 0 },
+  },
+  "GET /threads/:thread_id": onThread(""),
+  "PATCH /threads/:thread_id": onThread("", () => ({ metadata: { taken: true } })),
+  "DELETE /threads/:thread_id": onThread(""),
+  "GET /threads/:thread_id/state": onThread("/state"),
+  "GET /threads/:thread_id/state/:checkpoint_id": {
+    path: ({ thread, checkpoint }) => `/threads/${thread}/state/${checkpoint}`,
+  },
+  "POST /threads/:thread_id/state/checkpoint": onThread("/state/checkpoint", ({ checkpoint }) => ({
+    checkpoint: { checkpoint_id: checkpoint },
+  })),
+  "POST /threads/:thread_id/state": onThread("/state", () => ({ values: { text: "taken" } })),
+  "GET /threads/:thread_id/history": onThread("/history"),
+  "POST /threads/:thread_id/history": onThread("/history", () => ({})),
+  "POST /threads/:thread_id/runs": onThread("/runs", RUN_BODY),
+  "POST /threads/:thread_id/runs/stream": onThread("/runs/stream", RUN_BODY),
+  "POST /threads/:thread_id/runs/wait": onThread("/runs/wait", RUN_BODY),
+  "POST /runs": withAssistant("/runs"),
+  "POST /runs/stream": withAssistant("/runs/stream"),
+  "POST /runs/wait": withAssistant("/runs/wait"),
+  "GET /threads/:thread_id/runs": onThread("/runs"),
+  "GET /threads/:thread_id/runs/:run_id": onRun(""),
+  "GET /threads/:thread_id/runs/:run_id/join": onRun("/join"),
+  "GET /threads/:thread_id/runs/:run_id/stream": onRun("/stream"),
+  "GET /runs/:run_id/stream": { path: ({ run }) => `/runs/${run}/stream` },
+  "POST /threads/:thread_id/runs/:run_id/cancel": onRun("/cancel"),
+  "GET /v1/reviews": { path: () => "/v1/reviews", answer: { status: 200, body: { items: [], next_cursor: null } } },
+  "GET /v1/reviews/:review_id": { path: ({ review }) => `/v1/reviews/${review}` },
+  "POST /v1/reviews/:review_id/decisions": {
+    path: ({ review }) => `/v1/reviews/${review}/decisions`,
+    json: ({ digest }) => ({ type: "approve", digest }),
+  },
+  // Last, since from here on globex has an assistant of the same id.
+  "POST /assistants": {
+    path: () => "/assistants",
+    json: ({ assistant }) => ({ graph_id: "echo", assistant_id: assistant, name: "of globex" }),
+    answer: { status: 200 },
+  },
+};
+
+const OPEN = ["GET /ok", "GET /ready", "GET /info"];
+
+let service: Service;
+let owned: Owned;
+
+beforeAll(async () => {
+  service = await startService({ graphs: createTestGraphs().registry });
+  owned = await prepare(service);
+});
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+});
+
+async function prepare({ app, client: clientOf }: Service): Promise<Owned> {
+  const client = clientOf("acme");
+  const { assistant_id: assistant } = await client.assistants.create({ graphId: "echo", metadata: { of: "acme" } });
+  const { thread_id: thread } = await client.threads.create({ metadata: { of: "acme" } });
+  const run = await client.runs.create(thread, "refund", { input: { text: "100" } });
+  await client.runs.join(thread, run.run_id);
+  const state = await client.threads.getState(thread);
+  const listed = (await (await app.call("GET", "/v1/reviews")).json()) as {
+    readonly items: readonly { readonly id: string; readonly digest: string }[];
+  };
+  const [review] = listed.items;
+  if (!review) throw new Error("the run raised no review");
+  const checkpoint = state.checkpoint.checkpoint_id ?? "";
+  return { thread, run: run.run_id, checkpoint, assistant, review: review.id, digest: review.digest };
+}
+
+/** Everything of acme that somebody else could have changed. */
+async function snapshot(): Promise<unknown> {
+  const paths = [
+    `/threads/${owned.thread}`,
+    `/threads/${owned.thread}/state`,
+    `/threads/${owned.thread}/runs`,
+    `/assistants/${owned.assistant}`,
+    `/v1/reviews/${owned.review}`,
+  ];
+  return Promise.all(paths.map(async (path) => (await service.app.call("GET", path)).json()));
+}
+
+describe("a route, called by another tenant with the right ids", () => {
+  it.each(Object.entries(PROBES))("%s", async (route, { path, json, answer = { status: 404 } }) => {
+    const before = await snapshot();
+    const method = route.split(" ", 1)[0] ?? "";
+    const body = json && { json: json(owned) };
+    const response = await service.app.call(method, path(owned), { ...body, as: "globex" });
+    expect(response.status).toBe(answer.status);
+    const text = await response.text();
+    if (answer.body !== undefined) expect(JSON.parse(text)).toEqual(answer.body);
+    expect(text).not.toMatch(/"of":\s*"acme"/);
+    expect(await snapshot()).toEqual(before);
+    if (route === "POST /threads") await service.app.call("DELETE", `/threads/${owned.thread}`, { as: "globex" });
+  });
+
+  it.each(Object.entries(PROBES))(
+    "%s, by its owner, is not what is refused above",
+    async (route, { path, json, answer }) => {
+      if (answer || route.startsWith("DELETE") || route.endsWith("/decisions")) return;
+      const method = route.split(" ", 1)[0] ?? "";
+      const body = json && { json: json(owned) };
+      const aborting = new AbortController();
+      const response = await service.app.call(method, path(owned), { ...body, signal: aborting.signal });
+      expect([401, 403, 404]).not.toContain(response.status);
+      aborting.abort();
+    },
+  );
+});
+
+describe("a tenant cannot be claimed", () => {
+  it("by a header, a query or metadata", async () => {
+    const headers = { "x-tenant-id": "acme", "x-auth-scheme": "langsmith", "x-forwarded-user": "alice" };
+    const forged = await service.app.call("GET", `/threads/${owned.thread}?tenant=acme`, { as: "globex", headers });
+    expect(forged.status).toBe(404);
+    const json = { metadata: { tenant: "acme", owner: "alice" } };
+    const created = (await (await service.app.call("POST", "/threads", { json, as: "globex" })).json()) as {
+      readonly thread_id: string;
+    };
+    expect((await service.app.call("GET", `/threads/${created.thread_id}`)).status).toBe(404);
+  });
+
+  it("by a cursor of its reviews", async () => {
+    const client = service.client("acme");
+    for (const text of ["1", "2"]) await client.runs.wait(null, "refund", { input: { text } });
+    const page = (await (await service.app.call("GET", "/v1/reviews?limit=1")).json()) as {
+      readonly next_cursor: string;
+    };
+    expect(page.next_cursor).not.toBeNull();
+    const next = `/v1/reviews?limit=1&cursor=${page.next_cursor}`;
+    expect((await service.app.call("GET", next)).status).toBe(200);
+    expect((await service.app.call("GET", next, { as: "globex" })).status).toBe(422);
+    expect((await service.app.call("GET", "/v1/reviews?cursor=bm9uc2Vuc2U")).status).toBe(422);
+  });
+});
+
+it("nobody is answered anything without a key, but for health and description", async () => {
+  for (const [route, { path, json }] of Object.entries(PROBES)) {
+    const method = route.split(" ", 1)[0] ?? "";
+    const response = await service.app.call(method, path(owned), { ...(json && { json: json(owned) }), as: "nobody" });
+    expect([route, response.status]).toEqual([route, 401]);
+  }
+  for (const route of OPEN) {
+    const response = await service.app.call("GET", route.slice("GET ".length), { as: "nobody" });
+    expect([route, response.status]).toEqual([route, 200]);
+  }
+});
+
+it("every route of the application stands in the table", () => {
+  const app = createApp({
+    runtime: createFakeRuntime().runtime,
+    auth: keyAuthenticator(createTestKeys([]).apiKeys),
+    info: { version: "", langgraphVersion: "", graphs: NO_GRAPHS },
+    ready: async () => ({ ready: true }),
+    log: createMemoryLog(),
+    clock: systemClock,
+    ids: systemIds,
+  });
+  expect(routesOf(app.router as unknown as Router).toSorted()).toEqual([...Object.keys(PROBES), ...OPEN].toSorted());
+});
+
+/** The routes of a router and of those mounted in it. Only `/v1` is mounted anywhere but at the root. */
+function routesOf(router: Router, prefix = ""): string[] {
+  return router.stack.flatMap((layer) => {
+    if (layer.route) {
+      const { path } = layer.route;
+      return layer.route.stack.map(({ method }) => `${method.toUpperCase()} ${prefix}${path}`);
+    }
+    const inner = layer.handle as unknown as Partial<Router>;
+    if (!Array.isArray(inner.stack)) return [];
+    const own = "slash" in layer && layer.slash === true ? "" : "/v1";
+    return routesOf(inner as Router, prefix + own);
+  });
+}
