@@ -5,7 +5,7 @@ import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import type { SaverOptions } from "../../src/checkpoint/options.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { Table } from "../../src/storage/table.ts";
-import { checkpointOf, configOf, metadataOf } from "../support/checkpoints.ts";
+import { checkpointOf, configOf, metadataOf, noise } from "../support/checkpoints.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 import { TableDied, createTracedTable } from "../support/traced-table.ts";
@@ -14,17 +14,10 @@ const thread = threadId("t1");
 const tenant = tenantId("acme");
 const plain = (table: Table, more: Partial<SaverOptions> = {}) =>
   new FencedSaver({ table, blobs: createMemoryBlobs(), tenant, ...more });
-const text = (bytes: number): string => {
-  let state = 1;
-  // Does not compress: what is stored is about as large as what is given.
-  return Array.from({ length: bytes }, () =>
-    String.fromCharCode(33 + ((state = (state * 48271) % 2147483647) % 90)),
-  ).join("");
-};
 
 describe("a crash at any storage call of put", () => {
   const limits = { inlineBytes: 1_000, pieceBytes: 2_000, blobBytes: 50_000 };
-  const values = { small: 1, large: text(9_000) };
+  const values = { small: 1, large: noise(9_000) };
 
   it("leaves the state before it or the state after it", async () => {
     const outcomes = new Set<string>();
@@ -173,7 +166,7 @@ describe("large values", () => {
       const table = createTracedTable(createMemoryTable());
       const blobs = createMemoryBlobs();
       const saver = plain(table, { blobs });
-      const value = text(bytes);
+      const value = noise(bytes);
       let config = await saver.put(configOf(thread), checkpointOf({ values: { doc: value } }), metadataOf(-1), {
         doc: 1,
       });
@@ -203,7 +196,7 @@ describe("large values", () => {
 
   it("that are many and middling leave the record before it bursts", async () => {
     const saver = plain(createMemoryTable());
-    const values = Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`c${n}`, text(60_000)]));
+    const values = Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`c${n}`, noise(60_000)]));
     const versions = Object.fromEntries(Object.keys(values).map((name) => [name, 1]));
     const config = await saver.put(configOf(thread), checkpointOf({ values }), metadataOf(-1), versions);
     expect((await saver.getTuple(config))?.checkpoint.channel_values).toEqual(values);
@@ -224,7 +217,7 @@ describe("what was changed on disk", () => {
     for (const prefix of ["C#", "S#"]) {
       const table = createMemoryTable();
       const saver = plain(table);
-      await saver.put(configOf(thread), checkpointOf({ values: { a: 1, doc: text(150_000) } }), metadataOf(-1), {
+      await saver.put(configOf(thread), checkpointOf({ values: { a: 1, doc: noise(150_000) } }), metadataOf(-1), {
         a: 1,
         doc: 1,
       });
@@ -263,7 +256,7 @@ describe("a deleted thread", () => {
     const late = plain(table, { blobs });
     const old = await late.put(
       configOf(thread),
-      checkpointOf({ values: { doc: text(400_000), mid: text(120_000) } }),
+      checkpointOf({ values: { doc: noise(400_000), mid: noise(120_000) } }),
       metadataOf(-1),
       {
         doc: 1,

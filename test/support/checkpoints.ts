@@ -1,4 +1,5 @@
 /** Small checkpoints for tests that talk to a saver directly, without a graph. */
+import { createHash } from "node:crypto";
 import { uuid6 } from "@langchain/langgraph-checkpoint";
 import type { Checkpoint, CheckpointMetadata } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
@@ -36,3 +37,7 @@ export const configOf = (threadId: string, checkpointId?: string, ns = ""): Runn
     ...(checkpointId === undefined ? {} : { checkpoint_id: checkpointId }),
   },
 });
+
+/** Text that does not compress: what is stored is about as large as what is given. */
+export const noise = (bytes: number): string =>
+  createHash("shake256", { outputLength: bytes }).update(String(bytes)).digest("base64").slice(0, bytes);
