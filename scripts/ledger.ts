@@ -15,7 +15,7 @@ import { DatabaseSync } from "node:sqlite";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 
-export interface LedgerOptions {
+interface LedgerOptions {
   /** Path of the SQLite file; `:memory:` for none. */
   readonly file: string;
   /** False: every call is paid, whatever its key. The negative control of who must not rely on the far side. */
@@ -159,7 +159,7 @@ function parseRefund(body: string): Refund | Error {
 }
 
 /** A ledger that listens once its server is told to. Closing the server closes its file. */
-export function createLedger(options: LedgerOptions): Server {
+function createLedger(options: LedgerOptions): Server {
   const ledger = new Ledger(options);
   let toDrop = options.dropReplies;
   const respond = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {

@@ -50,11 +50,12 @@ interface Said {
 }
 
 function abstention(passages: number): Said {
-  const searched =
-    passages === 0
-      ? "I was given no passage of the documents for this question"
-      : `The documents do not answer this: I looked at the ${passages === 1 ? "one passage" : `${passages} passages`} nearest to it`;
-  return { text: `${searched}. I am an ${NAME}: what is not in the documents, I do not know.`, citations: [] };
+  const nearest = passages === 1 ? "the one passage" : `the ${passages} passages`;
+  const searched = passages === 0 ? "I was given no passage that could" : `I looked at ${nearest} nearest to it`;
+  return {
+    text: `The documents do not answer this: ${searched}. I am an ${NAME}: what is not in the documents, I do not know.`,
+    citations: [],
+  };
 }
 
 /** Each statement with the number of its passage; statements of one passage share its number. */
