@@ -111,7 +111,8 @@ class Walk {
 
 const isFunction = (value: unknown): value is () => unknown => typeof value === "function";
 
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+const base64 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 
 /** A message as the LangGraph API shows it. */
 function flattened(dict: unknown): unknown {

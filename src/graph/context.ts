@@ -43,7 +43,11 @@ export interface Whereabouts {
   /** Undefined for a namespace that was never loaded through the saver. */
   pathOf(ns: string): TaskPlace | undefined;
   firstOf(taskNs: string, ns: string): number;
-  recompute(task: { readonly prefix: string; readonly checkpointId: string; readonly segment: string }): Promise<TaskPlace | undefined>;
+  recompute(task: {
+    readonly prefix: string;
+    readonly checkpointId: string;
+    readonly segment: string;
+  }): Promise<TaskPlace | undefined>;
   root(): string | undefined;
 }
 
@@ -94,11 +98,15 @@ export interface Journal {
 export function contextOf(config: NodeConfig, what: string): GraphContext {
   const context: unknown = config.configurable?.["__holdpoint"];
   if (isContext(context)) return context;
-  throw new HoldpointError("unsupported", `${what} works only in a graph that Holdpoint runs, with the config that its node was given`);
+  throw new HoldpointError(
+    "unsupported",
+    `${what} works only in a graph that Holdpoint runs, with the config that its node was given`,
+  );
 }
 
 // The runtime makes it, of the type above; anything else would have been put there by hand.
-const isContext = (context: unknown): context is GraphContext => typeof context === "object" && context !== null && "journal" in context;
+const isContext = (context: unknown): context is GraphContext =>
+  typeof context === "object" && context !== null && "journal" in context;
 
 /** Counts calls of one kind within the running attempt of a task, from 0. Must be asked before the first `await`. */
 export function nextCall(config: NodeConfig, kind: string): number {
@@ -128,4 +136,5 @@ export function scratchpadOf(config: NodeConfig): Scratchpad {
   throw new HoldpointError("unsupported", "the config is not that of a running node");
 }
 
-const isScratchpad = (value: unknown): value is Scratchpad => typeof value === "object" && value !== null && "interruptCounter" in value;
+const isScratchpad = (value: unknown): value is Scratchpad =>
+  typeof value === "object" && value !== null && "interruptCounter" in value;

@@ -49,7 +49,11 @@ export interface EffectSpec {
  * @throws HoldpointError `invalid` for arguments that are not JSON, and for a result that is not or is above 256 KB: the
  *   effect has happened then and is not repeated
  */
-export async function effect<T>(config: NodeConfig, spec: EffectSpec, call: (token: string, signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function effect<T>(
+  config: NodeConfig,
+  spec: EffectSpec,
+  call: (token: string, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const context = contextOf(config, "effect()");
   const number = nextCall(config, `effect:${spec.name}`);
   const path = await named(context, config);
@@ -185,7 +189,10 @@ function assertHeld(context: GraphContext): void {
 const lost = (): HoldpointError => new HoldpointError("lost", "another holder may have this thread");
 
 const diverged = (name: string): HoldpointError =>
-  new HoldpointError("effect_diverged", `effect ${name} was asked for again with other arguments than before; it was not performed`);
+  new HoldpointError(
+    "effect_diverged",
+    `effect ${name} was asked for again with other arguments than before; it was not performed`,
+  );
 
 const ambiguous = (name: string, why: string, cause?: unknown): HoldpointError =>
   new HoldpointError("effect_ambiguous", `whether effect ${name} happened is unknown: ${why}`, { cause });

@@ -46,12 +46,16 @@ export async function review(config: NodeConfig, spec: ReviewSpec): Promise<Revi
   let supersedes: string | undefined;
   for (;;) {
     const carried = carriedAnswer(interrupt(reviewValue(request, supersedes)));
-    if (carried?.number === number && carried.digest === digest && !isAnsweredAgain(scratchpad, number)) return answerOf(carried);
+    if (carried?.number === number && carried.digest === digest && !isAnsweredAgain(scratchpad, number))
+      return answerOf(carried);
     supersedes = carried?.digest;
   }
 }
 
-function requestOf(number: number, { title, description, action, args, argsSchema, risk, groups }: ReviewSpec): ReviewRequest {
+function requestOf(
+  number: number,
+  { title, description, action, args, argsSchema, risk, groups }: ReviewSpec,
+): ReviewRequest {
   return {
     number,
     title,
@@ -66,7 +70,8 @@ function requestOf(number: number, { title, description, action, args, argsSchem
 
 function asObject(value: object, what: string): JsonObject {
   const json = strictJson(value);
-  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new HoldpointError("invalid", `a review's ${what} must be an object`);
+  if (typeof json !== "object" || json === null || Array.isArray(json))
+    throw new HoldpointError("invalid", `a review's ${what} must be an object`);
   return json as JsonObject; // neither null nor a list
 }
 
@@ -90,7 +95,10 @@ function assertAnswerable(config: NodeConfig): void {
     // A functional task shares the checkpoint of the graph that called it.
     if (isKept || checkpoint === checkpoints.get(above(ns))) continue;
     const names = ns.replaceAll(/:[^|]*/g, "");
-    throw new HoldpointError("unsupported", `a review in ${names} could never be answered: that subgraph is compiled without a checkpointer`);
+    throw new HoldpointError(
+      "unsupported",
+      `a review in ${names} could never be answered: that subgraph is compiled without a checkpointer`,
+    );
   }
 }
 

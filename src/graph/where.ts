@@ -22,7 +22,8 @@ interface Level {
 export async function where(config: NodeConfig): Promise<readonly PathPart[]> {
   const { whereabouts } = contextOf(config, "where()");
   const { checkpoint_ns: ns, checkpoint_map: map }: Readonly<Record<string, unknown>> = config.configurable ?? {};
-  if (typeof ns !== "string" || ns === "") throw new HoldpointError("unsupported", "the config is not that of a running node");
+  if (typeof ns !== "string" || ns === "")
+    throw new HoldpointError("unsupported", "the config is not that of a running node");
   const checkpoints = isRecord(map) ? map : {};
   const levels = levelsOf(ns);
   const places = await placesOf(levels, { config, whereabouts, checkpoints });
@@ -54,15 +55,21 @@ async function placesOf(levels: readonly Level[], from: Sources): Promise<readon
   const places: (TaskPlace | undefined)[] = [];
   for (let i = levels.length - 1; i >= 0; i--) {
     const level = levels[i];
-    if (level !== undefined && !isCallNumber(level.segment)) places[i] = await placeOf(level, levels[i + 1], { ...from, inner: places[i + 1] });
+    if (level !== undefined && !isCallNumber(level.segment))
+      places[i] = await placeOf(level, levels[i + 1], { ...from, inner: places[i + 1] });
   }
   return places;
 }
 
-async function placeOf(level: Level, below: Level | undefined, from: Sources & { readonly inner: TaskPlace | undefined }): Promise<TaskPlace | undefined> {
+async function placeOf(
+  level: Level,
+  below: Level | undefined,
+  from: Sources & { readonly inner: TaskPlace | undefined },
+): Promise<TaskPlace | undefined> {
   const { config, whereabouts, checkpoints, inner } = from;
   if (below === undefined) return ownPlace(config);
-  if (inner !== undefined && isHandler(inner.path)) return { ...inner, path: inner.path.slice(0, inner.path.indexOf(HANDLER)) };
+  if (inner !== undefined && isHandler(inner.path))
+    return { ...inner, path: inner.path.slice(0, inner.path.indexOf(HANDLER)) };
   const outer = inner?.path[1];
   if (inner !== undefined && isTaskCall(inner.path) && Array.isArray(outer)) return { path: outer, step: inner.step };
   const seen = whereabouts.pathOf(level.ns) ?? whereabouts.pathOf(`${level.ns}|${below.segment}`);
@@ -78,7 +85,11 @@ function ownPlace(config: NodeConfig): TaskPlace | undefined {
   return Array.isArray(path) ? { path, step: typeof step === "number" ? step : 0 } : undefined;
 }
 
-async function partOf(level: Level, place: TaskPlace | undefined, { whereabouts, checkpoints }: Pick<Sources, "whereabouts" | "checkpoints">): Promise<PathPart | undefined> {
+async function partOf(
+  level: Level,
+  place: TaskPlace | undefined,
+  { whereabouts, checkpoints }: Pick<Sources, "whereabouts" | "checkpoints">,
+): Promise<PathPart | undefined> {
   const { segment, ns, prefix } = level;
   if (isCallNumber(segment)) {
     const call = Number(segment) - whereabouts.firstOf(prefix, ns);
@@ -86,7 +97,10 @@ async function partOf(level: Level, place: TaskPlace | undefined, { whereabouts,
   }
   if (place === undefined) {
     const names = ns.replaceAll(/:[^|]*/g, "");
-    throw new HoldpointError("unsupported", `an effect in ${names} cannot be named: a subgraph without a checkpointer inside another`);
+    throw new HoldpointError(
+      "unsupported",
+      `an effect in ${names} cannot be named: a subgraph without a checkpointer inside another`,
+    );
   }
   const { path, step } = place;
   const node = segment.includes(":") ? segment.slice(0, segment.lastIndexOf(":")) : segment;
@@ -106,4 +120,5 @@ const isTaskCall = (path: readonly unknown[]): boolean => path.at(-1) === true &
 
 const isHandler = (path: readonly unknown[]): boolean => path.includes(HANDLER);
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;

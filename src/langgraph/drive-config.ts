@@ -7,7 +7,16 @@ import type { Drive } from "./drive.ts";
 import type { CompiledGraph } from "./registry.ts";
 
 /** Keys of `configurable` that say where and as whom a run executes: never the caller's to set. */
-const OWN_KEYS = new Set(["thread_id", "run_id", "graph_id", "assistant_id", "user_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"]);
+const OWN_KEYS = new Set([
+  "thread_id",
+  "run_id",
+  "graph_id",
+  "assistant_id",
+  "user_id",
+  "checkpoint_id",
+  "checkpoint_ns",
+  "checkpoint_map",
+]);
 
 /** The graph's input: a value, a Command, or `null` to go on from the checkpoint. */
 export function inputOf({ input, payload }: Pick<Drive, "input" | "payload">): unknown {
@@ -31,7 +40,10 @@ export function inputMessages({ input }: Pick<Drive, "input">): number {
   return Array.isArray(messages) ? messages.length : messages === undefined ? 0 : 1;
 }
 
-function updateAndGoto({ update, goto }: { readonly update?: Json; readonly goto?: Json }): { update?: Record<string, unknown>; goto?: Goto } {
+function updateAndGoto({ update, goto }: { readonly update?: Json; readonly goto?: Json }): {
+  update?: Record<string, unknown>;
+  goto?: Goto;
+} {
   return {
     // LangGraph's type says object; it takes a list of pairs as well.
     ...(update === undefined || update === null ? {} : { update: update as Record<string, unknown> }),
@@ -49,7 +61,8 @@ function gotoOf(goto: Json): Goto {
 function oneGoto(goto: Json): string | Send {
   if (typeof goto === "string") return goto;
   const node = isObject(goto) ? goto["node"] : undefined;
-  if (!isObject(goto) || typeof node !== "string") throw new HoldpointError("invalid", "goto names a node, or is a Send of {node, input}");
+  if (!isObject(goto) || typeof node !== "string")
+    throw new HoldpointError("invalid", "goto names a node, or is a Send of {node, input}");
   return new Send(node, goto["input"] ?? goto["args"] ?? null);
 }
 
@@ -74,7 +87,9 @@ export function configurableOf(drive: Drive): Record<string, unknown> {
 }
 
 function allowed(configurable: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(configurable).filter(([key]) => !key.startsWith("__") && !OWN_KEYS.has(key)));
+  return Object.fromEntries(
+    Object.entries(configurable).filter(([key]) => !key.startsWith("__") && !OWN_KEYS.has(key)),
+  );
 }
 
 /** The checkpoint to start from, unless the run has begun already: from then on it is where the head is. */
@@ -87,7 +102,9 @@ function startOf({ run, payload, input, saver }: Drive): Record<string, unknown>
 
 /** What every checkpoint of the run bears. Credentials never get in. */
 export function metadataOf({ run, payload }: Pick<Drive, "run" | "payload">): Record<string, Json> {
-  const own = Object.entries(payload.metadata ?? {}).filter(([key]) => !key.startsWith("__") && !key.startsWith("langgraph_auth"));
+  const own = Object.entries(payload.metadata ?? {}).filter(
+    ([key]) => !key.startsWith("__") && !key.startsWith("langgraph_auth"),
+  );
   return {
     ...Object.fromEntries(own),
     run_id: run.runId,
@@ -101,7 +118,12 @@ export function metadataOf({ run, payload }: Pick<Drive, "run" | "payload">): Re
 /** The bound on supersteps: the run's own, the assistant's, the graph's, or the default. Never undefined. */
 export function recursionLimitOf({ payload, assistant, recursionLimit }: Drive, graph: CompiledGraph): number {
   const ofAssistant = assistant.config["recursion_limit"];
-  return payload.config?.recursionLimit ?? (typeof ofAssistant === "number" ? ofAssistant : undefined) ?? graph.config?.recursionLimit ?? recursionLimit;
+  return (
+    payload.config?.recursionLimit ??
+    (typeof ofAssistant === "number" ? ofAssistant : undefined) ??
+    graph.config?.recursionLimit ??
+    recursionLimit
+  );
 }
 
 /** The context object, if anybody gave one: the assistant's under the run's. */
@@ -125,4 +147,5 @@ export function tagsOf({ assistant, payload }: Pick<Drive, "assistant" | "payloa
   return [...(Array.isArray(ofAssistant) ? ofAssistant.map(String) : []), ...(payload.config?.tags ?? [])];
 }
 
-const isObject = (value: unknown): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -17,7 +17,16 @@ import type { Json, JsonObject } from "../core/json.ts";
 import { plainJson } from "../core/plain-json.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
-import { breakpointsOf, configurableOf, contextOf, inputMessages, inputOf, metadataOf, recursionLimitOf, tagsOf } from "./drive-config.ts";
+import {
+  breakpointsOf,
+  configurableOf,
+  contextOf,
+  inputMessages,
+  inputOf,
+  metadataOf,
+  recursionLimitOf,
+  tagsOf,
+} from "./drive-config.ts";
 import { graphErrorInfo } from "./errors.ts";
 import { Frames, libraryModes } from "./frames.ts";
 import type { Chunk } from "./frames.ts";
@@ -29,7 +38,12 @@ export type DriveInput =
   /** New input (or a command that is no resume), which begins a new lineage. */
   | { readonly kind: "input"; readonly payload: RunPayload }
   /** Decisions, by interrupt id: always a map, never a bare value. */
-  | { readonly kind: "resume"; readonly answers: Readonly<Record<string, Json>>; readonly update?: Json; readonly goto?: Json }
+  | {
+      readonly kind: "resume";
+      readonly answers: Readonly<Record<string, Json>>;
+      readonly update?: Json;
+      readonly goto?: Json;
+    }
   /** Go on from the checkpoint: a later delivery, or a run without input. */
   | { readonly kind: "continue" };
 
@@ -110,7 +124,11 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   }
 }
 
-async function execute(d: Drive, graph: CompiledGraph, { control, limit }: { readonly control: RunControl; readonly limit: number }): Promise<void> {
+async function execute(
+  d: Drive,
+  graph: CompiledGraph,
+  { control, limit }: { readonly control: RunControl; readonly limit: number },
+): Promise<void> {
   const { streamModes, streamSubgraphs } = d.run.settings;
   const modes = libraryModes(streamModes);
   const frames = new Frames({
@@ -165,9 +183,12 @@ async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise
   if (pending.length === 0 && !hasBreakpoints) return { kind: "done" };
   const state = await graph.getState({ configurable: { thread_id: d.run.threadId } }, { subgraphs: true });
   if (pending.length > 0) {
-    const interrupts = pending.map(
-      ({ id, value, owner }): WaitingInterrupt => ({ id, value: plainJson(value), raisedBy: owner, node: nodeOf(state, owner) }),
-    );
+    const interrupts = pending.map(({ id, value, owner }): WaitingInterrupt => ({
+      id,
+      value: plainJson(value),
+      raisedBy: owner,
+      node: nodeOf(state, owner),
+    }));
     return { kind: "interrupted", interrupts };
   }
   const breakpoints = state.next.map((node): WaitingInterrupt => ({ id: "", value: null, raisedBy: undefined, node }));

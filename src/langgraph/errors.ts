@@ -14,7 +14,10 @@ export function graphErrorInfo(thrown: unknown, recursionLimit?: number): ErrorI
   if (thrown instanceof AggregateError) return aggregateInfo(thrown, recursionLimit);
   if (!(thrown instanceof Error)) return thrownObject(thrown);
   if (thrown.name === "GraphRecursionError" && recursionLimit !== undefined) {
-    return { name: thrown.name, message: `the run reached its limit of ${recursionLimit} supersteps (recursion_limit) before it ended` };
+    return {
+      name: thrown.name,
+      message: `the run reached its limit of ${recursionLimit} supersteps (recursion_limit) before it ended`,
+    };
   }
   return marked(thrown) ?? { name: thrown.name, message: thrown.message.replace(TROUBLESHOOTING, "") || thrown.name };
 }
@@ -34,11 +37,19 @@ function thrownObject(thrown: unknown): ErrorInfo {
   if ("message" in thrown && typeof thrown.message === "string") return { name, message: thrown.message };
   const { pregelTaskId: _, ...rest } = thrown as { readonly pregelTaskId?: unknown };
   const { message } = errorInfo(rest);
-  return { name, message: message === "[object Object]" ? "a node threw an object that cannot be written as JSON" : message };
+  return {
+    name,
+    message: message === "[object Object]" ? "a node threw an object that cannot be written as JSON" : message,
+  };
 }
 
 function aggregateInfo(thrown: AggregateError, recursionLimit: number | undefined): ErrorInfo {
   const each = thrown.errors.map((error: unknown) => graphErrorInfo(error, recursionLimit));
   const only = each.length === 1 ? each[0] : undefined;
-  return only ?? { name: thrown.name, message: `${each.length} nodes failed: ${each.map(({ name, message }) => `${name}: ${message}`).join("; ")}` };
+  return (
+    only ?? {
+      name: thrown.name,
+      message: `${each.length} nodes failed: ${each.map(({ name, message }) => `${name}: ${message}`).join("; ")}`,
+    }
+  );
 }

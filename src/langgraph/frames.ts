@@ -67,8 +67,9 @@ export class Frames {
   readonly #of: FramesOf;
   readonly #wanted: ReadonlySet<StreamMode>;
   readonly #envelopes = new Map<string, Envelope>();
-  /** Last checkpoint shown per namespace: shown again, the values hold more than the checkpoint does. */
-  readonly #shown = new Map<string, string>();
+  /** Namespaces that have stopped: values that follow hold what the interrupted tasks' siblings have done. */
+  readonly #interrupted = new Set<string>();
+  #begun = false;
   readonly #messages: MessageFrames;
 
   constructor(of: FramesOf) {
@@ -107,11 +108,15 @@ export class Frames {
 
   #values(ns: string, event: string, payload: unknown): readonly FrameToEmit[] {
     if (!this.#wanted.has("values")) return [];
-    if (isInterrupts(payload)) return data(event, payload);
+    if (isInterrupts(payload)) {
+      this.#interrupted.add(ns);
+      return data(event, payload);
+    }
     const at = this.#envelopes.get(ns);
-    const isAhead = at === undefined || this.#shown.get(ns) === at.id || (this.#of.updatesFirst && ns === "" && this.#shown.size === 0);
-    if (at !== undefined) this.#shown.set(ns, at.id);
-    if (isAhead || !this.#of.isKept(ns)) return data(event, shownValues(payload));
+    const isFirst = this.#of.updatesFirst && ns === "" && !this.#begun;
+    this.#begun = true;
+    if (at === undefined || isFirst || this.#interrupted.has(ns) || !this.#of.isKept(ns))
+      return data(event, shownValues(payload));
     const frame: Frame = { kind: "state", event, ns, checkpointId: at.id };
     return [{ frame, after: at.source === "loop" ? undefined : { ns, checkpointId: at.id } }];
   }
@@ -126,7 +131,10 @@ export class Frames {
     const shown = shownMetadata(metadata);
     const tuple = this.#wanted.has("messages-tuple") ? data(event("messages"), [message, shown]) : [];
     if (!this.#wanted.has("messages") || !isChunk(message)) return tuple;
-    return [...tuple, ...this.#messages.partial(message, shown).flatMap(([name, frameData]) => data(event(name), frameData))];
+    return [
+      ...tuple,
+      ...this.#messages.partial(message, shown).flatMap(([name, frameData]) => data(event(name), frameData)),
+    ];
   }
 }
 
@@ -134,7 +142,8 @@ const data = (event: string, value: unknown): readonly FrameToEmit[] => [
   { frame: { kind: "data", event, data: plainJson(value) }, after: undefined },
 ];
 
-const isInterrupts = (payload: unknown): boolean => typeof payload === "object" && payload !== null && "__interrupt__" in payload;
+const isInterrupts = (payload: unknown): boolean =>
+  typeof payload === "object" && payload !== null && "__interrupt__" in payload;
 
 function shownValues(payload: unknown): unknown {
   return isRecord(payload) ? Object.fromEntries(Object.entries(payload).filter(([key]) => !isHidden(key))) : payload;
@@ -142,7 +151,9 @@ function shownValues(payload: unknown): unknown {
 
 function shownUpdates(payload: unknown): unknown {
   if (!isRecord(payload)) return payload;
-  return Object.fromEntries(Object.entries(payload).map(([node, update]) => [node, node.startsWith("__") ? update : shownValues(update)]));
+  return Object.fromEntries(
+    Object.entries(payload).map(([node, update]) => [node, node.startsWith("__") ? update : shownValues(update)]),
+  );
 }
 
 /** Metadata of a streamed message without what belongs to the runtime or to the caller's credentials. */

@@ -44,12 +44,22 @@ const fileSchema = z.looseObject({
 
 const GRAPH_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 /** About how LangChain's own tools build and start a server: nothing to act on here. */
-const OTHERS_BUSINESS = new Set(["graphs", "env", "$schema", "dependencies", "node_version", "node_loader", "dockerfile_lines", "api_version"]);
+const OTHERS_BUSINESS = new Set([
+  "graphs",
+  "env",
+  "$schema",
+  "dependencies",
+  "node_version",
+  "node_loader",
+  "dockerfile_lines",
+  "api_version",
+]);
 
 /** @throws HoldpointError `invalid`, in one line that names the file and what is wrong with it */
 export async function readGraphConfig(path: string): Promise<GraphConfigFile> {
   const file = resolve(path);
-  const wrong = (what: string, cause?: unknown): HoldpointError => new HoldpointError("invalid", `${file}: ${what}`, { cause });
+  const wrong = (what: string, cause?: unknown): HoldpointError =>
+    new HoldpointError("invalid", `${file}: ${what}`, { cause });
   const text = await readFile(file, "utf8").catch((error: unknown) => {
     throw wrong("cannot be read", error);
   });

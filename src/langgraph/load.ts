@@ -20,7 +20,13 @@ export interface LoadLog {
  * Loads every graph that the configuration names. What its `env` asks for has to be set before: see `readGraphConfig`.
  * @throws HoldpointError `invalid` when the configuration itself is wrong
  */
-export async function loadGraphs({ configPath, log }: { readonly configPath: string; readonly log: LoadLog }): Promise<GraphRegistry> {
+export async function loadGraphs({
+  configPath,
+  log,
+}: {
+  readonly configPath: string;
+  readonly log: LoadLog;
+}): Promise<GraphRegistry> {
   const config = await readGraphConfig(configPath);
   if (config.ignored.length > 0) {
     log.warn({ file: config.path, keys: config.ignored }, "langgraph.json has keys that this version does not act on");

@@ -22,7 +22,8 @@ export function createMessageFrames(inputMessages: number): MessageFrames {
       const before = pieces.get(id);
       const whole = before === undefined ? chunk : before.concat(chunk);
       pieces.set(id, whole);
-      const announced: readonly NamedData[] = before === undefined ? [["messages/metadata", { [id]: { metadata } }]] : [];
+      const announced: readonly NamedData[] =
+        before === undefined ? [["messages/metadata", { [id]: { metadata } }]] : [];
       return [...announced, ["messages/partial", [whole]]];
     },
     completed(values) {
@@ -40,7 +41,8 @@ export function createMessageFrames(inputMessages: number): MessageFrames {
 }
 
 function messagesIn(values: unknown): readonly { readonly id: string }[] {
-  if (typeof values !== "object" || values === null || !("messages" in values) || !Array.isArray(values.messages)) return [];
+  if (typeof values !== "object" || values === null || !("messages" in values) || !Array.isArray(values.messages))
+    return [];
   const messages: readonly unknown[] = values.messages;
   return messages.filter(
     (message): message is { readonly id: string } =>

@@ -49,7 +49,9 @@ export function createModuleLoader(): ModuleLoader {
       } catch (error) {
         if (!FOR_TSX.has(codeOf(error))) throw error;
         tsx ??= throughTsx();
-        return await (await tsx)(url);
+        return await (
+          await tsx
+        )(url);
       }
     },
     [Symbol.dispose]: () => hooks.deregister(),
@@ -60,13 +62,16 @@ type TsxImport = (url: string) => Promise<Readonly<Record<string, unknown>>>;
 type NextResolve = (specifier: string, context?: Partial<ResolveHookContext>) => ResolveFnOutput;
 
 function resolve(specifier: string, context: ResolveHookContext, next: NextResolve): ResolveFnOutput {
-  if (specifier === KIT) return { url: kitUrl(), format: kitUrl().endsWith(".ts") ? "module-typescript" : "module", shortCircuit: true };
+  if (specifier === KIT)
+    return { url: kitUrl(), format: kitUrl().endsWith(".ts") ? "module-typescript" : "module", shortCircuit: true };
   const found = SHARED.test(specifier) ? resolveShared(specifier, context, next) : next(specifier, context);
   if (!found.url.includes("tsx-namespace=")) return found;
   // One instance of a package for everybody, and modules even where no package.json asks for them.
   const path = found.url.replace(/(?:%3F|\?).*$/, "");
   if (path.includes("/node_modules/")) return { ...found, url: path };
-  return found.format === "commonjs" && AS_COMMONJS.test(found.url) ? { ...found, url: path + QUERY, format: "module" } : found;
+  return found.format === "commonjs" && AS_COMMONJS.test(found.url)
+    ? { ...found, url: path + QUERY, format: "module" }
+    : found;
 }
 
 function resolveShared(specifier: string, context: ResolveHookContext, next: NextResolve): ResolveFnOutput {
@@ -79,7 +84,8 @@ function resolveShared(specifier: string, context: ResolveHookContext, next: Nex
 }
 
 /** The authors' kit beside this file: source in development, compiled in the image. */
-const kitUrl = (): string => new URL(`../entry/graph${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+const kitUrl = (): string =>
+  new URL(`../entry/graph${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
 
 const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";

@@ -41,7 +41,10 @@ export interface GraphRegistry {
   failures(): readonly FailedGraph[];
 }
 
-export function createRegistry(graphs: readonly RegisteredGraph[], failures: readonly FailedGraph[] = []): GraphRegistry {
+export function createRegistry(
+  graphs: readonly RegisteredGraph[],
+  failures: readonly FailedGraph[] = [],
+): GraphRegistry {
   const byId = new Map(graphs.map((graph) => [graph.graphId, graph]));
   const failed = new Map(failures.map((failure) => [failure.graphId, failure]));
   return {
@@ -64,7 +67,8 @@ export function registeredGraph(graphId: string, graph: unknown, version = "in-p
  */
 export function instances(exported: unknown, name: string): RegisteredGraph["compiled"] {
   if (isFunction(exported)) {
-    return async (config = { configurable: {}, metadata: {} }) => copyOf(compiledOf(await exported(config), `what ${name} returned`));
+    return async (config = { configurable: {}, metadata: {} }) =>
+      copyOf(compiledOf(await exported(config), `what ${name} returned`));
   }
   const graph = compiledOf(exported, name);
   return async () => copyOf(graph);
@@ -76,7 +80,10 @@ function compiledOf(graph: unknown, name: string): CompiledGraph {
     const compiled = graph.compile();
     if (isCompiled(compiled)) return compiled;
   }
-  throw new HoldpointError("invalid", `${name} is no graph: neither compiled, nor a builder, nor a function that returns one`);
+  throw new HoldpointError(
+    "invalid",
+    `${name} is no graph: neither compiled, nor a builder, nor a function that returns one`,
+  );
 }
 
 const isFunction = (value: unknown): value is (...args: unknown[]) => unknown => typeof value === "function";

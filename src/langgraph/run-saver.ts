@@ -29,7 +29,12 @@ export class RunSaver extends BaseCheckpointSaver {
     return this.#interrupted;
   }
 
-  override put(config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, newVersions: ChannelVersions): Promise<RunnableConfig> {
+  override put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
     return this.#saver.put(config, checkpoint, { ...this.#metadata, ...metadata }, newVersions);
   }
 

@@ -67,7 +67,9 @@ export async function historyViews(of: HistoryOf): Promise<readonly ShownState[]
   const config = configOf(of.threadId, of.checkpoint);
   const options = {
     limit: of.limit,
-    ...(of.before === undefined ? {} : { before: configOf(of.threadId, { ...of.checkpoint, checkpointId: of.before }) }),
+    ...(of.before === undefined
+      ? {}
+      : { before: configOf(of.threadId, { ...of.checkpoint, checkpointId: of.before }) }),
     ...(of.metadata === undefined ? {} : { filter: { ...of.metadata } }),
   };
   const graph = await bound(of);
@@ -116,7 +118,14 @@ export interface UpdateOf {
  * Writes an update as a checkpoint of its own and returns that checkpoint's selector.
  * @throws HoldpointError `invalid` when the graph refuses it
  */
-export async function applyUpdate({ graph, saver, threadId, values, asNode, checkpoint }: UpdateOf): Promise<JsonObject> {
+export async function applyUpdate({
+  graph,
+  saver,
+  threadId,
+  values,
+  asNode,
+  checkpoint,
+}: UpdateOf): Promise<JsonObject> {
   const compiled = await graph.compiled();
   compiled.checkpointer = saver;
   try {
@@ -197,7 +206,16 @@ function shownTuple({ checkpoint, config, metadata, parentConfig, pendingWrites 
   return {
     values: visibleValues(checkpoint.channel_values),
     next: triggered(checkpoint),
-    tasks: [...byTask].map(([id, interrupts]) => ({ id, name: "", path: [], error: null, interrupts, checkpoint: null, state: null, result: null })),
+    tasks: [...byTask].map(([id, interrupts]) => ({
+      id,
+      name: "",
+      path: [],
+      error: null,
+      interrupts,
+      checkpoint: null,
+      state: null,
+      result: null,
+    })),
     metadata: shownMetadata(metadata),
     createdAt: checkpoint.ts,
     checkpoint: selectorOf(config),
@@ -209,9 +227,13 @@ function shownTuple({ checkpoint, config, metadata, parentConfig, pendingWrites 
 const BRANCH = "branch:to:";
 
 /** Nodes whose trigger was written since they last ran. */
-function triggered({ channel_versions: versions, versions_seen: seen }: CheckpointTuple["checkpoint"]): string[] {
+function triggered({
+  channel_values: values,
+  channel_versions: versions,
+  versions_seen: seen,
+}: CheckpointTuple["checkpoint"]): string[] {
   return Object.entries(versions).flatMap(([channel, version]) => {
-    if (!channel.startsWith(BRANCH)) return [];
+    if (!channel.startsWith(BRANCH) || !(channel in values)) return [];
     const node = channel.slice(BRANCH.length);
     const before = seen[node]?.[channel];
     return before === undefined || compareChannelVersions(version, before) > 0 ? [node] : [];
@@ -219,7 +241,12 @@ function triggered({ channel_versions: versions, versions_seen: seen }: Checkpoi
 }
 
 function selectorOf(config: RunnableConfig | undefined): JsonObject | null {
-  const { thread_id: thread, checkpoint_id: id, checkpoint_ns: ns, checkpoint_map: map }: Readonly<Record<string, unknown>> = config?.configurable ?? {};
+  const {
+    thread_id: thread,
+    checkpoint_id: id,
+    checkpoint_ns: ns,
+    checkpoint_map: map,
+  }: Readonly<Record<string, unknown>> = config?.configurable ?? {};
   if (typeof thread !== "string") return null;
   return {
     thread_id: thread,
@@ -232,7 +259,8 @@ function selectorOf(config: RunnableConfig | undefined): JsonObject | null {
 /** Credentials and what LangGraph keeps for itself are never shown. */
 function shownMetadata(metadata: unknown): JsonObject {
   if (typeof metadata !== "object" || metadata === null) return {};
-  const hidden = (key: string): boolean => key.startsWith("__") || key.startsWith("langgraph_auth") || key === "counters_since_delta_snapshot";
+  const hidden = (key: string): boolean =>
+    key.startsWith("__") || key.startsWith("langgraph_auth") || key === "counters_since_delta_snapshot";
   return plainJson(Object.fromEntries(Object.entries(metadata).filter(([key]) => !hidden(key)))) as JsonObject; // an object comes back as one
 }
 
@@ -241,4 +269,5 @@ function plainList(value: unknown): Json[] {
   return Array.isArray(json) ? (json as Json[]) : [json];
 }
 
-const isObject = (value: Json): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: Json): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -7,7 +7,9 @@ const ROOT_CHANNEL = "__root__";
 
 /** True for channels that are nobody's state: LangGraph's own, and private ones of authors' kits (`name~use`). */
 export function isHidden(channel: string): boolean {
-  return channel.startsWith("__") || channel.startsWith("branch:") || channel.startsWith("join:") || channel.includes("~");
+  return (
+    channel.startsWith("__") || channel.startsWith("branch:") || channel.startsWith("join:") || channel.includes("~")
+  );
 }
 
 /**
@@ -38,6 +40,10 @@ export function shownState(values: unknown): Json {
 export function hasDeltaChannels(graph: CompiledGraph): boolean {
   const channels: readonly unknown[] = Object.values(graph.channels as Readonly<Record<string, unknown>>);
   return channels.some(
-    (channel) => typeof channel === "object" && channel !== null && "lc_graph_name" in channel && channel.lc_graph_name === "DeltaChannel",
+    (channel) =>
+      typeof channel === "object" &&
+      channel !== null &&
+      "lc_graph_name" in channel &&
+      channel.lc_graph_name === "DeltaChannel",
   );
 }

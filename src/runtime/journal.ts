@@ -29,7 +29,8 @@ export function createJournal({ effects, table, fence }: JournalDeps): Journal {
       }
       const entry = intended(ask, current?.value.createdAt);
       const written = await effects.put(entry, current ? { version: current.version } : "absent");
-      if (written.won) return { do: "call", intent: { ask, version: written.stored.version, createdAt: entry.createdAt } };
+      if (written.won)
+        return { do: "call", intent: { ask, version: written.stored.version, createdAt: entry.createdAt } };
       current = written.current;
     }
   };
@@ -39,13 +40,19 @@ export function createJournal({ effects, table, fence }: JournalDeps): Journal {
     return { ...ask, fence, createdAt: createdAt ?? now, updatedAt: now };
   };
 
-  const settle = async ({ ask, version, createdAt }: Intent, outcome: EffectOutcome): Promise<EffectOutcome | "lost"> => {
+  const settle = async (
+    { ask, version, createdAt }: Intent,
+    outcome: EffectOutcome,
+  ): Promise<EffectOutcome | "lost"> => {
     const kept = within(outcome);
     let current: Stored<EffectEntry> | undefined = { value: intended(ask, createdAt), version };
     while (current) {
       if (current.value.outcome) return current.value.outcome;
       if (current.value.fence > fence) return "lost";
-      const written = await effects.put({ ...current.value, outcome: kept, updatedAt: table.now() }, { version: current.version });
+      const written = await effects.put(
+        { ...current.value, outcome: kept, updatedAt: table.now() },
+        { version: current.version },
+      );
       if (written.won) return kept;
       current = written.current;
     }
@@ -60,5 +67,8 @@ function within(outcome: EffectOutcome): EffectOutcome {
   if (outcome.kind === "rejected") return outcome;
   const bytes = Buffer.byteLength(JSON.stringify(outcome.value));
   if (bytes <= MAX_RESULT_BYTES) return outcome;
-  return { kind: "result", value: resultNotKept(`its result of ${bytes} bytes is too long to keep: return a reference to it`) };
+  return {
+    kind: "result",
+    value: resultNotKept(`its result of ${bytes} bytes is too long to keep: return a reference to it`),
+  };
 }

@@ -104,7 +104,13 @@ export class DrivenThread {
       priority: 5,
       startedBy: "someone",
       stateless: false,
-      settings: { streamModes: [], streamSubgraphs: false, streamResumable: false, multitaskStrategy: "enqueue", ...settings },
+      settings: {
+        streamModes: [],
+        streamSubgraphs: false,
+        streamResumable: false,
+        multitaskStrategy: "enqueue",
+        ...settings,
+      },
       createdAt: this.table.now(),
     });
   }
@@ -173,7 +179,11 @@ export class DrivenThread {
     return createJournal({ effects: createEffects(this.table), table: this.table, fence });
   }
 
-  #context(run: Run, saver: FencedSaver, of: DeliveryOptions & { readonly table: Table; readonly fence: number }): GraphContext {
+  #context(
+    run: Run,
+    saver: FencedSaver,
+    of: DeliveryOptions & { readonly table: Table; readonly fence: number },
+  ): GraphContext {
     return {
       tenant: TENANT,
       run: { runId: run.runId, root: run.root, threadId: THREAD },
@@ -198,18 +208,26 @@ export class DrivenThread {
 
 function startOf(saver: FencedSaver, run: Run, { payload, answers, update, goto }: DeliveryOptions): DriveInput {
   if (answers !== undefined) {
-    return { kind: "resume", answers, ...(update === undefined ? {} : { update }), ...(goto === undefined ? {} : { goto }) };
+    return {
+      kind: "resume",
+      answers,
+      ...(update === undefined ? {} : { update }),
+      ...(goto === undefined ? {} : { goto }),
+    };
   }
   const hasBegun = saver.head()?.runId === run.runId;
   const hasInput = payload?.input !== undefined && payload.input !== null;
-  return !hasBegun && (hasInput || payload?.command !== undefined) ? { kind: "input", payload: payload ?? {} } : { kind: "continue" };
+  return !hasBegun && (hasInput || payload?.command !== undefined)
+    ? { kind: "input", payload: payload ?? {} }
+    : { kind: "continue" };
 }
 
 /** A table that, from its n-th call on, is away for ever: what a process that died looks like from inside. */
 function dying(table: Table, dieAt: number): { readonly table: Table; readonly calls: () => number } {
   let calls = 0;
   const gone = new HoldpointError("unavailable", "the process died");
-  const counted = <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
+  const counted =
+    <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
       if (++calls >= dieAt) throw gone;
       return call(...args);

@@ -14,12 +14,18 @@ const State = Annotation.Root({
 type S = typeof State.State;
 type Config = LangGraphRunnableConfig;
 
-const single = (node: (s: S, c: Config) => Promise<Partial<S>> | Partial<S>) => new StateGraph(State).addNode("x", node).addEdge(START, "x").addEdge("x", END);
+const single = (node: (s: S, c: Config) => Promise<Partial<S>> | Partial<S>) =>
+  new StateGraph(State).addNode("x", node).addEdge(START, "x").addEdge("x", END);
 
 const values = async (thread: DrivenThread): Promise<unknown> => {
   const saver = thread.reader();
   await saver.preload();
-  return valuesAt({ graph: thread.graph, saver, threadId: thread.threadId, checkpoint: { checkpointId: saver.head()?.checkpointId ?? "" } });
+  return valuesAt({
+    graph: thread.graph,
+    saver,
+    threadId: thread.threadId,
+    checkpoint: { checkpointId: saver.head()?.checkpointId ?? "" },
+  });
 };
 
 describe("a delivery", () => {
@@ -43,12 +49,23 @@ describe("a delivery", () => {
       {},
       {
         payload: {
-          config: { configurable: { tone: "kind", thread_id: "forged", __holdpoint: "forged", langgraph_auth_user_id: "forged" }, tags: ["b"] },
+          config: {
+            configurable: {
+              tone: "kind",
+              thread_id: "forged",
+              __holdpoint: "forged",
+              langgraph_auth_user_id: "forged",
+            },
+            tags: ["b"],
+          },
           context: { locale: "de" },
           metadata: { purpose: "test", langgraph_auth_user: "no" },
           headers: { "x-trace": "1" },
         },
-        assistant: { config: { configurable: { tone: "curt", model: "small" }, tags: ["a"] }, context: { locale: "en", unit: "km" } },
+        assistant: {
+          config: { configurable: { tone: "curt", model: "small" }, tags: ["a"] },
+          context: { locale: "en", unit: "km" },
+        },
       },
     );
     expect(seen.configurable).toMatchObject({
@@ -66,7 +83,9 @@ describe("a delivery", () => {
     expect(seen.tags).toEqual(expect.arrayContaining(["a", "b"]));
     const tuple = await thread.reader().getTuple({ configurable: { thread_id: thread.threadId } });
     expect(tuple?.metadata).toMatchObject({ purpose: "test", run_id: run.runId, graph_id: "g", source: "loop" });
-    expect(Object.keys(tuple?.metadata ?? {}).filter((key) => key.startsWith("langgraph_auth") || key.startsWith("__"))).toEqual([]);
+    expect(
+      Object.keys(tuple?.metadata ?? {}).filter((key) => key.startsWith("langgraph_auth") || key.startsWith("__")),
+    ).toEqual([]);
   });
 
   it("keeps concurrent deliveries of one graph on their own savers, also inside subgraphs", async () => {
@@ -74,7 +93,10 @@ describe("a delivery", () => {
       await new Promise((done) => setTimeout(done, 1));
       return { log: [`inner ${s.item}`] };
     }).compile();
-    const outer = new StateGraph(State).addNode("sub", inner).addEdge(START, "sub").compile({ checkpointer: new MemorySaver() });
+    const outer = new StateGraph(State)
+      .addNode("sub", inner)
+      .addEdge(START, "sub")
+      .compile({ checkpointer: new MemorySaver() });
     const threads = ["a", "b", "c"].map((item) => [item, new DrivenThread(outer)] as const);
     await Promise.all(threads.map(([item, thread]) => thread.invoke({ item })));
     for (const [item, thread] of threads) {
@@ -124,7 +146,9 @@ describe("a delivery", () => {
       .addEdge("b", END);
     const thread = new DrivenThread(graph);
     await thread.invoke({});
-    const history = await Array.fromAsync(thread.reader().list({ configurable: { thread_id: thread.threadId, checkpoint_ns: "" } }));
+    const history = await Array.fromAsync(
+      thread.reader().list({ configurable: { thread_id: thread.threadId, checkpoint_ns: "" } }),
+    );
     const afterA = history.find((tuple) => tuple.metadata?.step === 1)?.checkpoint.id ?? "";
     const fork = await thread.deliver({ payload: { checkpoint: { checkpointId: afterA } } });
     expect(fork.outcome).toEqual({ kind: "done" });
@@ -143,7 +167,12 @@ describe("a delivery that stops", () => {
       .addNode("left", () => ({ log: [String(interrupt("left?"))] }))
       .addNode("sub", sub)
       .addNode("leaf", (s) => ({ log: [String(interrupt(`leaf ${s.item}?`))] }))
-      .addConditionalEdges(START, () => ["left", "sub", new Send("leaf", { item: "1" }), new Send("leaf", { item: "2" })]);
+      .addConditionalEdges(START, () => [
+        "left",
+        "sub",
+        new Send("leaf", { item: "1" }),
+        new Send("leaf", { item: "2" }),
+      ]);
     const thread = new DrivenThread(graph);
     const { outcome } = await thread.invoke({});
     const waiting = interruptsOf(outcome);
@@ -188,7 +217,10 @@ describe("a delivery that stops", () => {
     for (const breakpoint of [{ interruptBefore: ["b"] }, { interruptAfter: ["a"] }]) {
       const thread = new DrivenThread(graph());
       const { outcome } = await thread.invoke({}, { payload: breakpoint });
-      expect(outcome).toEqual({ kind: "interrupted", interrupts: [{ id: "", value: null, raisedBy: undefined, node: "b" }] });
+      expect(outcome).toEqual({
+        kind: "interrupted",
+        interrupts: [{ id: "", value: null, raisedBy: undefined, node: "b" }],
+      });
       expect((await thread.deliver({ payload: { input: null } })).outcome).toEqual({ kind: "done" });
       expect(await values(thread)).toMatchObject({ log: ["a", "b"] });
     }
@@ -284,7 +316,11 @@ describe("what a graph throws", () => {
     ["null", null, { name: "Error", message: "a node threw null" }],
     ["a plain object", { code: 7 }, { name: "Error", message: '{"code":7}' }],
     ["an object with a message", { name: "Http", message: "500" }, { name: "Http", message: "500" }],
-    ["an object that contains itself", circular, { name: "Error", message: "a node threw an object that cannot be written as JSON" }],
+    [
+      "an object that contains itself",
+      circular,
+      { name: "Error", message: "a node threw an object that cannot be written as JSON" },
+    ],
     ["a frozen error", Object.freeze(new Error("cold")), { name: "Error", message: "a node threw a frozen object" }],
   ])("is readable: %s", async (_, thrown, expected) => {
     expect(await failure(thrown)).toEqual(expected);
@@ -299,23 +335,35 @@ describe("what a graph throws", () => {
   });
 
   it("names the limit that was reached", async () => {
-    const graph = new StateGraph(State).addNode("x", () => ({})).addEdge(START, "x").addEdge("x", "x");
+    const graph = new StateGraph(State)
+      .addNode("x", () => ({}))
+      .addEdge(START, "x")
+      .addEdge("x", "x");
     const { outcome } = await new DrivenThread(graph).invoke({}, { payload: { config: { recursionLimit: 5 } } });
     expect(outcome).toEqual({
       kind: "failed",
       parks: false,
-      error: { name: "GraphRecursionError", message: "the run reached its limit of 5 supersteps (recursion_limit) before it ended" },
+      error: {
+        name: "GraphRecursionError",
+        message: "the run reached its limit of 5 supersteps (recursion_limit) before it ended",
+      },
     });
   });
 
   it("takes the assistant's limit, then the graph's, then the default", async () => {
-    const graph = new StateGraph(State).addNode("x", () => ({})).addEdge(START, "x").addEdge("x", "x").compile();
+    const graph = new StateGraph(State)
+      .addNode("x", () => ({}))
+      .addEdge(START, "x")
+      .addEdge("x", "x")
+      .compile();
     const message = async (thread: DrivenThread, assistant: { config: { recursion_limit?: number }; context: {} }) => {
       const { outcome } = await thread.invoke({}, { assistant, recursionLimit: 9 });
       return outcome.kind === "failed" ? /limit of (\d+)/.exec(outcome.error.message)?.[1] : outcome.kind;
     };
     expect(await message(new DrivenThread(graph), { config: { recursion_limit: 6 }, context: {} })).toBe("6");
-    expect(await message(new DrivenThread(graph.withConfig({ recursionLimit: 7 })), { config: {}, context: {} })).toBe("7");
+    expect(await message(new DrivenThread(graph.withConfig({ recursionLimit: 7 })), { config: {}, context: {} })).toBe(
+      "7",
+    );
     expect(await message(new DrivenThread(graph), { config: {}, context: {} })).toBe("9");
   });
 
@@ -413,7 +461,10 @@ describe("work left at the head", () => {
 
 describe("a registry", () => {
   it("says what it has and what failed", () => {
-    const graph = registeredGraph("g", single(() => ({})));
+    const graph = registeredGraph(
+      "g",
+      single(() => ({})),
+    );
     const failure = { graphId: "bad", file: "/x.ts", error: { name: "Error", message: "no" } };
     const registry = createRegistry([graph], [failure]);
     expect(registry.get("g")).toBe(graph);
