@@ -23,7 +23,7 @@ interface Identity {
 export interface ProcessOwner {
   /** `<host>/<boot id>/<pid namespace>/<pid>/<process start ticks>/<random>`. */
   readonly id: string;
-  /** True only when the owner's process ran on this machine, in this boot and namespace, and runs no more. */
+  /** What follows the random part, such as the name of one claim, is not looked at. True only when the owner's process ran on this machine, in this boot and namespace, and runs no more. */
   isKnownDead(owner: string): boolean;
 }
 
@@ -33,8 +33,8 @@ export function processOwner(ids: IdSource, proc = "/proc"): ProcessOwner {
   return {
     id: [self.host, self.boot, self.pidNamespace, self.pid, self.startTicks, ids.token(8)].join("/"),
     isKnownDead(owner) {
-      const [host, boot, pidNamespace, pid, startTicks, random, ...rest] = owner.split("/");
-      if (!self.observable || random === undefined || rest.length > 0 || !/^\d+$/.test(pid ?? "")) return false;
+      const [host, boot, pidNamespace, pid, startTicks, random] = owner.split("/");
+      if (!self.observable || random === undefined || !/^\d+$/.test(pid ?? "")) return false;
       if (host !== self.host || boot !== self.boot || pidNamespace !== self.pidNamespace) return false;
       const found = processState(proc, pid ?? "");
       return found === "gone" || (found !== "unknown" && found.startTicks !== startTicks);

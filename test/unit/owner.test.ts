@@ -48,6 +48,7 @@ describe("the owner of a lease", () => {
     child.kill("SIGKILL");
     await gone;
     expect(own.isKnownDead(owner)).toBe(true);
+    expect(own.isKnownDead(`${owner}/one-claim-of-it`)).toBe(true);
   });
 
   it("is dead when its pid is gone, was given to another process, or is a zombie", async () => {
@@ -73,7 +74,7 @@ describe("the owner of a lease", () => {
       [host, boot, "1"],
     ];
     for (const other of others) expect(own.isKnownDead([...other, 9, 500, "ff"].join("/"))).toBe(false);
-    for (const malformed of ["", "worker-1", `${host}/${boot}/${ns}/../9/ff`, `${own.id}/more`])
+    for (const malformed of ["", "worker-1", `${host}/${boot}/${ns}/../9/ff`])
       expect(own.isKnownDead(malformed)).toBe(false);
   });
 
