@@ -123,7 +123,7 @@ export function createCellStore(deps: CellStoreDeps): CellStore {
     const pieces = Math.ceil(bytes.byteLength / limits.pieceBytes);
     const step = Math.ceil(bytes.byteLength / pieces);
     const drafts = Array.from({ length: pieces }, (_, n): Draft => ({
-      ...threadKeys.segment(at.thread, at.generation, at.ns, id, n),
+      ...threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n }),
       attributes: { v: 1, b: compress(bytes.subarray(n * step, (n + 1) * step)) },
     }));
     await table.batchPut(drafts);
@@ -131,7 +131,7 @@ export function createCellStore(deps: CellStoreDeps): CellStore {
   };
 
   const readSegments = async (at: NamespaceRef, id: string, pieces: number): Promise<Uint8Array> => {
-    const keys = Array.from({ length: pieces }, (_, n) => threadKeys.segment(at.thread, at.generation, at.ns, id, n));
+    const keys = Array.from({ length: pieces }, (_, n) => threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n }));
     const found = new Map((await table.batchGet(keys)).map((item) => [item.sk, item.attributes["b"]]));
     const parts = keys.map((key) => {
       const bytes = found.get(key.sk);

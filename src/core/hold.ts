@@ -146,8 +146,13 @@ export function applied(hold: Hold, now: number): Hold {
   return { ...hold, state: "applied", followUpDue: false, updatedAt: now };
 }
 
-export function superseded(hold: Hold, now: number): Hold {
-  return { ...hold, state: "superseded", followUpDue: false, reason: "asked again with other content", updatedAt: now };
+export function superseded(hold: Hold, reason: string, now: number): Hold {
+  return { ...hold, state: "superseded", followUpDue: false, reason, updatedAt: now };
+}
+
+/** An undecided hold goes back to the held run that asked for it, when the run that asked again did not end as held. */
+export function givenBack(hold: Hold, to: { readonly runId: RunId; readonly fence: number }, now: number): Hold {
+  return { ...hold, runId: to.runId, fence: to.fence, updatedAt: now };
 }
 
 /** `followUpDue` keeps a cancelled hold findable until the header's summary is corrected. */

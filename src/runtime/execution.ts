@@ -5,6 +5,7 @@
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
+import type { Hold } from "../core/hold.ts";
 import type { Outcome, Run, RunEnd, RunPayload } from "../core/run.ts";
 import type { DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
@@ -53,6 +54,16 @@ export interface ExecutionWith {
 /** A delivery that came to an end of its own. */
 type Concluded = Extract<DriveOutcome, { readonly kind: "done" | "interrupted" | "aborted" | "failed" }>;
 
+type Prepared = {
+  readonly payload: RunPayload;
+  readonly saver: FencedSaver;
+  readonly handed: readonly Hold[];
+} & (
+  | { readonly graph: RegisteredGraph; readonly unable?: undefined }
+  /** What the run comes to without executing: it was cancelled before, or its graph is not here. */
+  | { readonly graph?: undefined; readonly unable: Concluded }
+);
+
 export class Execution {
   readonly #host: ExecutionDeps;
   readonly #delivery: Delivery;
@@ -67,32 +78,15 @@ export class Execution {
   /** @throws HoldpointError `lost`, `unavailable`, and whatever made the log unreadable */
   async run(run: Run): Promise<Executed> {
     const { deps } = this.#host;
-    const { events, mark, openSaver } = this.#with;
-    const payload = await deps.runs.payload(run);
-    const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
-    const gate = Promise.all([mark.then(assertMarked), events.begun()]);
-    gate.catch(() => undefined);
-    const executesFrom = payload.checkpoint?.checkpointId;
-    const saver = await openSaver();
-    saver.begin({
-      gate,
-      ...(fresh ? { newRoot: run.root } : {}),
-      ...(executesFrom === undefined ? {} : { executesFrom }),
-    });
-    const graph = deps.graphs.get(run.graphId);
-    const unable: Concluded | undefined = run.cancelAsked ? { kind: "aborted" } : graph ? undefined : graphMissing(deps, run);
-    // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
-    // earlier holder may still append.
-    const ownBarrier = fresh && this.#delivery.first && !unable;
-    if (!ownBarrier) await saver.barrier();
-    const handed = await handOver(deps, run, this.#delivery.lease.fence);
-    if (unable || !graph) {
-      const outcome = unable ?? graphMissing(deps, run);
-      return this.#conclude(run, saver, { start: { payload, handed, outcome }, outcome });
-    }
+    const { cancel, first } = this.#delivery;
+    const { payload, saver, handed, graph, unable } = await this.#prepare(run);
+    if (unable) return this.#conclude(run, saver, { start: { payload, handed, outcome: unable }, outcome: unable });
 
-    const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first: this.#delivery.first });
-    if (start.input?.kind === "input" && (await cancelPlainHolds(deps, run))) return { kind: "yielded" };
+    const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
+    const isInput = start.input?.kind === "input";
+    if (isInput && (await cancelPlainHolds(deps, run, { by: run.startedBy, reason: "new input was sent" }))) {
+      return { kind: "yielded" };
+    }
     const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
     switch (outcome.kind) {
       case "moved":
@@ -102,12 +96,38 @@ export class Execution {
       case "drained":
         return this.#stop();
       case "aborted":
-        return this.#delivery.cancel.aborted ? this.#conclude(run, saver, { start, outcome }) : this.#stop();
+        return cancel.aborted ? this.#conclude(run, saver, { start, outcome }) : this.#stop();
       case "done":
       case "interrupted":
       case "failed":
         return this.#conclude(run, saver, { start, outcome });
     }
+  }
+
+  /** Everything that stands before the graph may run: the saver behind its barrier, and the decisions to hand over. */
+  async #prepare(run: Run): Promise<Prepared> {
+    const { deps } = this.#host;
+    const { events, mark, openSaver } = this.#with;
+    const payload = await deps.runs.payload(run);
+    const saver = await openSaver();
+    const gate = Promise.all([mark.then(assertMarked), events.begun()]);
+    gate.catch(() => undefined);
+    const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
+    const executesFrom = payload.checkpoint?.checkpointId;
+    saver.begin({
+      gate,
+      ...(fresh ? { newRoot: run.root } : {}),
+      ...(executesFrom === undefined ? {} : { executesFrom }),
+    });
+    const graph = deps.graphs.get(run.graphId);
+    const able = graph !== undefined && !run.cancelAsked;
+    // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
+    // earlier holder may still append.
+    const isOwnBarrier = fresh && this.#delivery.first && able;
+    if (!isOwnBarrier) await saver.barrier();
+    const handed = await handOver(deps, run, this.#delivery.lease.fence);
+    if (able) return { payload, saver, handed, graph };
+    return { payload, saver, handed, unable: run.cancelAsked ? { kind: "aborted" } : graphMissing(deps, run) };
   }
 
   async #drive(on: { readonly run: Run; readonly saver: FencedSaver; readonly graph: RegisteredGraph }, start: Start): Promise<DriveOutcome> {
@@ -129,6 +149,12 @@ export class Execution {
     });
   }
 
+  /** The run whose holds wait on the thread, if any do. */
+  async #heldRun(): Promise<Run | undefined> {
+    const { thread } = this.#delivery.lease;
+    return thread.waiting && (await this.#host.deps.runs.get(thread, thread.waiting.runId))?.value;
+  }
+
   async #stop(): Promise<Executed> {
     if (this.#delivery.lease.lost.aborted) return { kind: "lost" };
     await this.#with.events.flush();
@@ -145,7 +171,7 @@ export class Execution {
     const left: Left =
       outcome.kind === "done" || outcome.kind === "interrupted"
         ? await raiseHolds(deps, { ...context, interrupts: outcome.kind === "interrupted" ? outcome.interrupts : [] })
-        : await leaveHolds(deps, { ...context, reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled" });
+        : await leaveHolds(deps, { ...context, held: await this.#heldRun(), reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled" });
     const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, start.payload) });
     if (ending.error) events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
     await events.flush();

@@ -96,19 +96,26 @@ async function correct(deps: Deps, header: Stored<Thread>): Promise<Step> {
   return { kind: "done" };
 }
 
+/** What drops the plain interrupts of a thread: new input, or an update of its state. */
+export interface Dropping extends ThreadRef {
+  readonly generation: number;
+  /** The run that brings the input: what it asks itself is not meant. */
+  readonly runId?: RunId;
+}
+
 /**
- * New input on a thread where plain interrupts wait: each is first won as cancelled, on the record, by who sent it,
- * and stays due until the header's summary says so. Returns a hold that was decided before that: its continuation is
- * queued then, and the new input has to wait for it.
+ * Where plain interrupts wait, whoever moves the thread on first wins each of them as cancelled, on the record; they
+ * stay due until the header's summary says so. Returns a hold that was decided before that: its continuation is queued
+ * then, and goes first.
  */
-export async function cancelPlainHolds(deps: Deps, run: Run): Promise<Hold | undefined> {
-  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
-  const holds = all.filter((hold) => hold.origin === "interrupt" && hold.runId !== run.runId);
+export async function cancelPlainHolds(deps: Deps, dropping: Dropping, who: { readonly by: string; readonly reason: string }): Promise<Hold | undefined> {
+  const all = (await deps.holds.ofThread(dropping, dropping.generation)).map(({ value }) => value);
+  const holds = all.filter((hold) => hold.origin === "interrupt" && hold.runId !== dropping.runId);
   let decided = holds.find((hold) => hold.state === "decided");
   for (const { holdId } of decided ? [] : holds.filter((hold) => hold.state === "pending")) {
     const at = { now: deps.table.now(), followUpDue: true };
-    const after = await deps.holds.update(run, holdId, (hold) =>
-      hold.state === "pending" ? cancelledHold(hold, run.startedBy, "new input was sent", at) : undefined,
+    const after = await deps.holds.update(dropping, holdId, (hold) =>
+      hold.state === "pending" ? cancelledHold(hold, who.by, who.reason, at) : undefined,
     );
     if (after?.value.state === "decided") decided = after.value;
   }

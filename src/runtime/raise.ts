@@ -6,7 +6,7 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../core/errors.ts";
-import { applied, makeHoldId, plainDigest, reopened, superseded } from "../core/hold.ts";
+import { applied, cancelledHold, givenBack, makeHoldId, plainDigest, reopened, superseded } from "../core/hold.ts";
 import type { Hold } from "../core/hold.ts";
 import { runId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -30,11 +30,14 @@ interface Pause {
 
 /** Puts a hold for every interrupt that waits at the end of a delivery. @throws HoldpointError `lost` */
 export async function raiseHolds(deps: Deps, pause: Pause & { readonly interrupts: readonly WaitingInterrupt[] }): Promise<Left> {
-  const { run, saver, fence, handed, interrupts } = pause;
+  const { run, saver, fence, interrupts } = pause;
   const root = saver.whereabouts.root() ?? run.root;
   const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
-  await Promise.all(handed.map((hold) => settle(deps, { hold, fence, now: deps.table.now(), raised: holds })));
+  await settleAll(deps, pause, (hold, now) => {
+    const next = holds.find(({ value, raisedBy }) => reviewRequestOf(value)?.supersedes === hold.digest && raisedBy.taskId === hold.raisedBy.taskId);
+    return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
+  });
   const reviews = holds.filter((hold) => hold.origin === "review").length;
   return {
     holds: holds.map((hold) => hold.holdId),
@@ -44,42 +47,46 @@ export async function raiseHolds(deps: Deps, pause: Pause & { readonly interrupt
 }
 
 /**
- * A run that failed or was cancelled raises nothing. What waited before goes on waiting under the run that raised it,
- * and a decision that never reached the graph is given back to the reviewers.
+ * A run that failed or was cancelled raises nothing. What waited before goes on waiting under the held run that asked
+ * for it; what this run itself asked is cancelled on the record; and a decision that never reached the graph is given
+ * back to the reviewers.
  */
-export async function leaveHolds(deps: Deps, { run, saver, fence, handed, reason }: Pause & { readonly reason: string }): Promise<Left> {
-  const all = (await deps.holds.ofThread(run, run.generation)).map((stored) => stored.value);
-  const open = all.filter((hold) => hold.state === "pending");
-  const still = new Set((await saver.waitingInterrupts([...open, ...handed].map((hold) => hold.raisedBy))).map((owner) => owner.id));
-  const now = deps.table.now();
-  await Promise.all(
-    handed.map((hold) => {
-      const why = still.has(hold.interruptId) ? `the run that carried the decision on did not: ${reason}` : undefined;
-      return settle(deps, { hold, fence, now, raised: [], ...(why === undefined ? {} : { reopenBecause: why }) });
-    }),
+export async function leaveHolds(deps: Deps, pause: Pause & { readonly held: Run | undefined; readonly reason: string }): Promise<Left> {
+  const { run, saver, held, reason } = pause;
+  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
+  const namesIt = (hold: Hold): boolean => held?.status === "held" && (held.end?.holds.includes(hold.holdId) ?? false);
+  const waits = (hold: Hold): boolean => atHead.has(hold.interruptId) && namesIt(hold);
+  const open = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value).filter((hold) => hold.state === "pending");
+  for (const { runId: asked, holdId } of open.filter((hold) => hold.runId === run.runId)) {
+    await deps.holds.update(run, holdId, (hold) => {
+      if (hold.state !== "pending" || hold.runId !== asked) return undefined;
+      const now = deps.table.now();
+      return held && waits(hold) ? givenBack(hold, held, now) : cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false });
+    });
+  }
+  await settleAll(deps, pause, (hold, now) =>
+    waits(hold) ? reopened(hold, `the run that carried the decision on did not: ${reason}`, now) : applied(hold, now),
   );
-  const waiting = [...open, ...handed].filter((hold) => still.has(hold.interruptId));
+  const waiting = [...open, ...pause.handed].filter(waits);
   const reviews = waiting.filter((hold) => hold.origin === "review").length;
   return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
 }
 
-interface Settle {
-  readonly hold: Hold;
-  readonly fence: number;
-  readonly now: number;
-  /** What waits now: a review that was asked again names the digest that it supersedes. */
-  readonly raised: readonly Hold[];
-  readonly reopenBecause?: string;
-}
-
-async function settle(deps: Deps, { hold, fence, now, raised, reopenBecause }: Settle): Promise<void> {
-  const again = raised.some((next) => reviewRequestOf(next.value)?.supersedes === hold.digest && next.raisedBy.taskId === hold.raisedBy.taskId);
-  await deps.holds.update(hold, hold.holdId, (current) => {
-    if (current.handedTo !== fence) throw new HoldpointError("lost", "the decision was handed to another holder");
-    if (current.state !== "decided") return undefined;
-    if (reopenBecause !== undefined) return reopened(current, reopenBecause, now);
-    return again ? superseded(current, now) : applied(current, now);
-  });
+/** What came of the decisions that were handed over. One that was never consumed is never called applied. */
+async function settleAll(deps: Deps, { run, saver, fence, handed }: Pause, come: (hold: Hold, now: number) => Hold): Promise<void> {
+  if (handed.length === 0) return;
+  const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
+  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
+  for (const { holdId, interruptId } of handed) {
+    const dropped = unanswered.has(interruptId) && !atHead.has(interruptId);
+    if (dropped) deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");
+    await deps.holds.update(run, holdId, (hold) => {
+      if (hold.handedTo !== fence) throw new HoldpointError("lost", "the decision was handed to another holder");
+      if (hold.state !== "decided") return undefined;
+      const now = deps.table.now();
+      return dropped ? superseded(hold, "the thread moved on before the decision could be applied", now) : come(hold, now);
+    });
+  }
 }
 
 /** What waits at the head of a thread. */

@@ -56,8 +56,8 @@ async function takenOver({ engine }: { readonly engine: Engine }, { run, payload
 /** A continuation reads *all* decided, unapplied holds of the thread and resumes with those that still wait. */
 async function continuation(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
   const { run, saver, payload, graph, handed } = from;
-  const stillWaiting = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map((owner) => owner.id));
-  const answered = handed.filter((hold) => stillWaiting.has(hold.interruptId));
+  const waiting = await waitingAtHead(saver);
+  const answered = handed.filter((hold) => waiting.some(({ id }) => id === hold.interruptId));
   if (answered.length > 0) {
     const answers: Record<string, Json> = Object.fromEntries(answered.map((hold) => [hold.interruptId, resumeValue(hold)]));
     const { update, goto } = payload.command ?? {};
@@ -68,7 +68,6 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
     };
   }
   if (await host.engine.hasWorkLeft(graph, saver, run.threadId)) return { payload, input: { kind: "continue" }, handed };
-  const waiting = await waitingAtHead(saver);
   return { payload, outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed };
 }
 

@@ -14,6 +14,7 @@ import { applyUpdate } from "../langgraph/views.ts";
 import type { Stored } from "../storage/records.ts";
 import { repairHeader, threadNotFound } from "./accept.ts";
 import type { Deps } from "./deps.ts";
+import { cancelPlainHolds } from "./follow-up.ts";
 import { Lease } from "./lease.ts";
 import type { StateUpdate } from "./runtime.ts";
 
@@ -31,7 +32,7 @@ export async function updateState(deps: Deps, principal: Principal, threadId: Th
     header = (await repairHeader(deps, header)) ?? header;
     assertIdle(header.value);
     const lease = await Lease.claim(deps, header, "update");
-    if (lease) return underLease(deps, lease, header, update);
+    if (lease) return underLease(deps, { lease, header, principal, update });
   }
   throw new HoldpointError("conflict", "Thread is busy");
 }
@@ -43,7 +44,14 @@ function assertIdle(thread: Thread): void {
   }
 }
 
-async function underLease(deps: Deps, lease: Lease, header: Stored<Thread>, update: StateUpdate): Promise<JsonObject> {
+interface Updating {
+  readonly lease: Lease;
+  readonly header: Stored<Thread>;
+  readonly principal: Principal;
+  readonly update: StateUpdate;
+}
+
+async function underLease(deps: Deps, { lease, header, principal, update }: Updating): Promise<JsonObject> {
   await using held = lease;
   const { tenant, threadId, generation } = header.value;
   const saver = new FencedSaver({
@@ -56,6 +64,8 @@ async function underLease(deps: Deps, lease: Lease, header: Stored<Thread>, upda
   try {
     await saver.preload();
     await saver.barrier();
+    const decided = await cancelPlainHolds(deps, { tenant, threadId, generation }, { by: principal.subject, reason: "the state was updated" });
+    if (decided) throw new HoldpointError("conflict", "an answer to an interrupt of this thread is being carried on; update it afterwards");
     const graph = await graphOf(deps, header.value);
     return await applyUpdate({ graph, saver, threadId, ...update });
   } catch (error) {

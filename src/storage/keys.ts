@@ -53,7 +53,7 @@ export const threadKeys = {
     sk: `C#${generationPart(generation)}#${part(ns)}#${seqPart(seq)}`,
   }),
   logPrefix: (generation: number, ns: string): string => `C#${generationPart(generation)}#${part(ns)}#`,
-  segment: (t: ThreadRef, generation: number, ns: string, id: string, n: number): Key => ({
+  segment: (t: ThreadRef, { generation, ns, id, n }: SegmentAt): Key => ({
     pk: threadPartition(t),
     sk: `S#${generationPart(generation)}#${part(ns)}#${id}.${n}`,
   }),
@@ -69,6 +69,13 @@ export const threadKeys = {
   blob: (t: ThreadRef, name: string, n: number): Key => ({ pk: threadPartition(t), sk: `B#${name}.${n}` }),
   blobPrefix: (name = ""): string => `B#${name}`,
 } as const;
+
+export interface SegmentAt {
+  readonly generation: number;
+  readonly ns: string;
+  readonly id: string;
+  readonly n: number;
+}
 
 export interface TaskWritesAt {
   readonly generation: number;

@@ -13,7 +13,7 @@ const SHARDS = 4;
 const NOW = 1_800_000_000_000;
 
 async function written(thread: Thread) {
-  const table = createMemoryTable();
+  const table = createMemoryTable({ now: () => 1_600_000_000_000 });
   const threads = createThreads(table, SHARDS);
   await threads.put(thread, "absent");
   const item = await table.get(threadKeys.header(thread));
