@@ -102,11 +102,7 @@ describe("a run on a thread", () => {
         streamSubgraphs: true,
       }),
     );
-    expect(nested.map(({ event }) => String(event).replace(/:.*/, ""))).toEqual([
-      "metadata",
-      "updates|inner",
-      "updates",
-    ]);
+    expect(nested.map(({ event }) => event.replace(/:.*/, ""))).toEqual(["metadata", "updates|inner", "updates"]);
   });
 
   it("is read again from any frame on, by anyone, to the same frames", async () => {
@@ -149,6 +145,39 @@ describe("a run on a thread", () => {
     await eventually(() => gate.waiting() === 1);
     await client.runs.cancel(thread, run.run_id);
     await eventually(async () => (await client.runs.get(thread, run.run_id)).status === "interrupted");
+    expect((await client.threads.getState(thread)).values).toMatchObject({ log: ["before"] });
+  });
+
+  it("is cancelled when the one who started it goes and had asked for that", async () => {
+    const thread = await newThread();
+    const leaving = new AbortController();
+    const watching = collect(
+      client.runs.stream(thread, "gated", { input: { text: "a" }, onDisconnect: "cancel", signal: leaving.signal }),
+    ).catch(() => "gone");
+    await eventually(() => gate.waiting() === 1);
+    leaving.abort();
+    expect(await watching).toBe("gone");
+    await eventually(async () => (await client.runs.list(thread))[0]?.status === "interrupted");
+  });
+
+  it("is streamed on when the connection breaks: the client comes back and misses nothing", async () => {
+    const thread = await newThread();
+    const stream = client.runs.stream(thread, "gated", {
+      input: { text: "a" },
+      streamMode: "updates",
+      streamResumable: true,
+    });
+    const watching = collect(stream);
+    await eventually(() => gate.waiting() === 1);
+    service.app.server.closeAllConnections();
+    gate.open();
+    const seen = await watching;
+    expect(seen.filter(({ event }) => event === "updates").map(({ data }) => data)).toEqual([
+      { before: { log: ["before"] } },
+      { gate: { log: ["through"] } },
+    ]);
+    const ids = seen.filter(({ event }) => event !== "end").map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
   });
 
   it.each([

@@ -119,14 +119,14 @@ afterAll(async () => {
   await service[Symbol.asyncDispose]();
 });
 
-async function prepare({ app, client: clientOf }: Service): Promise<Owned> {
-  const client = clientOf("acme");
+async function prepare(service: Service): Promise<Owned> {
+  const client = service.client("acme");
   const { assistant_id: assistant } = await client.assistants.create({ graphId: "echo", metadata: { of: "acme" } });
   const { thread_id: thread } = await client.threads.create({ metadata: { of: "acme" } });
   const run = await client.runs.create(thread, "refund", { input: { text: "100" } });
   await client.runs.join(thread, run.run_id);
   const state = await client.threads.getState(thread);
-  const listed = (await (await app.call("GET", "/v1/reviews")).json()) as {
+  const listed = (await (await service.app.call("GET", "/v1/reviews")).json()) as {
     readonly items: readonly { readonly id: string; readonly digest: string }[];
   };
   const [review] = listed.items;
