@@ -103,7 +103,7 @@ describe.each(everyTable())("a table on $name", (engine) => {
       __proto: { constructor: "x", "a.b": 1, "#c": [":d"] },
       emptyText: "",
       unicode: "Grüße 👩‍🚀 \u0000 \u2028 \ufffd",
-      numbers: [0, -1, 0.1, 1e21, 1.7976931348623157e100, 5e-100, 2 ** 53 - 1, -123456789.123456789, 1 / 3],
+      numbers: [0, -1, 0.1, 1e21, 1.7976931348623157e100, 5e-100, 2 ** 53 - 1, -123456789.1234567, 1 / 3],
       flags: [true, false, null],
       empty: [{}, [], ""],
       deep: { list: [{ bytes: Uint8Array.of(0, 255), more: [Uint8Array.of()] }], bytes: Uint8Array.of(1) },

@@ -66,7 +66,11 @@ export async function startDynamoDbLocal(): Promise<DynamoServer> {
     "-cp",
     join(LIBRARY, "*"),
     "software.amazon.dynamodb.services.local.main.ServerRunner",
-    ...["-inMemory", "-sharedDb", "-disableTelemetry", "-port", String(port)],
+    "-inMemory",
+    "-sharedDb",
+    "-disableTelemetry",
+    "-port",
+    String(port),
   ];
   const script = 'java "$@" >/dev/null 2>&1 & child=$!; cat >/dev/null; kill $child; wait $child';
   const shell = spawn("sh", ["-c", script, "sh", ...java], { stdio: ["pipe", "ignore", "inherit"] });

@@ -14,7 +14,7 @@ declare module "vitest" {
   }
 }
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const missing = await whyNoDynamoDbLocal();
   if (missing !== undefined) {
     const line = `DynamoDB Local is left out: ${missing}`;
