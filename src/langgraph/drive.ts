@@ -9,8 +9,7 @@
 import { RunControl, isGraphDrained } from "@langchain/langgraph";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
-import { HoldpointError } from "../core/errors.ts";
-import type { ErrorInfo } from "../core/errors.ts";
+import type { ErrorInfo, HoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { RaisedBy } from "../core/hold.ts";
 import type { Json, JsonObject } from "../core/json.ts";
@@ -109,16 +108,16 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   const onDrain = (): void => control.requestDrain("drain");
   if (d.drain.aborted) onDrain();
   d.drain.addEventListener("abort", onDrain, { once: true });
+  const saver = new RunSaver(d.saver, metadataOf(d));
   let limit = d.recursionLimit;
   try {
     const graph = await d.graph.compiled({ configurable: configurableOf(d), metadata: metadataOf(d) });
-    const saver = new RunSaver(d.saver, metadataOf(d));
     graph.checkpointer = saver;
     limit = recursionLimitOf(d, graph);
-    await execute(d, graph, { control, limit });
+    await execute(d, graph, { control, limit, saver });
     return stopOf(d, d.context.stopped) ?? (await settled(d, graph, saver));
   } catch (error) {
-    return failure(d, error, limit);
+    return failure(d, error, { limit, saver });
   } finally {
     d.drain.removeEventListener("abort", onDrain);
   }
@@ -127,7 +126,7 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
 async function execute(
   d: Drive,
   graph: CompiledGraph,
-  { control, limit }: { readonly control: RunControl; readonly limit: number },
+  { control, limit, saver }: { readonly control: RunControl; readonly limit: number; readonly saver: RunSaver },
 ): Promise<void> {
   const { streamModes, streamSubgraphs } = d.run.settings;
   const modes = libraryModes(streamModes);
@@ -162,7 +161,7 @@ async function execute(
   const stream: AsyncIterable<unknown> = await graph.stream(inputOf(d), options);
   for await (const chunk of stream) {
     for (const { frame, after: awaited } of frames.take(chunkOf(chunk, options.subgraphs))) {
-      if (awaited) await d.saver.whereabouts.record(awaited.ns, awaited.checkpointId);
+      if (awaited) await saver.landed(awaited.ns, awaited.checkpointId);
       d.emit(frame);
     }
   }
@@ -177,7 +176,7 @@ function chunkOf(chunk: unknown, hasNamespace: boolean): Chunk {
 
 /** The graph ended without an error: it is done, or it waits. */
 async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise<DriveOutcome> {
-  const pending = saver.interrupted ? await d.saver.pendingInterrupts() : [];
+  const pending = saver.interrupted ? await saver.pendingInterrupts() : [];
   const { before, after } = breakpointsOf(d.payload, graph);
   const hasBreakpoints = before.length > 0 || after.length > 0;
   if (pending.length === 0 && !hasBreakpoints) return { kind: "done" };
@@ -217,19 +216,18 @@ function taskName(state: Tasks, taskId: string): string | undefined {
   return undefined;
 }
 
-function failure(d: Drive, error: unknown, limit: number): DriveOutcome {
-  const stopped = stopOf(d, stopIn(error) ?? d.context.stopped);
+interface FailureOf {
+  readonly limit: number;
+  readonly saver: RunSaver;
+}
+
+/** A node may pass on errors of our class from elsewhere: only the kit and the saver can stop a run. */
+function failure(d: Drive, error: unknown, { limit, saver }: FailureOf): DriveOutcome {
+  const stopped = stopOf(d, d.context.stopped ?? saver.failure);
   if (stopped) return stopped;
   if (d.signal.aborted) return { kind: "aborted" };
   if (isGraphDrained(error)) return { kind: "drained" };
   return { kind: "failed", error: graphErrorInfo(error, limit), parks: false };
-}
-
-/** Our own error, if that is what made the graph stop: as it is, as the cause, or among several. */
-function stopIn(error: unknown): HoldpointError | undefined {
-  if (error instanceof HoldpointError) return error;
-  if (error instanceof AggregateError) return error.errors.map(stopIn).find((found) => found !== undefined);
-  return error instanceof Error && error.cause instanceof HoldpointError ? error.cause : undefined;
 }
 
 function stopOf(d: Drive, stop: HoldpointError | undefined): DriveOutcome | undefined {

@@ -1,6 +1,7 @@
 import { Annotation, Command, END, MemorySaver, START, Send, StateGraph, interrupt } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
+import { HoldpointError } from "../../src/core/errors.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { valuesAt } from "../../src/langgraph/views.ts";
 import { hasWorkLeft } from "../../src/langgraph/work-left.ts";
@@ -332,6 +333,11 @@ describe("what a graph throws", () => {
       throw "boom";
     }).compile();
     await expect(graph.invoke({})).rejects.toThrow("Cannot create property 'pregelTaskId'");
+  });
+
+  it("is the run's failure and not the table's, though a model that is away says it in the same words", async () => {
+    const thrown = new HoldpointError("unavailable", "the model is away");
+    expect(await failure(thrown)).toEqual({ name: "unavailable", message: "the model is away" });
   });
 
   it("names the limit that was reached", async () => {
