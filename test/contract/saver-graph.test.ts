@@ -77,7 +77,7 @@ for (const engine of everyTable()) {
       const shown = await first.pendingInterrupts();
       const questions = shown.map(({ value }) => value);
       expect(questions).toEqual(expect.arrayContaining([{ question: "go?" }, { question: "beside?" }]));
-      expect(shown.map(({ owner }) => owner?.ns.split(":")[0]).toSorted()).toEqual(["", "sub"]);
+      expect(new Set(shown.map(({ owner }) => owner?.ns.split(":")[0]))).toEqual(new Set(["", "sub"]));
 
       const second = holder(thread, 2);
       await second.preload();
