@@ -35,7 +35,7 @@ const apiKey = z.object({
   expiresAt: z.iso.datetime().optional(),
   disabled: z.boolean().optional(),
 });
-export type ApiKey = z.infer<typeof apiKey>;
+type ApiKey = z.infer<typeof apiKey>;
 
 const keyFile = z.object({
   version: z.literal(1),
