@@ -35,7 +35,6 @@ const apiKey = z.object({
   expiresAt: z.iso.datetime().optional(),
   disabled: z.boolean().optional(),
 });
-type ApiKey = z.infer<typeof apiKey>;
 
 const keyFile = z.object({
   version: z.literal(1),
