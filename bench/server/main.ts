@@ -2,6 +2,7 @@
  * This service and LangChain's JavaScript dev server, side by side on one graph of three nodes. Both run at the same
  * time and take turns under load, round by round, so that whatever else the machine does falls on both alike.
  */
+import { availableParallelism, loadavg } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { median, percentile, textTable } from "../support/stats.ts";
@@ -140,6 +141,13 @@ function report(plan: Plan, seen: readonly Seen[]): string {
   return textTable([head, ...body]);
 }
 
+/** Load from elsewhere falls on both servers alike in time, not in ratio: one computes, the other mostly waits. */
+function machine(): string {
+  const load = loadavg()[1] ?? 0;
+  const cores = availableParallelism();
+  return `${cores} cores, load average of the last five minutes ${load.toFixed(1)}${load > 2 * cores ? ": a busy machine" : ""}`;
+}
+
 function readPlan(argv: readonly string[]): { readonly plan: Plan; readonly only: string | undefined } | undefined {
   const number = (fallback: string) => ({ type: "string", default: fallback }) as const;
   const { values } = parseArgs({
@@ -188,6 +196,6 @@ export async function main(argv: readonly string[]): Promise<number> {
   } finally {
     for (const server of running) await server[Symbol.asyncDispose]();
   }
-  console.log(`\n${report(asked.plan, seen)}\n`);
+  console.log(`\n${report(asked.plan, seen)}\n\n${machine()}\n`);
   return asked.only === "dev-server" ? 0 : roundTrips([]);
 }

@@ -18,6 +18,7 @@ import type { Deps, Log } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import type { GraphServices } from "../../src/runtime/graph-context.ts";
 import { createHints } from "../../src/runtime/hints.ts";
+import { createValueCache } from "../../src/runtime/value-cache.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
@@ -66,6 +67,7 @@ function depsOn(table: CountingTable, graphs: GraphRegistry): Deps {
     effects: createEffects(table),
     graphs,
     hints: createHints(),
+    values: createValueCache(),
     clock: systemClock,
     ids: systemIds,
     log: silent,
