@@ -21,12 +21,11 @@ import type { ProcessOwner } from "./local/owner.ts";
 import { createLog } from "./log.ts";
 import type { Authenticator } from "./http/auth.ts";
 import type { Readiness } from "./http/langgraph/system.ts";
-import { createRuntime } from "./runtime/create.ts";
+import { createDeps, createRuntime } from "./runtime/create.ts";
 import type { Assistants } from "./runtime/assistants.ts";
 import type { Deps, Log } from "./runtime/deps.ts";
 import { langGraphEngine } from "./runtime/engine.ts";
 import type { GraphServices } from "./runtime/graph-context.ts";
-import { createHints } from "./runtime/hints.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { DocumentFolder } from "./retrieval/folder.ts";
 import type { Retriever } from "./retrieval/retriever.ts";
@@ -34,14 +33,9 @@ import { createWorker } from "./runtime/worker.ts";
 import type { Worker } from "./runtime/worker.ts";
 import { stopSignal } from "./signals.ts";
 import type { Blobs } from "./storage/blobs.ts";
-import { createEffects } from "./storage/effects.ts";
-import { createEvents } from "./storage/events.ts";
-import { createHolds } from "./storage/holds.ts";
 import { tableKey } from "./storage/keys.ts";
-import { createRuns } from "./storage/runs.ts";
 import { agreeOnShards } from "./storage/shards.ts";
 import type { Table } from "./storage/table.ts";
-import { createThreads } from "./storage/threads.ts";
 
 /** LangGraph's own default bound on the supersteps of a run. */
 const RECURSION_LIMIT = 25;
@@ -118,21 +112,8 @@ async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<
   await agreeOnShards(table, config.shards);
   const graphs = await openGraphs(config, log);
   const { shards, leaseMs, concurrency, pool } = config;
-  const deps: Deps = {
-    table,
-    blobs,
-    threads: createThreads(table, shards),
-    runs: createRuns({ table, blobs, shards }),
-    holds: createHolds(table, shards),
-    events: createEvents(table),
-    effects: createEffects(table),
-    graphs,
-    hints: createHints(),
-    clock: systemClock,
-    ids: systemIds,
-    log,
-    settings: { leaseMs, concurrency, pool, shards, recursionLimit: RECURSION_LIMIT, owner: owner.id },
-  };
+  const settings = { leaseMs, concurrency, pool, shards, recursionLimit: RECURSION_LIMIT, owner: owner.id };
+  const deps = createDeps({ table, blobs, graphs, clock: systemClock, ids: systemIds, log, settings });
   const opened = opening.move();
   return { deps, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

@@ -279,6 +279,31 @@ export class Branch {
     );
   }
 
+  /**
+   * Goes back to a checkpoint, or to before the first: what came after it is listed no more.
+   * @throws HoldpointError `not_found`, `lost`
+   */
+  async reset(checkpointId: string | undefined): Promise<void> {
+    const { fence } = this.#deps.authority;
+    const view = await this.known();
+    const record = checkpointId === undefined ? undefined : await this.log.find(checkpointId);
+    if (checkpointId !== undefined && record === undefined) {
+      throw new HoldpointError("not_found", `checkpoint ${checkpointId} is not in this thread`);
+    }
+    const loaded = record && (await this.loadRecord(record, await this.log.chain(record)));
+    const mark: Mark = {
+      kind: "reset",
+      seq: view.top.seq + 1,
+      fence,
+      targetSeq: record?.seq ?? 0,
+      ...(checkpointId === undefined ? {} : { checkpointId }),
+      sealed: (loaded?.sets ?? []).map(sealName),
+    };
+    const result = await this.#orForget(() => this.#append(mark));
+    this.forget();
+    if (!result.won) this.#deps.authority.lose();
+  }
+
   /** Stores the writes of one task. @throws HoldpointError `invalid` for a value that cannot be serialized */
   async putWrites(input: PutWritesInput): Promise<void> {
     const { serde, checkpointId, taskId, taskPath, owners } = input;

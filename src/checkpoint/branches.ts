@@ -47,7 +47,7 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
     }
     const known = threads.get(threadId);
     if (known !== undefined && (freshness === "known" || lease !== undefined)) return known;
-    const generation = lease?.generation ?? (await readGeneration(table, refOf(threadId)));
+    const generation = lease?.generation ?? options.generation ?? (await readGeneration(table, refOf(threadId)));
     const again = threads.get(threadId);
     const kept = again?.generation === generation ? again : { generation, branches: new Map<string, Branch>() };
     threads.delete(threadId);

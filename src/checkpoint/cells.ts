@@ -131,7 +131,9 @@ export function createCellStore(deps: CellStoreDeps): CellStore {
   };
 
   const readSegments = async (at: NamespaceRef, id: string, pieces: number): Promise<Uint8Array> => {
-    const keys = Array.from({ length: pieces }, (_, n) => threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n }));
+    const keys = Array.from({ length: pieces }, (_, n) =>
+      threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n }),
+    );
     const found = new Map((await table.batchGet(keys)).map((item) => [item.sk, item.attributes["b"]]));
     const parts = keys.map((key) => {
       const bytes = found.get(key.sk);

@@ -23,6 +23,8 @@ export interface SaverOptions {
   readonly lease?: SaverLease;
   /** Binds a saver without a lease to one thread, for `preload`, `head` and what is said about interrupts. */
   readonly threadId?: ThreadId;
+  /** The thread's generation, when whoever binds the saver knows it: saves reading the header. */
+  readonly generation?: number;
   /** Root of a new lineage: the next input of the root namespace is new, and visits are counted from it. */
   readonly newRoot?: string;
   /** What is probably the latest checkpoint of the root: `preload` then reads its task writes without waiting for the head. */

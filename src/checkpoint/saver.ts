@@ -126,6 +126,14 @@ export class FencedSaver extends BaseCheckpointSaver {
     await this.#passGate();
   }
 
+  /** Hides what came after a checkpoint of the bound thread, or everything. Needs a lease. */
+  async rollback(checkpointId: string | undefined, ns = ""): Promise<void> {
+    await this.barrier(ns);
+    const branch = await this.#bound(ns);
+    await branch.exclusive(() => branch.reset(checkpointId));
+    this.#preloaded = undefined;
+  }
+
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     this.#assertHeld();
     const { threadId, ns = "", checkpointId } = addressOf(config);

@@ -1,3 +1,8 @@
+import { createEffects } from "../storage/effects.ts";
+import { createEvents } from "../storage/events.ts";
+import { createHolds } from "../storage/holds.ts";
+import { createRuns } from "../storage/runs.ts";
+import { createThreads } from "../storage/threads.ts";
 import { accept, threadNotFound, threadOfRun } from "./accept.ts";
 import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
@@ -6,9 +11,30 @@ import type { Deps } from "./deps.ts";
 import { cancelRun, findRun, follow, waitForRun } from "./follow.ts";
 import type { FollowDeps } from "./follow.ts";
 import type { Runtime, RunUseCases } from "./runtime.ts";
+import { createHints } from "./hints.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./tails.ts";
 import { createThreadUseCases } from "./threads.ts";
+import { createValueCache } from "./value-cache.ts";
+
+/** Everything that is made from the adapters and the settings, and not chosen. */
+type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings">;
+
+/** What every use case is made of, on the given adapters. */
+export function createDeps(given: Given): Deps {
+  const { table, blobs, settings } = given;
+  const { shards } = settings;
+  return {
+    ...given,
+    threads: createThreads(table, shards),
+    runs: createRuns({ table, blobs, shards }),
+    holds: createHolds(table, shards),
+    events: createEvents(table),
+    effects: createEffects(table),
+    hints: createHints(),
+    values: createValueCache(),
+  };
+}
 
 /** The use cases on one set of dependencies. `assistants` is shared with the worker of the same process. */
 export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assistants } {

@@ -9,6 +9,7 @@ import type { Runs } from "../storage/runs.ts";
 import type { Table } from "../storage/table.ts";
 import type { Threads } from "../storage/threads.ts";
 import type { Hints } from "./hints.ts";
+import type { ValueCache } from "./value-cache.ts";
 
 /** One line per state change. `fields` are safe to log: never content, never secrets. */
 export interface Log {
@@ -43,6 +44,7 @@ export interface Deps {
   readonly effects: Effects;
   readonly graphs: GraphRegistry;
   readonly hints: Hints;
+  readonly values: ValueCache;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly log: Log;

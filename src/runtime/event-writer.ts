@@ -93,7 +93,7 @@ export class EventWriter {
       throw new HoldpointError("lost", "another holder writes this thread's events");
     }
     this.#next += frames.length;
-    this.#deps.hints.changed(this.#run);
+    this.#deps.hints.changed(this.#run, "frames");
   }
 
   async #placed(frame: Frame, bytes: number): Promise<Frame> {
@@ -112,7 +112,7 @@ export class EventWriter {
       this.#next = end.next;
     }
     this.#next += 1;
-    this.#deps.hints.changed(this.#run);
+    this.#deps.hints.changed(this.#run, "frames");
   }
 }
 

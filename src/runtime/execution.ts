@@ -22,6 +22,7 @@ import { leaveHolds, raiseHolds } from "./raise.ts";
 import type { Left } from "./raise.ts";
 import { handOver, startingPoint } from "./resume.ts";
 import type { Start } from "./resume.ts";
+import { shownAt } from "./state-reader.ts";
 
 export interface ExecutionDeps {
   readonly deps: Deps;
@@ -83,8 +84,8 @@ export class Execution {
     if (unable) return this.#conclude(run, saver, { start: { payload, handed, outcome: unable }, outcome: unable });
 
     const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
-    const isInput = start.input?.kind === "input";
-    if (isInput && (await cancelPlainHolds(deps, run, { by: run.startedBy, reason: "new input was sent" }))) {
+    const drops = start.input?.kind === "input" && this.#delivery.lease.thread.waiting !== undefined;
+    if (drops && (await cancelPlainHolds(deps, run, { by: run.startedBy, reason: "new input was sent" }))) {
       return { kind: "yielded" };
     }
     const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
@@ -172,7 +173,13 @@ export class Execution {
       outcome.kind === "done" || outcome.kind === "interrupted"
         ? await raiseHolds(deps, { ...context, interrupts: outcome.kind === "interrupted" ? outcome.interrupts : [] })
         : await leaveHolds(deps, { ...context, held: await this.#heldRun(), reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled" });
-    const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, start.payload) });
+    const end = endsAt(run, saver, start.payload);
+    const { checkpointId } = end;
+    if (checkpointId !== undefined && deps.hints.isFollowed(run)) {
+      const at = { ns: "", checkpointId };
+      deps.values.set(run, at, await shownAt(deps, saver, run, at));
+    }
+    const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...end });
     if (ending.error) events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
     await events.flush();
     return { kind: "ended", outcome: ending };

@@ -35,7 +35,7 @@ export async function* follow(host: FollowDeps, principal: Principal, request: F
   const { deps, tails } = host;
   const { threadId, runId, signal } = request;
   const first = await findRun(deps, principal, threadId, runId);
-  using tail = tails.open(first, first.generation, runId);
+  using tail = tails.open(first, "frames");
   let cursor = request.after === undefined ? (await deps.events.end(first, first.generation)).next : request.after + 1;
   while (!signal.aborted) {
     const run = (await deps.runs.get(first, runId))?.value;
@@ -90,7 +90,7 @@ export interface WaitFor {
 /** Resolves once the run has ended. @throws the signal's reason when it aborts first */
 export async function waitForRun(host: FollowDeps, principal: Principal, { threadId, runId, signal }: WaitFor): Promise<RunResult> {
   const first = await findRun(host.deps, principal, threadId, runId);
-  using tail = host.tails.open(first, first.generation, runId);
+  using tail = host.tails.open(first, "end");
   let run = first;
   while (!isEnded(run.status)) {
     const written = await tail.next(signal);

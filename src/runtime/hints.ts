@@ -10,19 +10,21 @@ import type { ThreadRef } from "../storage/keys.ts";
 export interface Hints {
   /** A thread may have become runnable; `header` is what was just written, to save the worker a read. */
   ready(thread: ThreadRef, header?: Stored<Thread>): void;
-  /** Events were appended to a thread, or one of its run items changed, to `run` if it is given. */
-  changed(thread: ThreadRef, run?: Run): void;
+  /** One of a thread's run items changed, to `run` if it is given; or frames were appended to its events. */
+  changed(thread: ThreadRef, what?: Run | "frames"): void;
+  /** Whether somebody in this process reads along. */
+  isFollowed(thread: ThreadRef): boolean;
   /** A run may have been asked to stop. */
   cancelled(thread: ThreadRef): void;
   onReady(listen: (thread: ThreadRef, header?: Stored<Thread>) => void): Disposable;
   onCancelled(listen: (thread: ThreadRef) => void): Disposable;
-  onChanged(thread: ThreadRef, listen: (run?: Run) => void): Disposable;
+  onChanged(thread: ThreadRef, listen: (what?: Run | "frames") => void): Disposable;
 }
 
 export function createHints(): Hints {
   const ready = new Set<Parameters<Hints["onReady"]>[0]>();
   const cancelled = new Set<Parameters<Hints["onCancelled"]>[0]>();
-  const changed = new Map<string, Set<(run?: Run) => void>>();
+  const changed = new Map<string, Set<(what?: Run | "frames") => void>>();
   const subscribe = <Listener>(listeners: Set<Listener>, listen: Listener): Disposable => {
     listeners.add(listen);
     return { [Symbol.dispose]: () => void listeners.delete(listen) };
@@ -30,7 +32,8 @@ export function createHints(): Hints {
   return {
     ready: (thread, header) => ready.forEach((listen) => listen(thread, header)),
     cancelled: (thread) => cancelled.forEach((listen) => listen(thread)),
-    changed: (thread, run) => changed.get(nameOf(thread))?.forEach((listen) => listen(run)),
+    changed: (thread, what) => changed.get(nameOf(thread))?.forEach((listen) => listen(what)),
+    isFollowed: (thread) => changed.has(nameOf(thread)),
     onReady: (listen) => subscribe(ready, listen),
     onCancelled: (listen) => subscribe(cancelled, listen),
     onChanged(thread, listen) {

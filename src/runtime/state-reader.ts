@@ -1,26 +1,31 @@
 import { FencedSaver } from "../checkpoint/saver.ts";
-import { HoldpointError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
 import type { Run } from "../core/run.ts";
-import { visibleValues } from "../langgraph/visible.ts";
+import { valuesAt } from "../langgraph/views.ts";
 import type { Deps } from "./deps.ts";
+import type { ValuesAt } from "./value-cache.ts";
 
-/** Reads the values of a thread at one of its checkpoints, as clients see them. */
+/** Reads the values of a thread at one of its checkpoints, as clients see them. `{}` when it is not there any more. */
 export interface StateReader {
-  /** @throws HoldpointError `not_found` when the checkpoint is not there any more */
-  valuesAt(run: Run, at: { readonly ns: string; readonly checkpointId: string }): Promise<Json>;
+  valuesAt(run: Run, at: ValuesAt): Promise<Json>;
 }
 
 export function createStateReader(deps: Deps): StateReader {
   return {
-    async valuesAt(run, { ns, checkpointId }) {
-      const saver = new FencedSaver({ table: deps.table, blobs: deps.blobs, clock: deps.clock, tenant: run.tenant, threadId: run.threadId });
-      const tuple = await saver.getTuple({
-        configurable: { thread_id: run.threadId, checkpoint_ns: ns, checkpoint_id: checkpointId },
-      });
-      if (!tuple) throw new HoldpointError("not_found", `checkpoint ${checkpointId} of thread ${run.threadId} is not there any more`);
-      const graph = ns === "" ? await deps.graphs.get(run.graphId)?.compiled() : undefined;
-      return visibleValues(tuple.checkpoint.channel_values, graph);
+    async valuesAt(run, at) {
+      const known = deps.values.get(run, at);
+      if (known !== undefined) return known;
+      const { tenant, threadId, generation } = run;
+      const saver = new FencedSaver({ table: deps.table, blobs: deps.blobs, clock: deps.clock, tenant, threadId, generation });
+      const values = await shownAt(deps, saver, run, at);
+      deps.values.set(run, at, values);
+      return values;
     },
   };
+}
+
+/** What is shown of a checkpoint, read through a given saver: under a lease, its memory. */
+export function shownAt(deps: Deps, saver: FencedSaver, run: Run, { ns, checkpointId }: ValuesAt): Promise<Json> {
+  const checkpoint = { checkpointId, checkpointNs: ns };
+  return valuesAt({ graph: deps.graphs.get(run.graphId), saver, threadId: run.threadId, checkpoint });
 }

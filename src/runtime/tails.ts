@@ -16,8 +16,11 @@ export interface Tail extends Disposable {
   next(signal: AbortSignal): Promise<Run | undefined>;
 }
 
+/** What a reader waits for: the end of a run, or its frames as well. */
+export type Interest = "end" | "frames";
+
 export interface Tails {
-  open(ref: ThreadRef, generation: number, runId: RunId): Tail;
+  open(run: Run, interest: Interest): Tail;
 }
 
 const LOCAL_POLL_MS = 10;
@@ -27,6 +30,7 @@ const FALLBACK_MS = 1000;
 
 interface Reader {
   readonly runId: RunId;
+  readonly interest: Interest;
   fresh: boolean;
   run: Run | undefined;
   wake: () => void;
@@ -40,9 +44,11 @@ interface Followed {
 export function createTails(deps: Deps): Tails {
   const followed = new Map<string, Followed>();
   return {
-    open(ref, generation, runId) {
+    open(run, interest) {
+      const { generation, runId } = run;
+      const ref = { tenant: run.tenant, threadId: run.threadId };
       const name = `${ref.tenant} ${ref.threadId} ${generation}`;
-      const reader: Reader = { runId, fresh: false, run: undefined, wake: () => undefined };
+      const reader: Reader = { runId, interest, fresh: false, run: undefined, wake: () => undefined };
       const entry = followed.get(name) ?? start(deps, { ref, generation });
       followed.set(name, entry);
       entry.readers.add(reader);
@@ -50,9 +56,9 @@ export function createTails(deps: Deps): Tails {
         async next(signal) {
           if (!reader.fresh && !signal.aborted) await woken(reader, signal);
           reader.fresh = false;
-          const { run } = reader;
+          const written = reader.run;
           reader.run = undefined;
-          return run;
+          return written;
         },
         [Symbol.dispose]() {
           entry.readers.delete(reader);
@@ -78,10 +84,11 @@ function woken(reader: Reader, signal: AbortSignal): Promise<void> {
 
 function start(deps: Deps, at: { readonly ref: ThreadRef; readonly generation: number }): Followed {
   const entry: Followed = { readers: new Set(), stop: new AbortController() };
-  const wakeAll = (run?: Run): void => {
+  const wakeAll = (what?: Run | "frames"): void => {
     for (const reader of entry.readers) {
+      if (what === "frames" && reader.interest !== "frames") continue;
       reader.fresh = true;
-      if (run && run.runId === reader.runId) reader.run = run;
+      if (typeof what === "object" && what.runId === reader.runId) reader.run = what;
       reader.wake();
     }
   };

@@ -8,6 +8,7 @@ import { createRuntime } from "../../src/runtime/create.ts";
 import type { Deps, Log } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
 import { createHints } from "../../src/runtime/hints.ts";
+import { createValueCache } from "../../src/runtime/value-cache.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
@@ -101,6 +102,7 @@ export function createWorld(options: WorldOptions): World {
       effects: createEffects(handle),
       graphs: { get: (id) => (id === options.graph.graphId ? options.graph : undefined), failure: () => undefined, list: () => [options.graph], failures: () => [] },
       hints: createHints(),
+    values: createValueCache(),
       clock: process.clock,
       ids: process.ids,
       log: logOf(process, options),

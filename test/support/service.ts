@@ -13,6 +13,7 @@ import { createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import { createHints } from "../../src/runtime/hints.ts";
+import { createValueCache } from "../../src/runtime/value-cache.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
@@ -82,6 +83,7 @@ async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDispos
     effects: createEffects(table),
     graphs,
     hints: createHints(),
+    values: createValueCache(),
     clock: systemClock,
     ids: systemIds,
     log: createMemoryLog(),

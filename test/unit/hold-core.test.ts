@@ -121,7 +121,7 @@ describe("a hold", () => {
   });
 
   it("that is superseded or cancelled says why; a cancelled one stays findable if it must", () => {
-    expect(superseded(hold, NOW)).toMatchObject({ state: "superseded", followUpDue: false });
+    expect(superseded(hold, "asked again", NOW)).toMatchObject({ state: "superseded", followUpDue: false, reason: "asked again" });
     expect(cancelledHold(hold, "bob", "new input", { now: NOW, followUpDue: true })).toMatchObject({
       state: "cancelled",
       followUpDue: true,
