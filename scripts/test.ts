@@ -13,7 +13,7 @@ const kinds: Readonly<
   Record<string, { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> }>
 > = {
   contract: { args: ["test/contract"], env: {} },
-  nightly: { args: [], env: { HOLDPOINT_NIGHTLY: "1" } },
+  nightly: { args: [], env: { HOLDPOINT_NIGHTLY: "1", HOLDPOINT_SIM_SCHEDULES: "20000" } },
 };
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -23,7 +23,7 @@ async function main(argv: readonly string[]): Promise<number> {
   await rm(REPORT, { force: true });
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT}`];
   const args = ["run", ...reporters, ...(kind?.args ?? []), ...(kind === undefined ? argv : rest)];
-  const code = await foreground("vitest", args, { ...process.env, ...kind?.env });
+  const code = await foreground("vitest", args, { ...kind?.env, ...process.env });
   if (findings > 0) console.log(`${findings} of the checks before the tests failed: see above, or run npm run check`);
   return code === 0 && findings === 0 ? 0 : 1;
 }
