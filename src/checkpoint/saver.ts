@@ -28,7 +28,7 @@ import { deleteCheckpoints } from "./lifecycle.ts";
 import type { SaverHead, SaverOptions } from "./options.ts";
 import { createTaskReports } from "./task-reports.ts";
 import type { TaskReports } from "./task-reports.ts";
-import { addressOf, configFor, requireThread, runIdIn, toPendingWrites, toTuple } from "./tuple.ts";
+import { addressOf, configFor, requireThread, runIdIn, toCheckpoint, toPendingWrites, toTuple } from "./tuple.ts";
 import type { TupleDeps } from "./tuple.ts";
 import { createWhereabouts, factsOf } from "./whereabouts.ts";
 import type { KnownWhereabouts, RecordFacts, Whereabouts } from "./whereabouts.ts";
@@ -107,6 +107,13 @@ export class FencedSaver extends BaseCheckpointSaver {
     if (latest === undefined) return undefined;
     const { checkpointId, seq, fence, root, step, source, runId } = latest.record;
     return { checkpointId, seq, fence, root, step, source, ...(runId === undefined ? {} : { runId }) };
+  }
+
+  /** The channels at that head, without its task writes. */
+  async headValues(): Promise<Readonly<Record<string, unknown>> | undefined> {
+    const branch = this.#branches.boundRoot();
+    const latest = branch?.view?.latest;
+    return branch && latest && (await toCheckpoint(this.#tuples(branch), latest)).channel_values;
   }
 
   /** The root of the lineage that this thread is in: that of the head, unless a new input brings its own. */

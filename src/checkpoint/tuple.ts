@@ -83,7 +83,7 @@ export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promis
   };
 }
 
-async function toCheckpoint({ cells, serde, at }: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
+export async function toCheckpoint({ cells, serde, at }: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
   const names = [...stored.channels.keys()];
   const fetched = await cells.fetch(at, [...stored.channels.values()]);
   const values = await Promise.all(fetched.map((cell) => loadCell(serde, cell)));

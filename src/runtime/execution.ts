@@ -22,7 +22,7 @@ import { leaveHolds, raiseHolds } from "./raise.ts";
 import type { Left } from "./raise.ts";
 import { handOver, startingPoint } from "./resume.ts";
 import type { Start } from "./resume.ts";
-import { shownAt } from "./state-reader.ts";
+import { rememberHead } from "./state-reader.ts";
 
 export interface ExecutionDeps {
   readonly deps: Deps;
@@ -173,13 +173,8 @@ export class Execution {
       outcome.kind === "done" || outcome.kind === "interrupted"
         ? await raiseHolds(deps, { ...context, interrupts: outcome.kind === "interrupted" ? outcome.interrupts : [] })
         : await leaveHolds(deps, { ...context, held: await this.#heldRun(), reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled" });
-    const end = endsAt(run, saver, start.payload);
-    const { checkpointId } = end;
-    if (checkpointId !== undefined && deps.hints.isFollowed(run)) {
-      const at = { ns: "", checkpointId };
-      deps.values.set(run, at, await shownAt(deps, saver, run, at));
-    }
-    const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...end });
+    if (deps.hints.isFollowed(run)) await rememberHead(deps, saver, run);
+    const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, start.payload) });
     if (ending.error) events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
     await events.flush();
     return { kind: "ended", outcome: ending };
