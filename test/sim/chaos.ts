@@ -37,23 +37,29 @@ export interface Profile {
 
 export const CALM: Profile = { crash: 0, freeze: 0, lostReply: 0, unavailable: 0, slow: 0, budget: 0, rash: 0, latencyMs: 2, indexLagMs: 0 };
 
-/** A crash at exactly one call: the n-th (from 1) of the process of this name. */
+/** A crash at exactly one write: the n-th (from 1) of the process of this name. */
 export interface PlannedCrash {
   readonly process: string;
-  readonly call: number;
+  readonly write: number;
   readonly when: "before" | "after";
+}
+
+/** A call of a process. Polls are most of them and the least of what can go wrong, so they are hurt less often. */
+export interface Call {
+  readonly process: string;
+  readonly kind: "write" | "read" | "poll";
+  /** Its number among the writes of its process. */
+  readonly write: number | undefined;
 }
 
 export interface Chaos {
   readonly profile: Profile;
-  /** The fault at the n-th call of a process. */
-  draw(process: string, n: number): Fault;
+  draw(call: Call): Fault;
   latency(): number;
   /** A worker takes a live owner for dead. */
   rash(): boolean;
   /** From now on nothing goes wrong. */
   calm(): void;
-  readonly planned: PlannedCrash | undefined;
 }
 
 /** Draws a profile: each kind of fault is there or not, more or less often. */
@@ -90,10 +96,9 @@ export function createChaos({ random, profile, leaseMs, planned }: ChaosOptions)
   const when = (): "before" | "after" => random.pick(["before", "after"]);
   return {
     profile,
-    planned,
-    draw(process, n) {
-      if (planned?.process === process && planned.call === n) return { kind: "crash", when: planned.when };
-      if (!on) return { kind: "none" };
+    draw({ process, kind, write }) {
+      if (planned?.process === process && planned.write === write) return { kind: "crash", when: planned.when };
+      if (!on || (kind === "poll" && random.chance(0.95))) return { kind: "none" };
       if (spend(profile.crash)) return { kind: "crash", when: when() };
       if (spend(profile.freeze)) return { kind: "freeze", when: when(), ms: leaseMs * (0.3 + 2 * random.next()) };
       if (random.chance(profile.lostReply)) return { kind: "lost-reply", retryMs: random.exponential(leaseMs / 10) };

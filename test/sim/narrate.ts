@@ -1,5 +1,5 @@
 /** A history as lines that a person can read: what a failing seed prints. */
-import { tagOf } from "./invariants.ts";
+import { tagOf } from "./history.ts";
 import type { Fact } from "./facts.ts";
 import { EPOCH } from "./scheduler.ts";
 
@@ -25,9 +25,11 @@ function threadOf(fact: Fact): string | undefined {
     case "record":
       return fact.record.thread;
     case "events":
+    case "answered":
     case "state":
       return fact.thread;
     case "effect":
+    case "started":
     case "crashed":
     case "drained":
     case "frozen":
@@ -66,12 +68,16 @@ function tell(fact: Fact): string {
       return `events ${fact.first}+${fact.count}, fence ${fact.fence}`;
     case "effect":
       return `EFFECT ${short(fact.token)} by run ${short(fact.run)}`;
+    case "answered":
+      return `answered: interrupt ${short(fact.interrupt)}`;
     case "state":
       return `state: ${fact.log.join(" | ")}`;
     case "defect":
       return `DEFECT ${fact.message}`;
     case "crashed":
       return "CRASHED";
+    case "started":
+      return "started";
     case "drained":
       return "drained and gone";
     case "frozen":

@@ -104,14 +104,17 @@ export function createSimTable(options: SimTableOptions): SimTable {
   return { handle, direct: inner };
 }
 
+const READS = /^(get|query|batchGet) /;
+
 type Travel = <T>(name: string, effect: () => Promise<T>) => Promise<T>;
 
 function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOptions, process: SimProcess): Travel {
-  let calls = 0;
+  let [calls, writes] = [0, 0];
   return (name, effect) => {
     if (!process.alive) return new Promise(() => {});
     const call = ++calls;
-    const fault = chaos.draw(process.name, call);
+    const kind = name.startsWith("index ") ? "poll" : READS.test(name) ? "read" : "write";
+    const fault = chaos.draw({ process: process.name, kind, write: kind === "write" ? ++writes : undefined });
     trace?.(`${process.name} #${call} ${name}${fault.kind === "none" ? "" : ` (${describeFault(fault)})`}`);
     return new Promise((resolve, reject) => {
       const answer = (settle: () => void): void => void scheduler.after(chaos.latency(), settle, process);

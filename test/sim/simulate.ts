@@ -73,7 +73,12 @@ export async function simulate(options: Options): Promise<Verdict> {
     workers: plan.workers,
     local: plan.local,
     graph: scriptGraph,
-    engine: (deps, process): Engine => createScriptEngine({ clock: deps.clock, ids: deps.ids, effect: outside(process) }),
+    engine: (deps, process): Engine => createScriptEngine({
+        clock: deps.clock,
+        ids: deps.ids,
+        effect: outside(process),
+        answered: (thread, interrupt) => recorder.note({ kind: "answered", at: scheduler.now(), by: process.name, thread, interrupt }),
+      }),
     ...(options.control ? { control: options.control } : {}),
     ...(options.adapt ? { adapt: options.adapt } : {}),
     ...(options.trace ? { trace: options.trace } : {}),

@@ -4,20 +4,13 @@
  */
 import { isHoldpointError } from "../../src/core/errors.ts";
 import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
-import { createRuntime } from "../../src/runtime/create.ts";
+import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps, Log } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
-import { createHints } from "../../src/runtime/hints.ts";
-import { createValueCache } from "../../src/runtime/value-cache.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
-import { createEffects } from "../../src/storage/effects.ts";
-import { createEvents } from "../../src/storage/events.ts";
-import { createHolds } from "../../src/storage/holds.ts";
-import { createRuns } from "../../src/storage/runs.ts";
 import type { Table } from "../../src/storage/table.ts";
-import { createThreads } from "../../src/storage/threads.ts";
 import type { Chaos } from "./chaos.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";
 import type { Recorder } from "./recorder.ts";
@@ -92,22 +85,15 @@ export function createWorld(options: WorldOptions): World {
 
   const depsOf = (process: SimProcess): Deps => {
     const handle: Table = table.handle(process, { local: options.local });
-    const deps: Deps = {
+    const deps = createDeps({
       table: handle,
       blobs,
-      threads: createThreads(handle, SHARDS),
-      runs: createRuns({ table: handle, blobs, shards: SHARDS }),
-      holds: createHolds(handle, SHARDS),
-      events: createEvents(handle),
-      effects: createEffects(handle),
       graphs: { get: (id) => (id === options.graph.graphId ? options.graph : undefined), failure: () => undefined, list: () => [options.graph], failures: () => [] },
-      hints: createHints(),
-    values: createValueCache(),
       clock: process.clock,
       ids: process.ids,
       log: logOf(process, options),
       settings: { leaseMs, concurrency: 4, pool: "default", shards: SHARDS, recursionLimit: 50, owner: process.name },
-    };
+    });
     return options.adapt?.(deps) ?? deps;
   };
 
@@ -125,6 +111,7 @@ export function createWorld(options: WorldOptions): World {
     const { assistants } = createRuntime(deps);
     const worker = createWorker({ deps, engine, assistants, services: () => ({}) as never, isKnownDead: () => chaos.rash() });
     void process.enter(async () => worker.start());
+    recorder.note({ kind: "started", at: scheduler.now(), by: process.name });
     workers.push({ process, worker });
   }
 

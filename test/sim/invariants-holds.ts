@@ -1,0 +1,108 @@
+/** What must be true of holds and decisions (I4). */
+import type { Hold } from "../../src/core/hold.ts";
+import type { Run } from "../../src/core/run.ts";
+import { factsOf } from "./facts.ts";
+import type { Fact } from "./facts.ts";
+import { answersTo, isOpen } from "./history.ts";
+import type { Final, History, Invariants } from "./history.ts";
+
+export const holdInvariants: Invariants = {
+  "a decision never changes, unless the run that carried it on did not": ({ facts, final }, report) => {
+    const before = new Map<string, Hold>();
+    for (const fact of factsOf(facts, "hold")) {
+      const { hold } = fact;
+      const old = before.get(hold.holdId);
+      before.set(hold.holdId, hold);
+      if (!old?.decision || old.decision.id === hold.decision?.id) continue;
+      const givenBack = old.state === "decided" && hold.state === "pending" && failedUnder(final, old);
+      if (!givenBack) report(fact, `the decision of hold ${hold.holdId} went from ${old.state} to ${hold.state}`);
+    }
+  },
+
+  "two decisions of one hold are never both acknowledged": ({ facts }, report) => {
+    const won = new Map<string, string>();
+    for (const fact of facts) {
+      if (fact.kind === "hold" && !fact.hold.decision) won.delete(fact.hold.holdId);
+      if (fact.kind !== "answer" || fact.wish.do !== "decide" || fact.answer.is !== "yes") continue;
+      const before = won.get(fact.wish.hold) ?? fact.answer.id;
+      if (before !== fact.answer.id) report(fact, `hold ${fact.wish.hold} was decided twice`);
+      won.set(fact.wish.hold, fact.answer.id);
+    }
+  },
+
+  "who is told that a decision lost does not stand as the one who decided": ({ facts, final }, report) => {
+    for (const fact of answersTo(facts)) {
+      if (fact.wish.do !== "decide" || fact.answer.is !== "no") continue;
+      const hold = final.holds.get(fact.wish.hold);
+      if (hold?.decision?.comment === fact.wish.tag) report(fact, `${fact.wish.tag} was told ${fact.answer.code} and stands on hold ${hold.holdId}`);
+    }
+  },
+
+  "an acknowledged decision is applied exactly once": (history, report) => {
+    const { facts, final } = history;
+    for (const fact of answersTo(facts)) {
+      if (fact.wish.do !== "decide" || fact.answer.is !== "yes") continue;
+      const hold = final.holds.get(fact.wish.hold);
+      const { tag } = fact.wish;
+      if (!hold) report(fact, `the hold of decision ${tag} is gone`);
+      else if (hold.decision?.id !== fact.answer.id) continue; // given back, which another invariant judges
+      else if (hold.state === "decided") report(fact, `decision ${tag} was acknowledged and never applied`);
+      else if (hold.state === "cancelled") report(fact, `decision ${tag} was acknowledged and its hold cancelled`);
+      else if (hold.state === "applied" && !tookEffect(history, hold)) report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was marked applied and took no effect`);
+    }
+    for (const [interrupt, times] of answersInState(facts)) if (times > 1) report(undefined, `the answer to interrupt ${interrupt} took effect ${times} times`);
+  },
+
+  "no input and no update runs over a review that nobody has cancelled": ({ facts }, report) => {
+    const holds = new Map<string, Hold>();
+    const runs = new Map<string, Run>();
+    for (const fact of facts) {
+      if (fact.kind === "hold") holds.set(fact.hold.holdId, fact.hold);
+      if (fact.kind === "run") runs.set(fact.run.runId, fact.run);
+      if (fact.kind !== "record" || (fact.record.source !== "input" && fact.record.source !== "update")) continue;
+      for (const hold of holds.values()) {
+        const waits = (hold.state === "pending" || hold.state === "decided") && isOpen(hold, runs.get(hold.runId));
+        if (waits && hold.origin === "review" && hold.threadId === fact.record.thread) report(fact, `${fact.record.source} was put over hold ${hold.holdId}, which is ${hold.state}`);
+      }
+    }
+  },
+
+  "a thread that waits for a review has one that somebody can decide": ({ final }, report) => {
+    for (const thread of final.threads.values()) {
+      if (thread.deleted || (thread.waiting?.reviews ?? 0) === 0) continue;
+      const ours = [...final.holds.values()].filter((hold) => hold.threadId === thread.threadId && hold.state === "pending" && hold.origin === "review");
+      if (!ours.some((hold) => isOpen(hold, final.runs.get(hold.runId)))) report(undefined, `${thread.threadId} waits for a review that nobody can decide`);
+    }
+  },
+
+  "a hold that is due is followed up": ({ final }, report) => {
+    for (const hold of final.holds.values()) if (hold.followUpDue) report(undefined, `hold ${hold.holdId} is ${hold.state} and still due`);
+  },
+};
+
+/** The continuation to which this decision was handed ended without carrying it on. */
+function failedUnder({ runs }: Final, hold: Hold): boolean {
+  const failed = new Set(["cancelled", "error", "parked", "timeout"]);
+  return [...runs.values()].some((run) => run.threadId === hold.threadId && run.kind === "continuation" && run.fence === hold.handedTo && failed.has(run.status));
+}
+
+/** The answer is in the state, or was in a superstep that later input or a failure dropped. */
+function tookEffect({ facts, final }: History, hold: Hold): boolean {
+  if ((answersInState(facts).get(hold.interruptId) ?? 0) > 0) return true;
+  const heard = facts.findIndex((fact) => fact.kind === "answered" && fact.interrupt === hold.interruptId);
+  if (heard < 0) return false;
+  const dropped = facts.slice(heard).some((fact) => fact.kind === "record" && fact.record.thread === hold.threadId && (fact.record.source === "input" || fact.record.source === "update"));
+  return dropped || failedUnder(final, hold);
+}
+
+/** Interrupt id → how often its answer is in the final state. */
+function answersInState(facts: readonly Fact[]): ReadonlyMap<string, number> {
+  const times = new Map<string, number>();
+  for (const { log } of factsOf(facts, "state")) {
+    for (const entry of log) {
+      const interrupt = /^answer (\S+)/.exec(entry)?.[1];
+      if (interrupt !== undefined) times.set(interrupt, (times.get(interrupt) ?? 0) + 1);
+    }
+  }
+  return times;
+}
