@@ -94,6 +94,8 @@ const pragma = (db: DatabaseSync, text: string): unknown => Object.values(db.pre
 
 const BUSY = 5;
 const LOCKED = 6;
+/** Of WAL mode: others came first too often in a row. */
+const PROTOCOL = 15;
 const NOT_A_DATABASE = 26;
 
 /** SQLite's primary result code of a thrown error; undefined for any other error. */
@@ -105,5 +107,5 @@ function primaryCode(error: unknown): number | undefined {
 /** True when another process held a lock: the same call may succeed later, and nothing of it has happened. */
 export function isBusy(error: unknown): boolean {
   const code = primaryCode(error);
-  return code === BUSY || code === LOCKED;
+  return code === BUSY || code === LOCKED || code === PROTOCOL;
 }

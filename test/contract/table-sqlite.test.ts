@@ -142,6 +142,19 @@ describe("the embedded table", () => {
     expect(file.prepare("SELECT count(*) AS n FROM items").get()).toEqual({ n: 1 });
   });
 
+  it("is made once when several processes open a new file at the same time", async () => {
+    await using folder = await testFolder();
+    const place = { kind: "sqlite", path: join(folder.path, "new", "t.db") } as const;
+    const task = { do: "increment", place, key: { pk: "p", sk: "s" }, times: 20, lanes: 2 } as const;
+    await using processes = new AsyncDisposableStack();
+    const started = Array.from({ length: 3 }, () => processes.use(startTableProcess(task)));
+    expect(await Promise.all(started.map((each) => each.line()))).toEqual(["ready", "ready", "ready"]);
+    for (const each of started) each.go();
+    await Promise.all(started.map((each) => each.line()));
+    await using table = await open(place.path);
+    expect((await table.get(task.key))?.attributes).toEqual({ n: 60 });
+  });
+
   it("tells that another handle has changed the file, and does not count its own writes", async () => {
     await using opened = await sqliteEngine.open();
     const other = await opened.another();
