@@ -22,6 +22,12 @@ export interface View {
   readonly marks: readonly Mark[];
 }
 
+/** What a delivery is told that has to start again, because the head is not the one it started from. */
+export const headMoved = (): HoldpointError =>
+  new HoldpointError("conflict", "the head moved before this delivery's first record; start again from the new head", {
+    detail: { reason: "head_moved" },
+  });
+
 /** The right to write, as a lease gives it; without one the fence is 0 and a collision is retried. */
 export interface Authority {
   readonly fence: number;
@@ -270,13 +276,7 @@ export class Branch {
     this.forget();
     if (!authority.leased) return this.read();
     if (fence > authority.fence || wasTrusted || fence === authority.fence) authority.lose();
-    throw new HoldpointError(
-      "conflict",
-      "the head moved before this delivery's first record; start again from the new head",
-      {
-        detail: { reason: "head_moved" },
-      },
-    );
+    throw headMoved();
   }
 
   /**

@@ -45,9 +45,10 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
     if (lease !== undefined && threadId !== lease.threadId) {
       throw new HoldpointError("invalid", "a saver with a lease serves the thread of the lease and no other");
     }
+    const given = lease?.generation ?? (threadId === options.threadId ? options.generation : undefined);
     const known = threads.get(threadId);
-    if (known !== undefined && (freshness === "known" || lease !== undefined)) return known;
-    const generation = lease?.generation ?? options.generation ?? (await readGeneration(table, refOf(threadId)));
+    if (known !== undefined && (freshness === "known" || given !== undefined)) return known;
+    const generation = given ?? (await readGeneration(table, refOf(threadId)));
     const again = threads.get(threadId);
     const kept = again?.generation === generation ? again : { generation, branches: new Map<string, Branch>() };
     threads.delete(threadId);

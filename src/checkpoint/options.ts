@@ -23,7 +23,7 @@ export interface SaverOptions {
   readonly lease?: SaverLease;
   /** Binds a saver without a lease to one thread, for `preload`, `head` and what is said about interrupts. */
   readonly threadId?: ThreadId;
-  /** The thread's generation, when whoever binds the saver knows it: saves reading the header. */
+  /** With `threadId`: the thread's generation as its header has just shown it, so that the header is not read again. */
   readonly generation?: number;
   /** Root of a new lineage: the next input of the root namespace is new, and visits are counted from it. */
   readonly newRoot?: string;

@@ -18,6 +18,7 @@ import { systemClock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { threadId as toThreadId } from "../core/ids.ts";
 import type { ThreadRef } from "../storage/keys.ts";
+import { headMoved } from "./branch.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { historyOf, namespacesOf, threadsOf } from "./history.ts";
 import { pendingAmong, stillWaits } from "./interrupts.ts";
@@ -311,13 +312,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       const { latest } = await this.#raise(branch);
       const now = latest?.record.checkpointId;
       if (at === undefined || now === at || now === before || at === this.#options.executesFrom) return;
-      throw new HoldpointError(
-        "conflict",
-        "the head moved before this delivery's first record; start again from the new head",
-        {
-          detail: { reason: "head_moved" },
-        },
-      );
+      throw headMoved();
     });
   }
 

@@ -277,6 +277,10 @@ describe("a deleted thread", () => {
     for await (const tuple of saver.list(configOf(thread))) listed.push(tuple.checkpoint.channel_values);
     expect(listed).toEqual([{ a: "new" }]);
     expect((await late.getTuple(configOf(thread)))?.config).toEqual(anew);
+    const traced = createTracedTable(table);
+    const told = plain(traced, { blobs, threadId: thread, generation: 1 });
+    expect((await told.getTuple(configOf(thread)))?.config).toEqual(anew);
+    expect(traced.count("get", "H")).toBe(0);
   });
 
   it("keeps what else its header says", async () => {
