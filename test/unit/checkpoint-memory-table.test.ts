@@ -21,8 +21,7 @@ describe("the in-memory table", () => {
 
   it("pages in both directions without losing or repeating an item", async () => {
     const table = createMemoryTable();
-    for (const sk of ["x#1", "x#2", "x#3", "y#1", "x#\u{1F600}", "x#\uFFFD"])
-      await table.put(draft(sk), "absent");
+    for (const sk of ["x#1", "x#2", "x#3", "y#1", "x#\u{1F600}", "x#\uFFFD"]) await table.put(draft(sk), "absent");
     for (const descending of [false, true]) {
       const seen: string[] = [];
       for (let after: string | undefined; ;) {
@@ -47,9 +46,7 @@ describe("the in-memory table", () => {
     const bytes = new Uint8Array([1]);
     await table.put({ ...draft("a"), attributes: { bytes }, expiresAt: 200 }, "absent");
     bytes[0] = 9;
-    expect((await table.get({ pk: "p", sk: "a" }))?.attributes["bytes"]).toEqual(
-      new Uint8Array([1]),
-    );
+    expect((await table.get({ pk: "p", sk: "a" }))?.attributes["bytes"]).toEqual(new Uint8Array([1]));
     time = 200;
     expect(await table.get({ pk: "p", sk: "a" })).toBeUndefined();
     expect((await table.query("p", {})).items).toEqual([]);
