@@ -8,7 +8,7 @@ import type { RunId } from "../../src/core/ids.ts";
 import type { Hold, HoldAnswer } from "../../src/core/hold.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { Principal } from "../../src/core/principal.ts";
-import type { RunPayload } from "../../src/core/run.ts";
+import type { Run, RunPayload } from "../../src/core/run.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import type { Answer, Wish } from "./facts.ts";
 import type { Random } from "./random.ts";
@@ -48,7 +48,8 @@ export interface Clients {
   decide(by: string, hold: Hold, tag: string): Promise<Answer>;
   /** Not repeated, since nothing makes an update recognisable. */
   update(thread: string, tag: string): Promise<Answer>;
-  cancel(thread: string, tag: string, run: string): Promise<Answer>;
+  cancel(thread: string, run: string): Promise<Answer>;
+  runs(thread: string): Promise<readonly Run[]>;
 }
 
 export function createClients(host: ClientHost): Clients {
@@ -89,8 +90,12 @@ export function createClients(host: ClientHost): Clients {
       host.recorder.note({ kind: "answer", at: host.scheduler.now(), by: "client", wish: { do: "update", thread, tag }, answer });
       return answer;
     },
-    cancel: (thread, tag, run) =>
-      insist(host, { do: "cancel", thread, run: tag }, async (runtime) => {
+    async runs(thread) {
+      const reply = await once(host, (runtime) => runtime.runs.list(principalOf("ann"), threadId(thread)));
+      return reply.heard ? reply.value : [];
+    },
+    cancel: (thread, run) =>
+      insist(host, { do: "cancel", thread, run }, async (runtime) => {
         const cancel = { threadId: threadId(thread), runId: run as RunId, wait: false, signal: new AbortController().signal };
         return (await runtime.runs.cancel(principalOf("ann"), cancel)).runId;
       }),

@@ -35,8 +35,8 @@ export type Fact = { readonly at: number; readonly by: string } & (
   | { readonly kind: "events"; readonly thread: string; readonly generation: number; readonly first: number; readonly count: number; readonly fence: number }
   /** The world outside saw an effect. */
   | { readonly kind: "effect"; readonly token: string; readonly run: string }
-  /** Graph code got the answer to its interrupt, and what came of that is stored. */
-  | { readonly kind: "answered"; readonly thread: string; readonly interrupt: string }
+  /** Graph code got the answer to its interrupt; what it then did need not be stored yet. */
+  | { readonly kind: "heard"; readonly thread: string; readonly interrupt: string }
   | { readonly kind: "started" | "crashed" | "drained" }
   | { readonly kind: "frozen"; readonly ms: number }
   /** From here on nothing goes wrong any more. */

@@ -86,10 +86,10 @@ function failedUnder({ runs }: Final, hold: Hold): boolean {
   return [...runs.values()].some((run) => run.threadId === hold.threadId && run.kind === "continuation" && run.fence === hold.handedTo && failed.has(run.status));
 }
 
-/** The answer is in the state, or was in a superstep that later input or a failure dropped. */
+/** The answer is in the state, or its code heard it and what that did was dropped by later input, a failure or a cancel. */
 function tookEffect({ facts, final }: History, hold: Hold): boolean {
   if ((answersInState(facts).get(hold.interruptId) ?? 0) > 0) return true;
-  const heard = facts.findIndex((fact) => fact.kind === "answered" && fact.interrupt === hold.interruptId);
+  const heard = facts.findIndex((fact) => fact.kind === "heard" && fact.interrupt === hold.interruptId);
   if (heard < 0) return false;
   const dropped = facts.slice(heard).some((fact) => fact.kind === "record" && fact.record.thread === hold.threadId && (fact.record.source === "input" || fact.record.source === "update"));
   return dropped || failedUnder(final, hold);

@@ -75,11 +75,11 @@ export const runInvariants: Invariants = {
     }
   },
 
-  "a run that was asked to stop does not end in success": ({ facts, final, runOfTag }, report) => {
+  "a run that was asked to stop does not end in success": ({ facts, final }, report) => {
     for (const fact of answersTo(facts)) {
       if (fact.wish.do !== "cancel" || fact.answer.is !== "yes") continue;
-      const run = final.runs.get(runOfTag.get(fact.wish.run)?.runId ?? "");
-      if (run?.cancelAsked && run.status === "success") report(fact, `run ${fact.wish.run} was cancelled and ended in success`);
+      const run = final.runs.get(fact.wish.run);
+      if (run?.cancelAsked && run.status === "success") report(fact, `run ${tagOf(run)} was cancelled and ended in success`);
     }
   },
 

@@ -148,7 +148,7 @@ const GOOD: readonly Bare<Fact>[] = [
   events(1, 2),
   barrier(3, 2),
   record(4, 2, "loop", { parentId: "c2" }),
-  { kind: "answered", thread: THREAD, interrupt: "i1" },
+  { kind: "heard", thread: THREAD, interrupt: "i1" },
   { kind: "hold", hold: applied(won, 0) },
   run(nextDone),
   header(afterNext),
@@ -198,7 +198,7 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     [header({ ...queued, queue: [input(1), input(1)] })],
   ],
   "a run that was asked to stop does not end in success": [
-    finally_(run({ ...twoDone, cancelAsked: { by: "ann", at: 0 } }), said({ do: "cancel", thread: THREAD, run: "run-2" }, yes(two.runId))),
+    finally_(run({ ...twoDone, cancelAsked: { by: "ann", at: 0 } }), said({ do: "cancel", thread: THREAD, run: two.runId }, yes(two.runId))),
   ],
   "at the end nobody holds a lease, and nothing is left to run": [finally_(header(third)), finally_(header(released(third, 0)))],
   "no thread stays under a dead lease for more than two leases": [
@@ -225,7 +225,7 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   "who is told that a decision lost does not stand as the one who decided": [finally_(said(decide("eve-1"), no))],
   "an acknowledged decision is applied exactly once": [
     without({ kind: "hold", hold: applied(won, 0) }),
-    without({ kind: "answered", thread: THREAD, interrupt: "i1" }).map((fact) => (fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact)),
+    without({ kind: "heard", thread: THREAD, interrupt: "i1" }).map((fact) => (fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact)),
     stateOf("in run-1", "answer i1 approve eve-1", "answer i1 approve eve-1", "in run-2"),
     finally_({ kind: "hold", hold: { ...won, state: "cancelled", followUpDue: false } }),
   ],
@@ -272,7 +272,7 @@ describe("the checker", () => {
   it("lets a decision be given back by a continuation that failed, and be taken again", () => {
     const failed = ended(mark(next, 2), 2, { status: "error", end: END });
     const handed: Hold = { ...won, handedTo: 2 };
-    const facts = GOOD.slice(0, place(run(nextDone))).filter((fact) => fact.kind !== "answered" && !(fact.kind === "hold" && fact.hold.state === "applied"));
+    const facts = GOOD.slice(0, place(run(nextDone))).filter((fact) => fact.kind !== "heard" && !(fact.kind === "hold" && fact.hold.state === "applied"));
     const again = [{ kind: "hold" as const, hold: handed }, { kind: "hold" as const, hold: reopened(handed, "failed", 0) }, run(failed)];
     const settled = header({ ...released(movedOn(second, failed, 0), 0), queue: [] });
     const found = broken([...facts, ...again, settled, said(decide("bob-2"), yes("decision of bob"))]);
@@ -283,6 +283,6 @@ describe("the checker", () => {
   it("lets a pending run be cancelled at once", () => {
     const result = cancelled(newRun(4), { by: "ann", at: 0 });
     if (result.kind !== "written") throw new Error("a pending run can be cancelled");
-    expect(broken([run(newRun(4)), run(result.run), said({ do: "cancel", thread: THREAD, run: "run-4" }, yes(idOf(4)))])).toEqual([]);
+    expect(broken([run(newRun(4)), run(result.run), said({ do: "cancel", thread: THREAD, run: idOf(4) }, yes(idOf(4)))])).toEqual([]);
   });
 });

@@ -25,7 +25,7 @@ function threadOf(fact: Fact): string | undefined {
     case "record":
       return fact.record.thread;
     case "events":
-    case "answered":
+    case "heard":
     case "state":
       return fact.thread;
     case "effect":
@@ -68,8 +68,8 @@ function tell(fact: Fact): string {
       return `events ${fact.first}+${fact.count}, fence ${fact.fence}`;
     case "effect":
       return `EFFECT ${short(fact.token)} by run ${short(fact.run)}`;
-    case "answered":
-      return `answered: interrupt ${short(fact.interrupt)}`;
+    case "heard":
+      return `heard the answer to interrupt ${short(fact.interrupt)}`;
     case "state":
       return `state: ${fact.log.join(" | ")}`;
     case "defect":

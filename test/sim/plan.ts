@@ -1,4 +1,5 @@
 /** What the clients of one schedule want, drawn from the seed: who starts, answers, cancels what and when. */
+import { isEnded } from "../../src/core/run.ts";
 import type { Clients } from "./clients.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -24,6 +25,8 @@ export interface Plan {
   readonly reviewers: readonly string[];
   /** One who answers by `command.resume`. */
   readonly resumer: boolean;
+  /** Cancels of whatever run is found on a thread, continuations included. */
+  readonly cancels: number;
   /** State updates through the API. */
   readonly updates: number;
   /** Workers that are asked to stop. */
@@ -51,6 +54,7 @@ export function drawPlan(random: Random): Plan {
     })),
     reviewers: reviews ? ["eve", "bob"].slice(0, random.int(3)) : [],
     resumer: reviews && random.chance(0.25),
+    cancels: random.chance(0.3) ? 1 + random.int(3) : 0,
     updates: random.chance(0.3) ? 1 + random.int(3) : 0,
     drains: random.chance(0.25) ? 1 + random.int(2) : 0,
     troubleMs: 3000 + random.int(3000),
@@ -90,13 +94,19 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
       const answer = await clients.start(start);
       if (answer.is !== "yes" || start.cancelAfterMs === undefined) return;
       await scheduler.sleep(start.cancelAfterMs);
-      await clients.cancel(start.thread, start.tag, answer.id);
+      await clients.cancel(start.thread, answer.id);
     }),
     ...plan.reviewers.map((name) => review(name, over, { ...stage, random: random.fork(name) })),
     ...(plan.resumer ? [resume(plan, over, { ...stage, random: random.fork("resumer") })] : []),
     ...Array.from({ length: plan.updates }, async (_, n) => {
       await scheduler.sleep(random.int(plan.troubleMs));
       await clients.update(random.pick(plan.threads), `update-${n}`);
+    }),
+    ...Array.from({ length: plan.cancels }, async () => {
+      await scheduler.sleep(random.int(plan.troubleMs));
+      const thread = random.pick(plan.threads);
+      const unfinished = (await clients.runs(thread)).filter((run) => !isEnded(run.status));
+      if (unfinished.length > 0) await clients.cancel(thread, random.pick(unfinished).runId);
     }),
     ...Array.from({ length: plan.drains }, async () => {
       await scheduler.sleep(random.int(plan.troubleMs));

@@ -35,8 +35,8 @@ export interface ScriptHost {
   readonly clock: Clock;
   readonly ids: IdSource;
   /** Performs a journaled effect on behalf of the graph. */
-  /** Told when the outcome of an answer is stored. */
-  readonly answered: (thread: string, interrupt: string) => void;
+  /** Told when the code that asked gets its answer. */
+  readonly heard: (thread: string, interrupt: string) => void;
   readonly effect: (drive: Drive, at: EffectAt) => Promise<Performed>;
 }
 
@@ -182,11 +182,10 @@ async function ask(step: Step, taskId: string, value: JsonObject): Promise<"done
     await drive.saver.putWrites(config, [[INTERRUPT, [{ id, value }]]], taskId);
     return "interrupted";
   }
+  step.host.heard(drive.run.threadId, id);
   await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
   const carried = carriedAnswer(answer);
-  const done = await output(step, taskId, `answer ${id} ${carried ? `${carried.answer.type} ${carried.comment ?? ""}` : JSON.stringify(answer)}`);
-  step.host.answered(drive.run.threadId, id);
-  return done;
+  return output(step, taskId, `answer ${id} ${carried ? `${carried.answer.type} ${carried.comment ?? ""}` : JSON.stringify(answer)}`);
 }
 
 async function output({ drive, position }: Step, taskId: string, line: string): Promise<"done"> {

@@ -77,7 +77,7 @@ export async function simulate(options: Options): Promise<Verdict> {
         clock: deps.clock,
         ids: deps.ids,
         effect: outside(process),
-        answered: (thread, interrupt) => recorder.note({ kind: "answered", at: scheduler.now(), by: process.name, thread, interrupt }),
+        heard: (thread, interrupt) => recorder.note({ kind: "heard", at: scheduler.now(), by: process.name, thread, interrupt }),
       }),
     ...(options.control ? { control: options.control } : {}),
     ...(options.adapt ? { adapt: options.adapt } : {}),
