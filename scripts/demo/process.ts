@@ -37,12 +37,16 @@ export interface RunningProcess extends AsyncDisposable {
   signal(signal: NodeJS.Signals): void;
 }
 
+/** The child ends when its standard input does, and so with us, however we end: nobody leaves orphans behind. */
+const ENDS_WITH_US =
+  "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGKILL')).resume().unref()";
+
 /** Starts a child process whose output is read by lines. */
 export function startProcess(options: ProcessOptions): RunningProcess {
-  const child = spawn(process.execPath, options.args, {
+  const child = spawn(process.execPath, ["--import", ENDS_WITH_US, ...options.args], {
     cwd: options.cwd ?? PROJECT,
     env: { ...process.env, ...options.env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
   const lines: string[] = [];
   const stderr: string[] = [];
