@@ -38,8 +38,10 @@ export interface RunningProcess extends AsyncDisposable {
 }
 
 /** The child ends when its standard input does, and so with us, however we end: nobody leaves orphans behind. */
-const ENDS_WITH_US =
-  "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGKILL')).resume().unref()";
+const ENDS_WITH_US = `data:text/javascript,${encodeURIComponent(`
+  import { isMainThread } from "node:worker_threads";
+  if (isMainThread) process.stdin.on("end", () => process.kill(process.pid, "SIGKILL")).resume().unref();
+`)}`;
 
 /** Starts a child process whose output is read by lines. */
 export function startProcess(options: ProcessOptions): RunningProcess {
