@@ -27,6 +27,7 @@ const HELP = `npm run demo -- [--exit] [--documents <folder>] [--question <text>
   --port        where the service listens (2024, or any free port)
   --data-dir    where everything is kept (.holdpoint/demo), emptied first
   --keep        leave what is there
+  --no-honour-keys  negative control: a ledger that pays every call, so that the story must fail
 
 With HOLDPOINT_TABLE and DYNAMODB_ENDPOINT set, the same story on DynamoDB.`;
 
@@ -37,14 +38,17 @@ interface Options {
   readonly question: string | undefined;
   readonly port: number | undefined;
   readonly dataDir: string;
+  readonly honourKeys: boolean;
 }
 
 function readOptions(argv: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...argv],
+    allowNegative: true,
     options: {
       exit: { type: "boolean", default: false },
       keep: { type: "boolean", default: false },
+      "honour-keys": { type: "boolean", default: true },
       help: { type: "boolean", short: "h", default: false },
       documents: { type: "string" },
       question: { type: "string" },
@@ -63,6 +67,7 @@ function readOptions(argv: readonly string[]): Options | undefined {
     question: values.question ?? (values.documents === undefined ? QUESTION : undefined),
     port,
     dataDir: resolve(values["data-dir"]),
+    honourKeys: values["honour-keys"],
   };
 }
 
@@ -96,12 +101,15 @@ async function serveOn(narrator: Narrator, cast: Cast, stopping: AbortSignal): P
     `     -d '{"assistant_id": "policy-desk", "input": {"question": "What does it cost to resole hiking boots?"}}'`,
   );
   if (!stopping.aborted) await once(stopping, "abort");
+  await stopAll(cast);
 }
+
+const stopAll = (cast: Cast) => Promise.all([cast.api, cast.worker()].map((service) => service.stop("SIGTERM")));
 
 /** Asks the processes to stop, as an operator would, and sees that they do. */
 async function endCleanly(narrator: Narrator, cast: Cast): Promise<void> {
   narrator.step("The end");
-  const exits = await Promise.all([cast.api, cast.worker()].map((service) => service.stop("SIGTERM")));
+  const exits = await stopAll(cast);
   narrator.check(
     "the service ends cleanly on SIGTERM",
     exits.every(({ code }) => code === 0),

@@ -13,6 +13,8 @@ export interface CastOptions {
   readonly keep: boolean;
   readonly port: number;
   readonly documents: string;
+  /** False: the ledger pays whatever it is asked, however often. The negative control of the story. */
+  readonly honourKeys: boolean;
 }
 
 export interface Progress {
@@ -49,7 +51,10 @@ export async function startCast(options: CastOptions): Promise<Cast> {
   }
 }
 
-async function assemble({ dataDir, keep, port, documents }: CastOptions, stack: AsyncDisposableStack): Promise<Cast> {
+async function assemble(
+  { dataDir, keep, port, documents, honourKeys }: CastOptions,
+  stack: AsyncDisposableStack,
+): Promise<Cast> {
   if (!keep) await rm(dataDir, { recursive: true, force: true });
   const logs = join(dataDir, "logs");
   await mkdir(logs, { recursive: true });
@@ -57,7 +62,12 @@ async function assemble({ dataDir, keep, port, documents }: CastOptions, stack: 
   const ledger = stack.use(
     startProcess({
       name: "the ledger",
-      args: [join(PROJECT, "scripts/ledger.ts"), "--file", join(dataDir, "ledger.db")],
+      args: [
+        join(PROJECT, "scripts/ledger.ts"),
+        "--file",
+        join(dataDir, "ledger.db"),
+        honourKeys ? "--honour-keys" : "--no-honour-keys",
+      ],
       logFile: join(logs, "ledger.log"),
     }),
   );

@@ -1,8 +1,10 @@
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Client } from "@langchain/langgraph-sdk";
 import { PROJECT } from "../../scripts/demo/process.ts";
 import { fleetEngines } from "../support/fleet.ts";
+import type { Fleet } from "../support/fleet.ts";
 import { until } from "../support/process.ts";
 
 const HOLDPOINT_CONFIG = join(PROJECT, "test/e2e/graphs/langgraph.json");
@@ -18,7 +20,7 @@ const stepsOf = async (client: Client, threadId: string): Promise<readonly numbe
 
 const distinct = (pids: readonly number[]): readonly number[] => [...new Set(pids)];
 
-describe.each(fleetEngines())("an API process and workers on $name", (engine) => {
+describe.each(fleetEngines())("an API process and workers on $name", { timeout: 120_000 }, (engine) => {
   it("meet in the table: what one accepts, another executes, and the first streams it", async () => {
     await using fleet = await engine.open({ HOLDPOINT_CONFIG });
     const { client, service: api } = await fleet.startApi();
@@ -55,17 +57,12 @@ describe.each(fleetEngines())("an API process and workers on $name", (engine) =>
     const { client } = await fleet.startApi();
     const first = fleet.start({ role: "worker" });
     await first.ready;
-    const thread = await client.threads.create();
-    const run = await client.runs.create(thread.thread_id, "steps", {
-      input: { steps: 40, pauseMs: 150 },
-      config: { recursion_limit: 100 },
-    });
-    await until("two steps are taken", async () => (await stepsOf(client, thread.thread_id)).length >= 2);
+    const run = await startEndless(client, fleet);
     const second = fleet.start({ role: "worker" });
     await second.ready;
     expect(await first.stop("SIGTERM")).toEqual({ code: 0, signal: null });
-    const { taken } = (await client.runs.join(thread.thread_id, run.run_id)) as unknown as Steps;
-    expect(taken).toHaveLength(40);
+    await until("the other worker takes a step", async () => (await run.taken()).includes(second.pid));
+    const taken = await run.end();
     expect(distinct(taken)).toEqual([first.pid, second.pid]);
   });
 
@@ -74,17 +71,34 @@ describe.each(fleetEngines())("an API process and workers on $name", (engine) =>
     const { client } = await fleet.startApi();
     const frozen = fleet.start({ role: "worker" });
     await frozen.ready;
-    const thread = await client.threads.create();
-    const run = await client.runs.create(thread.thread_id, "steps", { input: { steps: 10, pauseMs: 300 } });
-    await until("two steps are taken", async () => (await stepsOf(client, thread.thread_id)).length >= 2);
+    const run = await startEndless(client, fleet);
     frozen.signal("SIGSTOP");
     const second = fleet.start({ role: "worker" });
-    const holder = async (): Promise<boolean> => (await stepsOf(client, thread.thread_id)).includes(second.pid);
-    await until("the other worker has taken over", holder, 30_000);
+    await until("the other worker takes a step", async () => (await run.taken()).includes(second.pid), 30_000);
     frozen.signal("SIGCONT");
-    const { taken } = (await client.runs.join(thread.thread_id, run.run_id)) as unknown as Steps;
-    expect(taken).toHaveLength(10);
+    const before = (await run.taken()).length;
+    await until("steps go on", async () => (await run.taken()).length >= before + 3);
+    const taken = await run.end();
     expect(taken.lastIndexOf(frozen.pid)).toBeLessThan(taken.indexOf(second.pid));
     expect((await frozen.stop("SIGTERM")).code).toBe(0);
   });
 });
+
+/** A run that takes steps until it is told to end, and has taken some. */
+async function startEndless(client: Client, fleet: Fleet) {
+  const stopFile = join(fleet.dataDir, "stop");
+  const thread = await client.threads.create();
+  const taken = (): Promise<readonly number[]> => stepsOf(client, thread.thread_id);
+  const run = await client.runs.create(thread.thread_id, "steps", {
+    input: { steps: 1000, pauseMs: 150, stopFile },
+    config: { recursion_limit: 1000 },
+  });
+  await until("two steps are taken", async () => (await taken()).length >= 2);
+  return {
+    taken,
+    async end(): Promise<readonly number[]> {
+      await writeFile(stopFile, "");
+      return ((await client.runs.join(thread.thread_id, run.run_id)) as unknown as Steps).taken;
+    },
+  };
+}

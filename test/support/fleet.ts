@@ -1,4 +1,5 @@
 /** Processes of the service that share one table, on either engine. */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
 import type { Service } from "../../scripts/demo/service.ts";
@@ -42,6 +43,7 @@ async function openFleet(env: Readonly<Record<string, string>>, table?: AsyncDis
   const folder = stack.use(await testFolder());
   if (table) stack.use(table);
   const dataDir = join(folder.path, "data");
+  await mkdir(dataDir);
   const start = (options: FleetStart): Service =>
     stack.use(startTestService({ ...options, dataDir, env: { ...env, ...options.env } }));
   return {
