@@ -10,11 +10,11 @@ import { simulate } from "./simulate.ts";
  * again under the same key; whoever comes in the dead one's place remembers nothing.
  */
 const THREAD = "00000000-0000-4000-8000-000000000001";
-const BASE: Plan = { apis: 1, workers: 2, local: false, threads: [THREAD], starts: [], reviewers: [], resumer: false, cancels: 0, updates: 0, drains: 0, troubleMs: 2500 };
+const BASE: Plan = { apis: 1, workers: 2, local: false, threads: [THREAD], starts: [], reviewers: [], resumer: false, cancels: 0, updates: 0, drains: 0, pauseMs: 200, troubleMs: 2500 };
 /** Processes are numbered as they start: first the API, then the workers. */
 const PROCESSES = ["api1", "worker2", "worker3"] as const;
 
-const start = (n: number, script: Script, fields: Partial<Start> = {}): Start => ({ atMs: n * 40, thread: THREAD, tag: `run-${n}`, strategy: "enqueue", script, ...fields });
+const start = (n: number, script: Script, fields: Partial<Start> = {}): Start => ({ atMs: n * 40, thread: THREAD, tag: `run-${n}`, strategy: "enqueue", script, watched: "followed", ...fields });
 const step = { do: "step", ms: 30 } as const;
 const pay = { do: "effect", name: "pay", policy: "idempotent", ms: 20 } as const;
 const review = (shown: string) => ({ do: "review", shown }) as const;

@@ -4,7 +4,7 @@
  * put to it as well.
  */
 import type { Hold } from "../../src/core/hold.ts";
-import type { Run } from "../../src/core/run.ts";
+import type { Run, RunStatus } from "../../src/core/run.ts";
 import type { Thread } from "../../src/core/thread.ts";
 
 /** What a client wanted. `tag` names the run or the decision, and is the same in every repeat. */
@@ -32,7 +32,11 @@ export type Fact = { readonly at: number; readonly by: string } & (
   | { readonly kind: "run-removed"; readonly run: Run }
   | { readonly kind: "hold"; readonly hold: Hold }
   | { readonly kind: "record"; readonly record: RecordFact }
-  | { readonly kind: "events"; readonly thread: string; readonly generation: number; readonly first: number; readonly count: number; readonly fence: number }
+  | { readonly kind: "events"; readonly thread: string; readonly generation: number; readonly run: string; readonly first: number; readonly count: number; readonly fence: number }
+  /** Everything that one reader of a run got, however often it had to come back; `end` once it was told of one. */
+  | { readonly kind: "read"; readonly run: string; readonly numbers: readonly number[]; readonly end: RunStatus | undefined }
+  /** What somebody who waited for a run was told. */
+  | { readonly kind: "waited"; readonly run: string; readonly end: RunStatus }
   /** The world outside saw an effect. */
   | { readonly kind: "effect"; readonly token: string; readonly run: string }
   /** Graph code got the answer to its interrupt; what it then did need not be stored yet. */

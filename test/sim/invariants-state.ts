@@ -1,4 +1,5 @@
 /** What must be true of the graph's state and of the world outside (I5). */
+import { isEnded } from "../../src/core/run.ts";
 import { factsOf } from "./facts.ts";
 import { answersTo, tagOf } from "./history.ts";
 import type { Invariants } from "./history.ts";
@@ -36,6 +37,29 @@ export const stateInvariants: Invariants = {
       const times = logs.get(wish.thread)?.filter((entry) => entry === `update ${wish.tag}`).length ?? 0;
       const wrong = answer.is === "yes" ? times !== 1 : answer.is === "no" ? times > 0 : times > 1;
       if (wrong) report(fact, `update ${wish.tag} (${answer.is}) is in the state ${times} times`);
+    }
+  },
+
+  "a reader gets every frame of its run once, in order, and then its end": ({ facts, final }, report) => {
+    for (const fact of factsOf(facts, "read")) {
+      const run = final.runs.get(fact.run);
+      // The first frame of a delivery whose mark never landed belongs to nothing that began.
+      const from = run?.firstEvent ?? Infinity;
+      const there = factsOf(facts, "events")
+        .flatMap(({ run: id, first, count }) => (id === fact.run ? Array.from({ length: count }, (_, i) => first + i) : []))
+        .filter((number) => number >= from);
+      const wrong = fact.numbers.findIndex((number, i) => number !== there[i]);
+      if (wrong >= 0) report(fact, `a reader of run ${fact.run} got ${fact.numbers.join(" ")} of ${there.join(" ")}`);
+      if (fact.end !== undefined && fact.numbers.length !== there.length) report(fact, `a reader of run ${fact.run} was told of its end after ${fact.numbers.length} of ${there.length} frames`);
+      if (fact.end !== undefined && fact.end !== run?.status) report(fact, `a reader of run ${fact.run} was told ${fact.end}, and it is ${run?.status ?? "gone"}`);
+      if (fact.end === undefined && run && isEnded(run.status)) report(fact, `a reader of run ${fact.run} was never told of its end`);
+    }
+  },
+
+  "who waits for a run is told how it ended": ({ facts, final }, report) => {
+    for (const fact of factsOf(facts, "waited")) {
+      const run = final.runs.get(fact.run);
+      if (run?.status !== fact.end) report(fact, `run ${fact.run} was said to be ${fact.end}, and it is ${run?.status ?? "gone"}`);
     }
   },
 

@@ -28,6 +28,8 @@ function threadOf(fact: Fact): string | undefined {
     case "heard":
     case "state":
       return fact.thread;
+    case "read":
+    case "waited":
     case "effect":
     case "started":
     case "crashed":
@@ -66,6 +68,10 @@ function tell(fact: Fact): string {
       return `record ${fact.record.seq}: ${fact.record.kind} ${fact.record.source ?? ""}, fence ${fact.record.fence}`;
     case "events":
       return `events ${fact.first}+${fact.count}, fence ${fact.fence}`;
+    case "read":
+      return `read ${fact.numbers.length} frames of run ${short(fact.run)}, end ${fact.end ?? "-"}`;
+    case "waited":
+      return `was told that run ${short(fact.run)} is ${fact.end}`;
     case "effect":
       return `EFFECT ${short(fact.token)} by run ${short(fact.run)}`;
     case "heard":

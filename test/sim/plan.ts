@@ -1,6 +1,7 @@
 /** What the clients of one schedule want, drawn from the seed: who starts, answers, cancels what and when. */
 import { isEnded } from "../../src/core/run.ts";
 import type { Clients } from "./clients.ts";
+import type { Readers } from "./readers.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Script, Task } from "./script.ts";
@@ -13,6 +14,8 @@ export interface Start {
   readonly script: Script;
   /** Cancel it so long after it was acknowledged. */
   readonly cancelAfterMs?: number;
+  /** Who looks at it from its acknowledgement on. */
+  readonly watched: "no" | "followed" | "waited for";
 }
 
 export interface Plan {
@@ -31,12 +34,16 @@ export interface Plan {
   readonly updates: number;
   /** Workers that are asked to stop. */
   readonly drains: number;
+  /** Mean pause of a reviewer between two looks. */
+  readonly pauseMs: number;
   /** For how long things may go wrong, and reviewers look. */
   readonly troubleMs: number;
 }
 
 export function drawPlan(random: Random): Plan {
-  const threads = Array.from({ length: 1 + random.int(2) }, (_, i) => `00000000-0000-4000-8000-00000000000${i}`);
+  // Half of them crowd everything into a moment on one thread, where races are.
+  const dense = random.chance(0.5);
+  const threads = Array.from({ length: dense ? 1 : 1 + random.int(2) }, (_, i) => `00000000-0000-4000-8000-00000000000${i}`);
   const count = 1 + random.int(5);
   const reviews = random.chance(0.6);
   return {
@@ -45,19 +52,21 @@ export function drawPlan(random: Random): Plan {
     local: random.chance(0.3),
     threads,
     starts: Array.from({ length: count }, (_, i) => ({
-      atMs: random.chance(0.3) ? 0 : random.int(2500),
+      atMs: random.chance(0.3) ? 0 : random.int(dense ? 200 : 2500),
       thread: random.pick(threads),
       tag: `run-${i}`,
       strategy: random.chance(0.3) ? "reject" : "enqueue",
       script: drawScript(random, reviews),
-      ...(random.chance(0.15) ? { cancelAfterMs: random.int(600) } : {}),
+      watched: random.pick(["no", "no", "followed", "waited for"] as const),
+      ...(random.chance(0.15) ? { cancelAfterMs: random.int(dense ? 100 : 600) } : {}),
     })),
     reviewers: reviews ? ["eve", "bob"].slice(0, random.int(3)) : [],
     resumer: reviews && random.chance(0.25),
     cancels: random.chance(0.3) ? 1 + random.int(3) : 0,
     updates: random.chance(0.3) ? 1 + random.int(3) : 0,
     drains: random.chance(0.25) ? 1 + random.int(2) : 0,
-    troubleMs: 3000 + random.int(3000),
+    pauseMs: dense ? 30 : 200,
+    troubleMs: (dense ? 1000 : 3000) + random.int(dense ? 1500 : 3000),
   };
 }
 
@@ -79,6 +88,7 @@ function drawTask(random: Random, reviews: boolean, place: string): Task {
 
 export interface Stage {
   readonly clients: Clients;
+  readonly readers: Readers;
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly drain: () => void;
@@ -86,18 +96,20 @@ export interface Stage {
 
 /** Resolves when everyone has had their answers. */
 export async function play(plan: Plan, stage: Stage): Promise<void> {
-  const { scheduler, clients, random, drain } = stage;
+  const { scheduler, clients, readers, random, drain } = stage;
   const over = scheduler.now() + plan.troubleMs;
   await Promise.all([
     ...plan.starts.map(async (start) => {
       await scheduler.sleep(start.atMs);
       const answer = await clients.start(start);
+      if (answer.is === "yes" && start.watched === "followed") readers.follow(start.thread, answer.id);
+      if (answer.is === "yes" && start.watched === "waited for") readers.wait(start.thread, answer.id);
       if (answer.is !== "yes" || start.cancelAfterMs === undefined) return;
       await scheduler.sleep(start.cancelAfterMs);
       await clients.cancel(start.thread, answer.id);
     }),
-    ...plan.reviewers.map((name) => review(name, over, { ...stage, random: random.fork(name) })),
-    ...(plan.resumer ? [resume(plan, over, { ...stage, random: random.fork("resumer") })] : []),
+    ...plan.reviewers.map((name) => review(name, { plan, over, stage: { ...stage, random: random.fork(name) } })),
+    ...(plan.resumer ? [resume({ plan, over, stage: { ...stage, random: random.fork("resumer") } })] : []),
     ...Array.from({ length: plan.updates }, async (_, n) => {
       await scheduler.sleep(random.int(plan.troubleMs));
       await clients.update(random.pick(plan.threads), `update-${n}`);
@@ -115,9 +127,16 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
   ]);
 }
 
-async function review(name: string, over: number, { clients, scheduler, random }: Stage): Promise<void> {
+interface Turn {
+  readonly plan: Plan;
+  /** Virtual time after which nobody looks any more. */
+  readonly over: number;
+  readonly stage: Stage;
+}
+
+async function review(name: string, { plan, over, stage: { clients, scheduler, random } }: Turn): Promise<void> {
   for (let n = 0; scheduler.now() < over; n++) {
-    await scheduler.sleep(random.exponential(200));
+    await scheduler.sleep(random.exponential(plan.pauseMs));
     const open = await clients.open();
     if (open.length === 0 || random.chance(0.2)) continue;
     const [first] = open;
@@ -126,9 +145,9 @@ async function review(name: string, over: number, { clients, scheduler, random }
   }
 }
 
-async function resume(plan: Plan, over: number, { clients, scheduler, random }: Stage): Promise<void> {
+async function resume({ plan, over, stage: { clients, scheduler, random } }: Turn): Promise<void> {
   for (let n = 0; scheduler.now() < over; n++) {
-    await scheduler.sleep(random.exponential(800));
+    await scheduler.sleep(random.exponential(plan.pauseMs * 4));
     await clients.resume(random.pick(plan.threads), `resume-${n}`);
   }
 }

@@ -103,5 +103,5 @@ function eventsFact(item: Item, what: { readonly at: number; readonly by: string
   const [, generation] = item.sk.split("#");
   if (kind !== "e") return undefined;
   const count = (JSON.parse(textOf(item, "d")) as Frame[]).length;
-  return { ...what, kind: "events", thread, generation: Number(generation), first: numberOf(item, "n"), count, fence: numberOf(item, "f") };
+  return { ...what, kind: "events", thread, generation: Number(generation), run: textOf(item, "r"), first: numberOf(item, "n"), count, fence: numberOf(item, "f") };
 }

@@ -15,6 +15,7 @@ import { createMemoryBlobs } from "./memory-blobs.ts";
 import { drawPlan, play } from "./plan.ts";
 import type { Plan } from "./plan.ts";
 import { createRandom } from "./random.ts";
+import { createReaders } from "./readers.ts";
 import { createRecorder } from "./recorder.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
 import { scriptGraph } from "./script-graph.ts";
@@ -24,6 +25,8 @@ import { createWorld } from "./world.ts";
 import type { Control } from "./world.ts";
 
 export const LEASE_MS = 1000;
+/** Readers may be told of the end this much later: they look once a second. */
+const READERS_MS = 5_000;
 /** Virtual time after which a schedule that has not come to rest counts as stuck. */
 const REST_MS = 60_000;
 
@@ -84,9 +87,10 @@ export async function simulate(options: Options): Promise<Verdict> {
     ...(options.trace ? { trace: options.trace } : {}),
   });
   const clients = createClients({ scheduler, world, recorder, random: random.fork("clients") });
+  const readers = createReaders({ scheduler, world, recorder, random: random.fork("readers") });
 
   let played = false;
-  const playing = play(plan, { clients, scheduler, random: random.fork("play"), drain: () => world.drain() }).then(() => {
+  const playing = play(plan, { clients, readers, scheduler, random: random.fork("play"), drain: () => world.drain() }).then(() => {
     played = true;
   });
   scheduler.after(plan.troubleMs, () => {
@@ -97,10 +101,11 @@ export async function simulate(options: Options): Promise<Verdict> {
   const atRest = (): boolean => {
     const rests = played && world.idle() && scheduler.now() > EPOCH + plan.troubleMs;
     restingSince = rests ? (restingSince ?? scheduler.now()) : undefined;
-    return restingSince !== undefined && scheduler.now() - restingSince > LEASE_MS;
+    return restingSince !== undefined && scheduler.now() - restingSince > (readers.waiting > 0 ? READERS_MS : LEASE_MS);
   };
   const rested = await scheduler.run(atRest, EPOCH + plan.troubleMs + REST_MS);
   if (played) await playing;
+  readers.close();
   if (!rested) note(`no rest after ${REST_MS} ms of calm (${played ? "the fleet is busy" : "clients wait"})`);
 
   for (const thread of plan.threads) {

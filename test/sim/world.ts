@@ -49,7 +49,7 @@ export interface World {
   readonly table: SimTable;
   /** Asks one worker to stop, as SIGTERM does; another comes in its place. */
   drain(): void;
-  /** True when no index row asks a worker to do anything. */
+  /** True when no index row asks a worker to do anything, and no process is frozen. */
   idle(): boolean;
 }
 
@@ -61,7 +61,7 @@ export function createWorld(options: WorldOptions): World {
   const blobs = createMemoryBlobs();
   const apis: Api[] = [];
   const workers: { readonly process: SimProcess; readonly worker: Worker }[] = [];
-  let count = 0;
+  const processes: SimProcess[] = [];
 
   const table = createSimTable({
     scheduler,
@@ -97,8 +97,11 @@ export function createWorld(options: WorldOptions): World {
     return options.adapt?.(deps) ?? deps;
   };
 
-  const newProcess = (role: string): SimProcess =>
-    scheduler.process(`${role}${++count}`, { skewMs: scheduler.random.pick([0, 0, 600_000, -600_000, 1234]) });
+  const newProcess = (role: string): SimProcess => {
+    const process = scheduler.process(`${role}${processes.length + 1}`, { skewMs: scheduler.random.pick([0, 0, 600_000, -600_000, 1234]) });
+    processes.push(process);
+    return process;
+  };
 
   function startApi(): void {
     const process = newProcess("api");
@@ -134,7 +137,7 @@ export function createWorld(options: WorldOptions): World {
         startWorker();
       });
     },
-    idle: () => due.size === 0,
+    idle: () => due.size === 0 && processes.every(({ alive, frozenUntil }) => !alive || frozenUntil <= scheduler.now()),
   };
 }
 
