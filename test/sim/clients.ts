@@ -6,7 +6,6 @@ import { isHoldpointError } from "../../src/core/errors.ts";
 import { sha256, tenantId, threadId } from "../../src/core/ids.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Hold, HoldAnswer } from "../../src/core/hold.ts";
-import type { Json } from "../../src/core/json.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import type { Run, RunPayload } from "../../src/core/run.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
@@ -15,6 +14,7 @@ import type { Random } from "./random.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Script } from "./script.ts";
+import type { Stage } from "./stage.ts";
 import type { World } from "./world.ts";
 
 export const TENANT = tenantId("acme");
@@ -25,6 +25,7 @@ export interface ClientHost {
   readonly scheduler: Scheduler;
   readonly world: World;
   readonly recorder: Recorder;
+  readonly stage: Stage;
   readonly random: Random;
 }
 
@@ -66,7 +67,7 @@ export function createClients(host: ClientHost): Clients {
     return insist(host, wish, async (runtime) => (await runtime.runs.accept(principalOf("ann"), request)).runId);
   };
   return {
-    start: ({ thread, tag, strategy, script }) => accept({ do: "accept", thread, tag, strategy }, { input: { script } as unknown as Json }, strategy),
+    start: ({ thread, tag, strategy, script }) => accept({ do: "accept", thread, tag, strategy }, { input: host.stage.inputOf(script, tag) }, strategy),
     resume: (thread, tag) => accept({ do: "resume", thread, tag }, { command: { resume: { type: "approve" } } }, "enqueue"),
     async open() {
       const page = await once(host, (runtime) => runtime.reviews.list(principalOf("eve"), { state: "open", limit: 50 }));
@@ -81,7 +82,7 @@ export function createClients(host: ClientHost): Clients {
       });
     },
     async update(thread, tag) {
-      const update = { values: { state: { note: `update ${tag}` } }, asNode: "script" };
+      const update = host.stage.updateOf(tag);
       const reply = await once(host, async (runtime) => {
         await runtime.threads.updateState(principalOf("ann"), threadId(thread), update);
         return tag;

@@ -22,21 +22,37 @@ export interface EffectAt {
 /** `parked`: whether it happened is unknown, and nobody may guess. */
 export type Performed = "done" | "parked" | "lost";
 
-export type Effects = (process: SimProcess) => (drive: Drive, at: EffectAt) => Promise<Performed>;
+/** A request to the world outside. */
+export interface Request {
+  readonly token: string;
+  readonly run: string;
+  readonly policy: EffectPolicy;
+  readonly ms: number;
+}
 
-/** A request that has left takes effect whatever becomes of its sender. */
-export function createOutside(recorder: Recorder, scheduler: Scheduler): Effects {
-  const idempotent = new Set<string>();
-  const call = (process: SimProcess, token: string, { run, at }: { readonly run: string; readonly at: EffectAt }): Promise<void> =>
-    new Promise((resolve) => {
-      scheduler.after(at.ms / 2, () => {
-        const known = at.policy === "idempotent" && idempotent.has(token);
-        idempotent.add(token);
-        if (!known) recorder.note({ kind: "effect", at: scheduler.now(), by: process.name, token, run });
-        scheduler.after(at.ms / 2, resolve, process);
-      });
-    });
-  return (process) => async (drive, at) => {
+export interface Outside {
+  /** Resolves when the reply has arrived. What has left takes effect, whatever becomes of its sender. */
+  call(process: SimProcess, request: Request): Promise<void>;
+}
+
+export function createOutside(recorder: Recorder, scheduler: Scheduler): Outside {
+  const known = new Set<string>();
+  return {
+    call: (process, { token, run, policy, ms }) =>
+      new Promise((resolve) => {
+        scheduler.after(ms / 2, () => {
+          const again = policy === "idempotent" && known.has(token);
+          known.add(token);
+          if (!again) recorder.note({ kind: "effect", at: scheduler.now(), by: process.name, token, run });
+          scheduler.after(ms / 2, resolve, process);
+        });
+      }),
+  };
+}
+
+/** What `effect()` of `holdpoint/graph` does, for graphs that are scripts. */
+export function journaled(outside: Outside, process: SimProcess): (drive: Drive, at: EffectAt) => Promise<Performed> {
+  return async (drive, at) => {
     const context = drive.context as GraphContext; // the runtime makes it, of this type
     const { journal, tenant, run } = context;
     const root = runId(context.whereabouts.root() ?? run.root);
@@ -57,7 +73,7 @@ export function createOutside(recorder: Recorder, scheduler: Scheduler): Effects
         return "lost";
       case "call": {
         if (!held() || context.now() > deadline) return "lost";
-        await call(process, token, { run: run.runId, at });
+        await outside.call(process, { token, run: run.runId, policy: at.policy, ms: at.ms });
         const value: Json = { receipt: token };
         return (await journal.settle(begun.intent, { kind: "result", value })) === "lost" ? "lost" : "done";
       }

@@ -40,7 +40,7 @@ export type Fact = { readonly at: number; readonly by: string } & (
   /** The world outside saw an effect. */
   | { readonly kind: "effect"; readonly token: string; readonly run: string }
   /** Graph code got the answer to its interrupt; what it then did need not be stored yet. */
-  | { readonly kind: "heard"; readonly thread: string; readonly interrupt: string }
+  | { readonly kind: "heard"; readonly tag: string }
   | { readonly kind: "started" | "crashed" | "drained" }
   | { readonly kind: "frozen"; readonly ms: number }
   /** From here on nothing goes wrong any more. */

@@ -50,7 +50,7 @@ export const holdInvariants: Invariants = {
       else if (hold.state === "cancelled") report(fact, `decision ${tag} was acknowledged and its hold cancelled`);
       else if (hold.state === "applied" && !tookEffect(history, hold)) report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was marked applied and took no effect`);
     }
-    for (const [interrupt, times] of answersInState(facts)) if (times > 1) report(undefined, `the answer to interrupt ${interrupt} took effect ${times} times`);
+    for (const [line, times] of answersInState(facts)) if (times > 1) report(undefined, `"${line}" took effect ${times} times`);
   },
 
   "no input and no update runs over a review that nobody has cancelled": ({ facts }, report) => {
@@ -88,21 +88,18 @@ function failedUnder({ runs }: Final, hold: Hold): boolean {
 
 /** The answer is in the state, or its code heard it and what that did was dropped by later input, a failure or a cancel. */
 function tookEffect({ facts, final }: History, hold: Hold): boolean {
-  if ((answersInState(facts).get(hold.interruptId) ?? 0) > 0) return true;
-  const heard = facts.findIndex((fact) => fact.kind === "heard" && fact.interrupt === hold.interruptId);
+  const tag = hold.decision?.comment ?? "";
+  if ([...answersInState(facts).keys()].some((line) => line.endsWith(` ${tag}`))) return true;
+  const heard = facts.findIndex((fact) => fact.kind === "heard" && fact.tag === tag);
   if (heard < 0) return false;
   const dropped = facts.slice(heard).some((fact) => fact.kind === "record" && fact.record.thread === hold.threadId && (fact.record.source === "input" || fact.record.source === "update"));
   return dropped || failedUnder(final, hold);
 }
 
-/** Interrupt id → how often its answer is in the final state. */
+/** The lines of answers → how often each is in the final state. */
 function answersInState(facts: readonly Fact[]): ReadonlyMap<string, number> {
   const times = new Map<string, number>();
-  for (const { log } of factsOf(facts, "state")) {
-    for (const entry of log) {
-      const interrupt = /^answer (\S+)/.exec(entry)?.[1];
-      if (interrupt !== undefined) times.set(interrupt, (times.get(interrupt) ?? 0) + 1);
-    }
-  }
+  const lines = factsOf(facts, "state").flatMap(({ log }) => log.filter((line) => line.startsWith("answer ")));
+  for (const line of lines) times.set(line, (times.get(line) ?? 0) + 1);
   return times;
 }

@@ -148,7 +148,7 @@ const GOOD: readonly Bare<Fact>[] = [
   events(1, 2),
   barrier(3, 2),
   record(4, 2, "loop", { parentId: "c2" }),
-  { kind: "heard", thread: THREAD, interrupt: "i1" },
+  { kind: "heard", tag: "eve-1" },
   { kind: "hold", hold: applied(won, 0) },
   run(nextDone),
   header(afterNext),
@@ -227,7 +227,7 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   "who is told that a decision lost does not stand as the one who decided": [finally_(said(decide("eve-1"), no))],
   "an acknowledged decision is applied exactly once": [
     without({ kind: "hold", hold: applied(won, 0) }),
-    without({ kind: "heard", thread: THREAD, interrupt: "i1" }).map((fact) => (fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact)),
+    without({ kind: "heard", tag: "eve-1" }).map((fact) => (fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact)),
     stateOf("in run-1", "answer i1 approve eve-1", "answer i1 approve eve-1", "in run-2"),
     finally_({ kind: "hold", hold: { ...won, state: "cancelled", followUpDue: false } }),
   ],

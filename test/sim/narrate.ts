@@ -25,11 +25,11 @@ function threadOf(fact: Fact): string | undefined {
     case "record":
       return fact.record.thread;
     case "events":
-    case "heard":
     case "state":
       return fact.thread;
     case "read":
     case "waited":
+    case "heard":
     case "effect":
     case "started":
     case "crashed":
@@ -75,7 +75,7 @@ function tell(fact: Fact): string {
     case "effect":
       return `EFFECT ${short(fact.token)} by run ${short(fact.run)}`;
     case "heard":
-      return `heard the answer to interrupt ${short(fact.interrupt)}`;
+      return `heard the answer of ${fact.tag}`;
     case "state":
       return `state: ${fact.log.join(" | ")}`;
     case "defect":

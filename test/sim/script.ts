@@ -36,7 +36,7 @@ export interface ScriptHost {
   readonly ids: IdSource;
   /** Performs a journaled effect on behalf of the graph. */
   /** Told when the code that asked gets its answer. */
-  readonly heard: (thread: string, interrupt: string) => void;
+  readonly heard: (tag: string) => void;
   readonly effect: (drive: Drive, at: EffectAt) => Promise<Performed>;
 }
 
@@ -182,10 +182,11 @@ async function ask(step: Step, taskId: string, value: JsonObject): Promise<"done
     await drive.saver.putWrites(config, [[INTERRUPT, [{ id, value }]]], taskId);
     return "interrupted";
   }
-  step.host.heard(drive.run.threadId, id);
-  await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
   const carried = carriedAnswer(answer);
-  return output(step, taskId, `answer ${id} ${carried ? `${carried.answer.type} ${carried.comment ?? ""}` : JSON.stringify(answer)}`);
+  const tag = carried ? (carried.comment ?? "") : String(answer);
+  step.host.heard(tag);
+  await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
+  return output(step, taskId, `answer ${id} ${carried?.answer.type ?? "value"} ${tag}`);
 }
 
 async function output({ drive, position }: Step, taskId: string, line: string): Promise<"done"> {

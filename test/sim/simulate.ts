@@ -4,7 +4,6 @@
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { threadId } from "../../src/core/ids.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
-import type { Engine } from "../../src/runtime/engine.ts";
 import { createChaos, drawProfile } from "./chaos.ts";
 import type { PlannedCrash, Profile } from "./chaos.ts";
 import { TENANT, createClients } from "./clients.ts";
@@ -18,8 +17,8 @@ import { createRandom } from "./random.ts";
 import { createReaders } from "./readers.ts";
 import { createRecorder } from "./recorder.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
-import { scriptGraph } from "./script-graph.ts";
-import { createScriptEngine, scriptLog } from "./script.ts";
+import { scripted } from "./stage.ts";
+import type { Stage, StageHost } from "./stage.ts";
 import { createOutside } from "./effects.ts";
 import { createWorld } from "./world.ts";
 import type { Control } from "./world.ts";
@@ -32,6 +31,8 @@ const REST_MS = 60_000;
 
 export interface Options {
   readonly seed: number | string;
+  /** How graphs are executed; as scripts unless given. */
+  readonly stage?: (host: StageHost) => Stage;
   readonly plan?: Plan;
   readonly profile?: Profile;
   readonly planned?: PlannedCrash;
@@ -57,8 +58,14 @@ export interface Verdict {
 /** Plays one schedule and checks what came of it. The same options give the same verdict. */
 export async function simulate(options: Options): Promise<Verdict> {
   const random = createRandom(options.seed);
-  const scheduler = createScheduler({ seed: options.seed });
   const recorder = createRecorder();
+  const stageHost: StageHost = {
+    outside: { call: (process, request) => outside.call(process, request) },
+    heard: (process, tag) => recorder.note({ kind: "heard", at: scheduler.now(), by: process.name, tag }),
+  };
+  const stage = (options.stage ?? scripted)(stageHost);
+  const scheduler = createScheduler({ seed: options.seed, quietTurns: stage.quietTurns });
+  const outside = createOutside(recorder, scheduler);
   const plan = options.plan ?? drawPlan(random.fork("plan"));
   const chaos = createChaos({
     random: random.fork("chaos"),
@@ -66,7 +73,6 @@ export async function simulate(options: Options): Promise<Verdict> {
     leaseMs: LEASE_MS,
     ...(options.planned ? { planned: options.planned } : {}),
   });
-  const outside = createOutside(recorder, scheduler);
   const world = createWorld({
     scheduler,
     chaos,
@@ -75,19 +81,13 @@ export async function simulate(options: Options): Promise<Verdict> {
     apis: plan.apis,
     workers: plan.workers,
     local: plan.local,
-    graph: scriptGraph,
-    engine: (deps, process): Engine => createScriptEngine({
-        clock: deps.clock,
-        ids: deps.ids,
-        effect: outside(process),
-        heard: (thread, interrupt) => recorder.note({ kind: "heard", at: scheduler.now(), by: process.name, thread, interrupt }),
-      }),
+    stage,
     ...(options.control ? { control: options.control } : {}),
     ...(options.adapt ? { adapt: options.adapt } : {}),
     ...(options.trace ? { trace: options.trace } : {}),
   });
-  const clients = createClients({ scheduler, world, recorder, random: random.fork("clients") });
-  const readers = createReaders({ scheduler, world, recorder, random: random.fork("readers") });
+  const clients = createClients({ scheduler, world, recorder, stage, random: random.fork("clients") });
+  const readers = createReaders({ scheduler, world, recorder, stage, random: random.fork("readers") });
 
   let played = false;
   const playing = play(plan, { clients, readers, scheduler, random: random.fork("play"), drain: () => world.drain() }).then(() => {
@@ -110,7 +110,7 @@ export async function simulate(options: Options): Promise<Verdict> {
 
   for (const thread of plan.threads) {
     const saver = new FencedSaver({ table: world.table.direct, blobs: createMemoryBlobs(), tenant: TENANT, threadId: threadId(thread) });
-    recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await scriptLog(saver, thread) });
+    recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await stage.logOf(saver, thread) });
   }
   const facts = await recorder.facts();
   return {

@@ -3,10 +3,8 @@
  * nothing in common but that table. A process that dies is replaced after a while by one that remembers nothing.
  */
 import { isHoldpointError } from "../../src/core/errors.ts";
-import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps, Log } from "../../src/runtime/deps.ts";
-import type { Engine } from "../../src/runtime/engine.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
@@ -17,6 +15,7 @@ import type { Recorder } from "./recorder.ts";
 import type { Scheduler, SimProcess } from "./scheduler.ts";
 import { createSimTable } from "./sim-table.ts";
 import type { SimTable } from "./sim-table.ts";
+import type { Stage } from "./stage.ts";
 
 /** One protection taken away, to show that the checker would see it missing. */
 export type Control = "none" | "forget-write-ids";
@@ -30,8 +29,7 @@ export interface WorldOptions {
   readonly workers: number;
   /** Processes can tell cheaply whether the table has changed, as on one file. */
   readonly local: boolean;
-  readonly graph: RegisteredGraph;
-  readonly engine: (deps: Deps, process: SimProcess) => Engine;
+  readonly stage: Stage;
   readonly control?: Control;
   /** Changes what a process is given, for negative controls. */
   readonly adapt?: (deps: Deps) => Deps;
@@ -85,10 +83,11 @@ export function createWorld(options: WorldOptions): World {
 
   const depsOf = (process: SimProcess): Deps => {
     const handle: Table = table.handle(process, { local: options.local });
+    const graph = options.stage.graphOf(process);
     const deps = createDeps({
       table: handle,
       blobs,
-      graphs: { get: (id) => (id === options.graph.graphId ? options.graph : undefined), failure: () => undefined, list: () => [options.graph], failures: () => [] },
+      graphs: { get: (id) => (id === graph.graphId ? graph : undefined), failure: () => undefined, list: () => [graph], failures: () => [] },
       clock: process.clock,
       ids: process.ids,
       log: logOf(process, options),
@@ -110,7 +109,7 @@ export function createWorld(options: WorldOptions): World {
   function startWorker(): void {
     const process = newProcess("worker");
     const deps = depsOf(process);
-    const engine = options.engine(deps, process);
+    const engine = options.stage.engineOf(deps, process);
     const { assistants } = createRuntime(deps);
     const worker = createWorker({ deps, engine, assistants, services: () => ({}) as never, isKnownDead: () => chaos.rash() });
     void process.enter(async () => worker.start());

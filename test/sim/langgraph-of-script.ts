@@ -1,0 +1,65 @@
+import { Annotation, StateGraph, interrupt } from "@langchain/langgraph";
+import { effect } from "../../src/graph/effect.ts";
+import { contextOf } from "../../src/graph/context.ts";
+import type { NodeConfig } from "../../src/graph/context.ts";
+import { review } from "../../src/graph/review.ts";
+import type { CompiledGraph, RegisteredGraph } from "../../src/langgraph/registry.ts";
+import type { Outside } from "./effects.ts";
+import type { SimProcess } from "./scheduler.ts";
+import type { Script, Task } from "./script.ts";
+
+const State = Annotation.Root({
+  script: Annotation<Script>({ reducer: (_, next) => next, default: () => [] }),
+  pc: Annotation<number>({ reducer: (_, next) => next, default: () => 0 }),
+  log: Annotation<readonly string[]>({ reducer: (before, more) => [...before, ...more], default: () => [] }),
+});
+
+interface GraphHost {
+  readonly process: SimProcess;
+  readonly outside: Outside;
+  readonly heard: (tag: string) => void;
+}
+
+/** A real graph with one node in a loop, which does what the next line of the script in its state says. */
+export function createLangGraphOfScript(host: GraphHost): RegisteredGraph {
+  const act = async ({ script, pc }: typeof State.State, config: NodeConfig) => {
+    const task = script[pc]?.[0];
+    return { pc: pc + 1, log: task ? [await perform(host, { task, pc }, config)] : [] };
+  };
+  const next = ({ script, pc }: typeof State.State) => (pc < script.length ? "act" : "__end__");
+  const build = () =>
+    new StateGraph(State).addNode("act", act).addConditionalEdges("__start__", next).addConditionalEdges("act", next).compile();
+  return {
+    graphId: "script",
+    version: "1",
+    pool: "default",
+    priority: 5,
+    compiled: async () => build() as unknown as CompiledGraph, // Pregel's type parameters are invariant
+  };
+}
+
+async function perform({ process, outside, heard }: GraphHost, { task, pc }: { readonly task: Task; readonly pc: number }, config: NodeConfig): Promise<string> {
+  const { clock, signal, run } = contextOf(config, "a script");
+  switch (task.do) {
+    case "step":
+      await clock.sleep(task.ms, signal);
+      return `step ${pc}`;
+    case "effect": {
+      const { name, policy, ms } = task;
+      await effect(config, { name, policy }, (token) => outside.call(process, { token, run: run.runId, policy, ms }));
+      return `effect ${name}`;
+    }
+    case "review": {
+      const answer = await review(config, { title: "Script", action: "go", args: { shown: task.shown } });
+      heard(answer.comment ?? "");
+      return `answer ${pc} ${answer.type} ${answer.comment ?? answer.decidedBy}`;
+    }
+    case "ask": {
+      const tag = String(interrupt({ question: pc }));
+      heard(tag);
+      return `answer ${pc} value ${tag}`;
+    }
+    case "fail":
+      throw new Error("as scripted");
+  }
+}
