@@ -37,11 +37,13 @@ export interface Profile {
 
 export const CALM: Profile = { crash: 0, freeze: 0, lostReply: 0, unavailable: 0, slow: 0, budget: 0, rash: 0, latencyMs: 2, indexLagMs: 0 };
 
-/** A crash at exactly one write: the n-th (from 1) of the process of this name. */
-export interface PlannedCrash {
+/** A crash, or a freeze, at exactly one write: the n-th (from 1) of the process of this name. */
+export interface Planned {
   readonly process: string;
   readonly write: number;
   readonly when: "before" | "after";
+  /** Stands still for so long, and does not die. */
+  readonly freezeMs?: number;
 }
 
 /** A call of a process. Polls are most of them and the least of what can go wrong, so they are hurt less often. */
@@ -82,7 +84,7 @@ export interface ChaosOptions {
   readonly random: Random;
   readonly profile: Profile;
   readonly leaseMs: number;
-  readonly planned?: PlannedCrash;
+  readonly planned?: Planned;
 }
 
 export function createChaos({ random, profile, leaseMs, planned }: ChaosOptions): Chaos {
@@ -97,7 +99,10 @@ export function createChaos({ random, profile, leaseMs, planned }: ChaosOptions)
   return {
     profile,
     draw({ process, kind, write }) {
-      if (planned?.process === process && planned.write === write) return { kind: "crash", when: planned.when };
+      if (planned?.process === process && planned.write === write) {
+        const { when: at, freezeMs } = planned;
+        return freezeMs === undefined ? { kind: "crash", when: at } : { kind: "freeze", when: at, ms: freezeMs };
+      }
       if (!on || (kind === "poll" && random.chance(0.95))) return { kind: "none" };
       if (spend(profile.crash)) return { kind: "crash", when: when() };
       if (spend(profile.freeze)) return { kind: "freeze", when: when(), ms: leaseMs * (0.3 + 2 * random.next()) };

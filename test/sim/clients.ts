@@ -32,13 +32,22 @@ export interface ClientHost {
 /** How long a client waits for an answer before it asks again. */
 const PATIENCE_MS = [50, 500, 5_000, 5_000] as const;
 const ATTEMPTS = 40;
+/** Who asks only once waits for as long as it takes. */
+const FOR_EVER_MS = 24 * 3_600_000;
 
 export interface Starting {
-  readonly thread: string;
+  /** Undefined: a stateless run. */
+  readonly thread: string | undefined;
+  readonly asksOnce?: boolean;
   readonly tag: string;
   readonly strategy: "enqueue" | "reject";
   readonly script: Script;
 }
+
+type Accepting = Pick<Starting, "thread" | "strategy" | "asksOnce">;
+
+/** What a wish says instead of a thread that is yet to be made. */
+export const STATELESS = "stateless";
 
 export interface Clients {
   /** Starts a run; the answer is definite, unless the client gave up. */
@@ -55,20 +64,25 @@ export interface Clients {
 
 export function createClients(host: ClientHost): Clients {
   const { random } = host;
-  const accept = (wish: Wish & { readonly tag: string }, payload: RunPayload, strategy: "enqueue" | "reject"): Promise<Answer> => {
+  const accept = (wish: Wish & { readonly tag: string }, payload: RunPayload, { thread, strategy, asksOnce = false }: Accepting): Promise<Answer> => {
     const request = {
-      threadId: threadId(wish.thread),
+      threadId: thread === undefined ? undefined : threadId(thread),
       ifNotExists: "create" as const,
       assistantId: "script",
       payload: { ...payload, metadata: { tag: wish.tag } },
       settings: { streamModes: [], streamSubgraphs: false, streamResumable: false, multitaskStrategy: strategy },
       idempotency: { key: wish.tag, bodyHash: sha256(wish.tag) },
     };
-    return insist(host, wish, async (runtime) => (await runtime.runs.accept(principalOf("ann"), request)).runId);
+    const ask = async (runtime: Runtime): Promise<string> => (await runtime.runs.accept(principalOf("ann"), request)).runId;
+    return insist(host, wish, ask, asksOnce ? 0 : ATTEMPTS);
   };
   return {
-    start: ({ thread, tag, strategy, script }) => accept({ do: "accept", thread, tag, strategy }, { input: host.stage.inputOf(script, tag) }, strategy),
-    resume: (thread, tag) => accept({ do: "resume", thread, tag }, { command: { resume: { type: "approve" } } }, "enqueue"),
+    start: (wish) => {
+      const { thread = STATELESS, tag, strategy, script } = wish;
+      return accept({ do: "accept", thread, tag, strategy }, { input: host.stage.inputOf(script, tag) }, wish);
+    },
+    resume: (thread, tag) =>
+      accept({ do: "resume", thread, tag }, { command: { resume: { type: "approve" } } }, { thread, strategy: "enqueue" }),
     async open() {
       const page = await once(host, (runtime) => runtime.reviews.list(principalOf("eve"), { state: "open", limit: 50 }));
       return page.heard ? page.value.items : [];
@@ -104,12 +118,12 @@ export function createClients(host: ClientHost): Clients {
 }
 
 /** Asks until the answer is definite, and writes down every answer. */
-async function insist(host: ClientHost, wish: Wish, ask: (runtime: Runtime) => Promise<string>): Promise<Answer> {
+async function insist(host: ClientHost, wish: Wish, ask: (runtime: Runtime) => Promise<string>, repeats = ATTEMPTS): Promise<Answer> {
   for (let attempt = 0; ; attempt++) {
-    const reply = await once(host, ask);
+    const reply = await once(host, ask, repeats === 0 ? FOR_EVER_MS : host.random.pick(PATIENCE_MS));
     const answer: Answer = reply.heard ? { is: "yes", id: reply.value } : reply.answer;
     host.recorder.note({ kind: "answer", at: host.scheduler.now(), by: "client", wish, answer });
-    if (answer.is !== "unknown" || attempt === ATTEMPTS) return answer;
+    if (answer.is !== "unknown" || attempt === repeats) return answer;
     await host.scheduler.sleep(host.random.exponential(300));
   }
 }
@@ -119,7 +133,7 @@ type Reply<T> = { readonly heard: true; readonly value: T } | { readonly heard: 
 const nothing = (code: string): Reply<never> => ({ heard: false, answer: { is: "unknown", code } });
 
 /** One request to one API process, which may die or be slow to answer. */
-async function once<T>({ scheduler, world, random }: ClientHost, ask: (runtime: Runtime) => Promise<T>): Promise<Reply<T>> {
+async function once<T>({ scheduler, world }: ClientHost, ask: (runtime: Runtime) => Promise<T>, patienceMs = 5_000): Promise<Reply<T>> {
   const api = world.api();
   if (!api) return nothing("no api");
   const asked = api.process.enter(() => ask(api.runtime)).then(
@@ -127,7 +141,7 @@ async function once<T>({ scheduler, world, random }: ClientHost, ask: (runtime: 
     (error: unknown): Reply<T> => ({ heard: false, answer: answerOf(error) }),
   );
   const died = api.process.death.then(() => nothing("connection lost"));
-  const late = scheduler.sleep(random.pick(PATIENCE_MS)).then(() => nothing("no answer"));
+  const late = scheduler.sleep(patienceMs).then(() => nothing("no answer"));
   return Promise.race([asked, died, late]);
 }
 

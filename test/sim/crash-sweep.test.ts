@@ -10,7 +10,7 @@ import { simulate } from "./simulate.ts";
  * again under the same key; whoever comes in the dead one's place remembers nothing.
  */
 const THREAD = "00000000-0000-4000-8000-000000000001";
-const BASE: Plan = { apis: 1, workers: 2, local: false, threads: [THREAD], starts: [], reviewers: [], resumer: false, cancels: 0, updates: 0, drains: 0, pauseMs: 200, troubleMs: 2500 };
+const BASE: Plan = { apis: 1, workers: 2, local: false, threads: [THREAD], starts: [], reviewers: [], resumer: false, cancels: 0, updates: 0, drains: 0, pauseMs: 200, troubleMs: 2500, afterwardsMs: 0 };
 /** Processes are numbered as they start: first the API, then the workers. */
 const PROCESSES = ["api1", "worker2", "worker3"] as const;
 

@@ -33,7 +33,8 @@ export function historyOf(facts: readonly Fact[], leaseMs: number): History {
   for (const fact of facts) {
     if (fact.kind === "run") runs.set(fact.run.runId, fact.run);
     if (fact.kind === "run") runOfTag.set(tagOf(fact.run), fact.run);
-    if (fact.kind === "run-removed") runs.delete(fact.run.runId);
+    // A thread that is deleted takes its runs with it: they are what they were.
+    if (fact.kind === "run-removed" && threads.get(fact.run.threadId)?.deleted !== true) runs.delete(fact.run.runId);
     if (fact.kind === "header") threads.set(fact.thread.threadId, fact.thread);
     if (fact.kind === "hold") holds.set(fact.hold.holdId, fact.hold);
   }

@@ -8,6 +8,9 @@ import type { Fact } from "./facts.ts";
 import { answersTo, isAccept, isOpen, namedBy, tagOf } from "./history.ts";
 import type { Final, Invariants } from "./history.ts";
 
+/** Workers come to what is due within this time. */
+const SWEPT_WITHIN_MS = 5_000;
+
 export const runInvariants: Invariants = {
   "an acknowledged run ends, or waits behind a review that is open": ({ facts, final }, report) => {
     for (const fact of answersTo(facts)) {
@@ -72,6 +75,15 @@ export const runInvariants: Invariants = {
         if (run && !isEnded(run.status) && !names(thread, run.runId)) report(fact, `the header dropped run ${tagOf(run)}, which is ${run.status}`);
       }
       before.set(thread.threadId, thread);
+    }
+  },
+
+  "a run that no header names is not kept for ever": ({ facts, final }, report) => {
+    const end = facts.at(-1)?.at ?? 0;
+    for (const run of final.runs.values()) {
+      const thread = final.threads.get(run.threadId);
+      const overdue = run.followUpAt !== undefined && run.followUpAt + SWEPT_WITHIN_MS < end;
+      if (overdue && !(thread && names(thread, run.runId))) report(undefined, `run ${tagOf(run)} is ${run.status}, named by nobody and overdue`);
     }
   },
 

@@ -199,6 +199,7 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     [run(one), run(two), header(queued), header({ ...queued, queue: [input(1)] })],
     [header({ ...queued, queue: [input(1), input(1)] })],
   ],
+  "a run that no header names is not kept for ever": [finally_(run({ ...newRun(4), followUpAt: -6_000 }))],
   "a run that was asked to stop does not end in success": [
     finally_(run({ ...twoDone, cancelAsked: { by: "ann", at: 0 } }), said({ do: "cancel", thread: THREAD, run: two.runId }, yes(two.runId))),
   ],

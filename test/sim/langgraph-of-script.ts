@@ -52,12 +52,12 @@ async function perform({ process, outside, heard }: GraphHost, { task, pc }: { r
     case "review": {
       const answer = await review(config, { title: "Script", action: "go", args: { shown: task.shown } });
       heard(answer.comment ?? "");
-      return `answer ${pc} ${answer.type} ${answer.comment ?? answer.decidedBy}`;
+      return `answer ${run.root}.${pc} ${answer.type} ${answer.comment ?? answer.decidedBy}`;
     }
     case "ask": {
       const tag = String(interrupt({ question: pc }));
       heard(tag);
-      return `answer ${pc} value ${tag}`;
+      return `answer ${run.root}.${pc} value ${tag}`;
     }
     case "fail":
       throw new Error("as scripted");

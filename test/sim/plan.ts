@@ -8,8 +8,11 @@ import type { Script, Task } from "./script.ts";
 
 export interface Start {
   readonly atMs: number;
-  readonly thread: string;
+  /** Undefined: a stateless run. */
+  readonly thread: string | undefined;
   readonly tag: string;
+  /** A client that hears nothing asks once and never again. */
+  readonly asksOnce?: boolean;
   readonly strategy: "enqueue" | "reject";
   readonly script: Script;
   /** Cancel it so long after it was acknowledged. */
@@ -38,6 +41,8 @@ export interface Plan {
   readonly pauseMs: number;
   /** For how long things may go wrong, and reviewers look. */
   readonly troubleMs: number;
+  /** How long the fleet is watched after everything has come to rest. */
+  readonly afterwardsMs: number;
 }
 
 export function drawPlan(random: Random): Plan {
@@ -67,6 +72,7 @@ export function drawPlan(random: Random): Plan {
     drains: random.chance(0.25) ? 1 + random.int(2) : 0,
     pauseMs: dense ? 30 : 200,
     troubleMs: (dense ? 1000 : 3000) + random.int(dense ? 1500 : 3000),
+    afterwardsMs: 0,
   };
 }
 
@@ -102,11 +108,13 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
     ...plan.starts.map(async (start) => {
       await scheduler.sleep(start.atMs);
       const answer = await clients.start(start);
-      if (answer.is === "yes" && start.watched === "followed") readers.follow(start.thread, answer.id);
-      if (answer.is === "yes" && start.watched === "waited for") readers.wait(start.thread, answer.id);
-      if (answer.is !== "yes" || start.cancelAfterMs === undefined) return;
+      const { thread } = start;
+      if (answer.is !== "yes" || thread === undefined) return;
+      if (start.watched === "followed") readers.follow(thread, answer.id);
+      if (start.watched === "waited for") readers.wait(thread, answer.id);
+      if (start.cancelAfterMs === undefined) return;
       await scheduler.sleep(start.cancelAfterMs);
-      await clients.cancel(start.thread, answer.id);
+      await clients.cancel(thread, answer.id);
     }),
     ...plan.reviewers.map((name) => review(name, { plan, over, stage: { ...stage, random: random.fork(name) } })),
     ...(plan.resumer ? [resume({ plan, over, stage: { ...stage, random: random.fork("resumer") } })] : []),

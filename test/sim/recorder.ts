@@ -44,7 +44,7 @@ async function factOf({ at, by, key, before, after }: Change): Promise<Fact | un
   const item = after ?? before;
   const thread = parseThreadPartition(key.pk);
   if (!item) return undefined;
-  if (!thread) return eventsFact(item, { at, by });
+  if (!thread) return after && eventsFact(after, { at, by });
   const ref = { tenant: tenantId(thread.tenant), threadId: threadId(thread.threadId) };
   const fact = await nounFact(item, ref, before !== undefined);
   if (!fact) return undefined;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CALM, createChaos } from "./chaos.ts";
-import type { PlannedCrash, Profile } from "./chaos.ts";
+import type { Planned, Profile } from "./chaos.ts";
 import { createRandom } from "./random.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
 import type { Scheduler, SimProcess } from "./scheduler.ts";
@@ -83,7 +83,7 @@ interface Fixture {
 
 interface FixtureOptions {
   readonly seed?: number;
-  readonly planned?: PlannedCrash;
+  readonly planned?: Planned;
   readonly forgetWriteIds?: boolean;
 }
 

@@ -5,7 +5,7 @@ import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { threadId } from "../../src/core/ids.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { createChaos, drawProfile } from "./chaos.ts";
-import type { PlannedCrash, Profile } from "./chaos.ts";
+import type { Planned, Profile } from "./chaos.ts";
 import { TENANT, createClients } from "./clients.ts";
 import type { Fact } from "./facts.ts";
 import { check } from "./invariants.ts";
@@ -35,7 +35,7 @@ export interface Options {
   readonly stage?: (host: StageHost) => Stage;
   readonly plan?: Plan;
   readonly profile?: Profile;
-  readonly planned?: PlannedCrash;
+  readonly planned?: Planned;
   readonly control?: Control;
   readonly adapt?: (deps: Deps) => Deps;
   readonly trace?: (line: string) => void;
@@ -103,7 +103,12 @@ export async function simulate(options: Options): Promise<Verdict> {
     restingSince = rests ? (restingSince ?? scheduler.now()) : undefined;
     return restingSince !== undefined && scheduler.now() - restingSince > (readers.waiting > 0 ? READERS_MS : LEASE_MS);
   };
-  const rested = await scheduler.run(atRest, EPOCH + plan.troubleMs + REST_MS);
+  let rested = await scheduler.run(atRest, EPOCH + plan.troubleMs + REST_MS);
+  if (plan.afterwardsMs > 0) {
+    const until = scheduler.now() + plan.afterwardsMs;
+    await scheduler.run(() => scheduler.now() >= until, until);
+    rested = await scheduler.run(atRest, until + REST_MS);
+  }
   if (played) await playing;
   readers.close();
   if (!rested) note(`no rest after ${REST_MS} ms of calm (${played ? "the fleet is busy" : "clients wait"})`);
