@@ -10,7 +10,7 @@ import { watch } from "node:fs";
 import { basename, dirname, relative, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../src/config.ts";
-import { PROJECT } from "./demo/process.ts";
+import { ENDS_WITH_PARENT, PROJECT } from "./demo/process.ts";
 import { NODE_ENV, NODE_FLAGS } from "./demo/service.ts";
 
 const SETTLE_MS = 150;
@@ -52,8 +52,8 @@ function watchSources(argv: readonly string[], signal: AbortSignal, onChange: (f
 function start(argv: readonly string[]): ChildProcess {
   const main = resolve(PROJECT, "src/main.ts");
   // A group of its own, so that Ctrl-C reaches the service once, through us.
-  return spawn(process.execPath, [...NODE_FLAGS, main, "dev", ...argv], {
-    stdio: "inherit",
+  return spawn(process.execPath, ["--import", ENDS_WITH_PARENT, ...NODE_FLAGS, main, "dev", ...argv], {
+    stdio: ["pipe", "inherit", "inherit"],
     detached: true,
     env: { ...process.env, ...NODE_ENV },
   });
@@ -85,7 +85,11 @@ async function main(args: readonly string[]): Promise<number> {
     child = start(argv);
     const exit = exitOf(child);
     const code = await Promise.race([exit, wake.promise]);
-    if (stop.signal.aborted || code === 0 || (first && code !== undefined)) return await exit;
+    if (stop.signal.aborted || code === 0 || (first && code !== undefined)) {
+      // Ends the watching, which would keep us alive.
+      stop.abort();
+      return await exit;
+    }
     if (code === undefined) {
       await sleep(SETTLE_MS);
       child.kill("SIGTERM");

@@ -37,15 +37,18 @@ export interface RunningProcess extends AsyncDisposable {
   signal(signal: NodeJS.Signals): void;
 }
 
-/** The child ends when its standard input does, and so with us, however we end: nobody leaves orphans behind. */
-const ENDS_WITH_US = `data:text/javascript,${encodeURIComponent(`
+/**
+ * For `node --import`: the process ends when its standard input does, and so with whoever started it with a pipe there,
+ * however that one ends. Nobody leaves orphans behind.
+ */
+export const ENDS_WITH_PARENT = `data:text/javascript,${encodeURIComponent(`
   import { isMainThread } from "node:worker_threads";
   if (isMainThread) process.stdin.on("end", () => process.kill(process.pid, "SIGKILL")).resume().unref();
 `)}`;
 
 /** Starts a child process whose output is read by lines. */
 export function startProcess(options: ProcessOptions): RunningProcess {
-  const child = spawn(process.execPath, ["--import", ENDS_WITH_US, ...options.args], {
+  const child = spawn(process.execPath, ["--import", ENDS_WITH_PARENT, ...options.args], {
     cwd: options.cwd ?? PROJECT,
     env: { ...process.env, ...options.env },
     stdio: ["pipe", "pipe", "pipe"],

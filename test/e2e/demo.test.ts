@@ -1,11 +1,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SETTINGS } from "../../src/config.ts";
 import { PROJECT, startProcess } from "../../scripts/demo/process.ts";
 import type { Exit } from "../../scripts/demo/process.ts";
 import { dynamoEngines } from "../support/engines.ts";
-import { testFolder } from "../support/process.ts";
+import { NO_SETTINGS, testFolder } from "../support/process.ts";
 import type { TestFolder } from "../support/process.ts";
 
 let folder: TestFolder;
@@ -13,8 +12,6 @@ beforeEach(async () => {
   folder = await testFolder();
 });
 afterEach(() => folder[Symbol.asyncDispose]());
-
-const NO_SETTINGS = Object.fromEntries(SETTINGS.map(({ name }) => [name, undefined]));
 
 interface Told extends Exit {
   readonly text: string;

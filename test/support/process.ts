@@ -17,7 +17,9 @@ export async function testFolder(): Promise<TestFolder> {
 }
 
 /** No setting of the machine that runs the tests reaches a service under test. */
-const NO_SETTINGS = Object.fromEntries(SETTINGS.map(({ name }) => [name, undefined]));
+export const NO_SETTINGS: Readonly<Record<string, undefined>> = Object.fromEntries(
+  SETTINGS.map(({ name }) => [name, undefined]),
+);
 
 /** The shipped graphs, whatever folder a test runs in. */
 export const SHIPPED_GRAPHS = join(PROJECT, "langgraph.json");
