@@ -6,6 +6,7 @@ import { HoldpointError, errorInfo } from "../core/errors.ts";
 
 /** How long connections may take to end once nothing new is accepted. */
 const CLOSE_MS = 5_000;
+const CLOSE_POLL_MS = 20;
 
 /** Starts to listen and returns the URL. @throws HoldpointError `unavailable`, one line that names the address */
 export async function listen(server: Server, at: { readonly host: string; readonly port: number }): Promise<string> {
@@ -25,13 +26,15 @@ export async function listen(server: Server, at: { readonly host: string; readon
 
 /** Nothing new is accepted; what is being answered may end; what then still hangs is cut. */
 export async function closeServer(server: Server, clock: Clock): Promise<void> {
-  const closed = once(server, "close");
-  const ended = new AbortController();
-  server.close();
-  server.closeIdleConnections();
-  const late = clock.sleep(CLOSE_MS, ended.signal);
-  await Promise.race([closed, late]);
-  ended.abort();
+  const closed = new AbortController();
+  server.close(() => closed.abort());
+  const deadline = clock.monotonic() + CLOSE_MS;
+  while (!closed.signal.aborted && clock.monotonic() < deadline) {
+    // A connection that is kept alive becomes idle only when its last answer has ended.
+    server.closeIdleConnections();
+    await clock.sleep(CLOSE_POLL_MS, closed.signal);
+  }
+  if (closed.signal.aborted) return;
   server.closeAllConnections();
-  await closed;
+  await once(server, "close");
 }

@@ -113,6 +113,22 @@ describe("starting the service", () => {
     expect(ready.url).toBeUndefined();
   });
 
+  it("ends open streams on SIGTERM, and their runs stay where they are", async () => {
+    await using service = start({ role: "api" });
+    const { url = "" } = await service.ready;
+    const client = new Client({ apiUrl: url });
+    const { thread_id: thread } = await client.threads.create();
+    const { run_id: run } = await client.runs.create(thread, "steps", { input: { steps: 1, pauseMs: 0 } });
+    const stream = await fetch(`${url}/threads/${thread}/runs/${run}/stream`);
+    const read = stream.text();
+    expect(await service.stop("SIGTERM")).toEqual({ code: 0, signal: null });
+    await read;
+
+    await using again = start();
+    const { url: there = "" } = await again.ready;
+    expect(await new Client({ apiUrl: there }).runs.join(thread, run)).toMatchObject({ taken: [again.pid] });
+  });
+
   it("ends at once on a second signal", async () => {
     await using service = start();
     const { url = "" } = await service.ready;
