@@ -48,6 +48,8 @@ export const holdInvariants: Invariants = {
       else if (hold.decision?.id !== fact.answer.id) continue; // given back, which another invariant judges
       else if (hold.state === "decided") report(fact, `decision ${tag} was acknowledged and never applied`);
       else if (hold.state === "cancelled") report(fact, `decision ${tag} was acknowledged and its hold cancelled`);
+      else if (hold.state === "superseded" && hold.reason !== ASKED_AGAIN)
+        report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was acknowledged and dropped: ${hold.reason ?? ""}`);
       else if (hold.state === "applied" && !tookEffect(history, hold)) report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was marked applied and took no effect`);
     }
     for (const [line, times] of answersInState(facts)) if (times > 1) report(undefined, `"${line}" took effect ${times} times`);
@@ -80,10 +82,13 @@ export const holdInvariants: Invariants = {
   },
 };
 
-/** The continuation to which this decision was handed ended without carrying it on. */
+/** The one reason for which a decision may be set aside: its review came back with other content. */
+const ASKED_AGAIN = "asked again with other content";
+
+/** The continuation to which this decision was handed, then or on a later delivery, ended without carrying it on. */
 function failedUnder({ runs }: Final, hold: Hold): boolean {
   const failed = new Set(["cancelled", "error", "parked", "timeout"]);
-  return [...runs.values()].some((run) => run.threadId === hold.threadId && run.kind === "continuation" && run.fence === hold.handedTo && failed.has(run.status));
+  return [...runs.values()].some((run) => run.threadId === hold.threadId && run.kind === "continuation" && run.fence >= (hold.handedTo ?? Infinity) && failed.has(run.status));
 }
 
 /** The answer is in the state, or its code heard it and what that did was dropped by later input, a failure or a cancel. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { applied, continuationId, decided, reopened } from "../../src/core/hold.ts";
+import { applied, continuationId, decided, reopened, superseded } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import { decisionId, holdId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { cancelled, ended, marked, pendingRun, refused } from "../../src/core/run.ts";
@@ -231,6 +231,7 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     without({ kind: "heard", tag: "eve-1" }).map((fact) => (fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact)),
     stateOf("in run-1", "answer i1 approve eve-1", "answer i1 approve eve-1", "in run-2"),
     finally_({ kind: "hold", hold: { ...won, state: "cancelled", followUpDue: false } }),
+    finally_({ kind: "hold", hold: superseded(won, "the thread moved on", 0) }),
   ],
   "no input and no update runs over a review that nobody has cancelled": [
     after(run(oneHeld), record(3, 1, "input")),

@@ -52,6 +52,7 @@ async function perform({ process, outside, heard }: GraphHost, { task, pc }: { r
     case "review": {
       const answer = await review(config, { title: "Script", action: "go", args: { shown: task.shown } });
       heard(answer.comment ?? "");
+      if (task.fails === true) throw new Error("as scripted");
       return `answer ${run.root}.${pc} ${answer.type} ${answer.comment ?? answer.decidedBy}`;
     }
     case "ask": {

@@ -85,7 +85,7 @@ function drawScript(random: Random, reviews: boolean): Script {
 
 function drawTask(random: Random, reviews: boolean, place: string): Task {
   const kind = random.int(20);
-  if (reviews && kind < 8) return { do: "review", shown: place };
+  if (reviews && kind < 8) return { do: "review", shown: place, fails: random.chance(0.1) };
   if (reviews && kind === 8) return { do: "ask" };
   if (kind === 9) return { do: "fail" };
   if (kind < 14) return { do: "effect", name: `pay-${place}`, policy: random.pick(["idempotent", "unsafe"]), ms: random.int(50) };

@@ -23,8 +23,8 @@ export type Task =
   | { readonly do: "step"; readonly ms: number }
   /** An effect upon the world, journaled. */
   | { readonly do: "effect"; readonly name: string; readonly policy: EffectPolicy; readonly ms: number }
-  /** A person must decide; `shown` is what the digest covers. */
-  | { readonly do: "review"; readonly shown: string }
+  /** A person must decide; `shown` is what the digest covers. It may fail once it has its answer. */
+  | { readonly do: "review"; readonly shown: string; readonly fails?: boolean }
   | { readonly do: "ask" }
   | { readonly do: "fail" };
 
@@ -98,6 +98,7 @@ async function run(host: ScriptHost, drive: Drive): Promise<DriveOutcome> {
   return { kind: "done" };
 }
 
+const FAILURE: DriveOutcome = { kind: "failed", error: { name: "Error", message: "as scripted" }, parks: false };
 const CONFIG = { checkpoint_ns: "" };
 
 async function read(saver: FencedSaver, threadId: string): Promise<Position | undefined> {
@@ -154,11 +155,11 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
     case "effect":
       return effect(step, taskId, task);
     case "review":
-      return ask(step, taskId, reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }));
+      return ask(step, taskId, { value: reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }), fails: task.fails ?? false });
     case "ask":
-      return ask(step, taskId, { question: position.state.pc });
+      return ask(step, taskId, { value: { question: position.state.pc }, fails: false });
     case "fail":
-      return { kind: "failed", error: { name: "Error", message: "as scripted" }, parks: false };
+      return FAILURE;
   }
 }
 
@@ -171,8 +172,13 @@ async function effect(step: Step, taskId: string, { name, policy, ms }: Extract<
   return { kind: "failed", error: { name: "effect_ambiguous", message: `whether ${name} happened is unknown` }, parks: true };
 }
 
+interface Question {
+  readonly value: JsonObject;
+  readonly fails: boolean;
+}
+
 /** An interrupt: answered by the map that was handed in, or by an answer that is stored already. */
-async function ask(step: Step, taskId: string, value: JsonObject): Promise<"done" | "interrupted"> {
+async function ask(step: Step, taskId: string, { value, fails }: Question): Promise<"done" | "interrupted" | DriveOutcome> {
   const { drive, position, answers } = step;
   const id = sha256(`${taskId} interrupt`).slice(0, 32);
   const stored = (position.tuple.pendingWrites ?? []).find(([task, channel]) => task === taskId && channel === RESUME)?.[2];
@@ -186,6 +192,7 @@ async function ask(step: Step, taskId: string, value: JsonObject): Promise<"done
   const tag = carried ? (carried.comment ?? "") : String(answer);
   step.host.heard(tag);
   await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
+  if (fails) return FAILURE;
   return output(step, taskId, `answer ${id} ${carried?.answer.type ?? "value"} ${tag}`);
 }
 
