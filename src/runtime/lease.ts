@@ -61,15 +61,20 @@ export class Lease implements AsyncDisposable {
   }
 
   /**
-   * Moves the header past the active entry (`ended` is its run item, undefined when there is none), keeping the lease while there is a next run and giving it up otherwise.
-   * A function of the header as it is now (I11). Returns what became active, and whether this very write made it so.
+   * Moves the header past the active entry (`ended` is its run item, undefined when there is none), keeping the lease
+   * while there is a next run and giving it up otherwise. A function of the header as it is now (I11): an accept may have
+   * moved it past the entry already, and left nothing active or another run. Returns what became active, and whether
+   * this very write made it so.
    */
-  async moveOn(past: Active | undefined, ended: Run | undefined): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
+  async moveOn(
+    past: Active | undefined,
+    ended: Run | undefined,
+  ): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
     let first = true;
     const after = await this.#write((thread) => {
-      first = isSame(thread.active, past);
+      first = thread.active === undefined || isSame(thread.active, past);
       if (!first) return undefined;
-      const next = movedOn(thread, ended, this.#deps.table.now());
+      const next = movedOn(thread, thread.active && ended, this.#deps.table.now());
       return next.active ? next : released(next, this.#deps.table.now());
     });
     return after?.lease && after.active ? { thread: after, first } : undefined;
@@ -84,7 +89,9 @@ export class Lease implements AsyncDisposable {
   /** Gives the lease up and leaves the thread, with whatever is runnable, to whoever finds it due. */
   async release(): Promise<void> {
     const now = this.#deps.table.now();
-    await this.#write((thread) => released(thread.active?.kind === "update" ? movedOn(thread, undefined, now) : thread, now));
+    await this.#write((thread) =>
+      released(thread.active?.kind === "update" ? movedOn(thread, undefined, now) : thread, now),
+    );
     this.#deps.hints.ready(this.thread);
   }
 
@@ -94,39 +101,50 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Writes the header while it is held; undefined once it is not. */
-  async #write(change: (thread: Thread) => Thread | undefined): Promise<Thread | undefined> {
+  async #write(
+    change: (thread: Thread) => Thread | undefined,
+    purpose: "move" | "beat" = "move",
+  ): Promise<Thread | undefined> {
+    const before = this.#stored;
     let held = true;
     const after = await this.#deps.threads.update(
-      this.#stored.value,
+      before.value,
       (thread) => {
         held = holds(thread, this.owner, this.fence);
         return held ? change(thread) : undefined;
       },
-      this.#stored,
+      before,
     );
     if (!held || !after) {
       this.lose();
       return undefined;
     }
-    if (after.value.lease) this.#stored = after;
+    // A heartbeat's reply may come after that of a later move: it must not bring back what the header no longer says.
+    const isLatest = purpose === "move" || this.#stored === before;
+    if (after.value.lease && isLatest) this.#stored = after;
     return after.value;
   }
 
   async #beat(): Promise<void> {
     const { clock, settings, table } = this.#deps;
     const interval = settings.leaseMs / 3;
+    let pause = interval;
     for (;;) {
-      await clock.sleep(interval, this.#stop.signal);
+      await clock.sleep(pause, this.#stop.signal);
       if (this.#stop.signal.aborted || this.#lost.signal.aborted) return;
       const sentAt = clock.monotonic();
-      const sent = this.#write((thread) => heartbeat(thread, { owner: this.owner, leaseMs: settings.leaseMs, now: table.now() })).then(
+      const beat = (thread: Thread): Thread =>
+        heartbeat(thread, { owner: this.owner, leaseMs: settings.leaseMs, now: table.now() });
+      const sent = this.#write(beat, "beat").then(
         (thread) => {
           if (thread) this.#confirmedAt = Math.max(this.#confirmedAt, sentAt);
         },
         (error: unknown) => this.#deps.log.warn({ thread: this.thread.threadId, err: error }, "a heartbeat failed"),
       );
-      await Promise.race([sent, clock.sleep(interval, this.#stop.signal)]);
+      const left = this.#confirmedAt + interval * 2 - clock.monotonic();
+      await Promise.race([sent, clock.sleep(Math.max(0, Math.min(interval, left)), this.#stop.signal)]);
       if (clock.monotonic() - this.#confirmedAt >= interval * 2) this.lose();
+      pause = this.#confirmedAt >= sentAt ? interval : interval / 4;
     }
   }
 }

@@ -1,0 +1,112 @@
+/** What the tests of the runtime stand on: dependencies on a table in memory, a clock that only they move, one scripted graph. */
+import { runId, systemIds, tenantId, threadId } from "../../src/core/ids.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import { pendingRun } from "../../src/core/run.ts";
+import type { Run } from "../../src/core/run.ts";
+import { createRegistry } from "../../src/langgraph/registry.ts";
+import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
+import { createDeps, createRuntime } from "../../src/runtime/create.ts";
+import type { Deps } from "../../src/runtime/deps.ts";
+import type { Engine } from "../../src/runtime/engine.ts";
+import type { AcceptRequest, Runtime } from "../../src/runtime/runtime.ts";
+import { createWorker } from "../../src/runtime/worker.ts";
+import type { Worker } from "../../src/runtime/worker.ts";
+import { createMemoryLog } from "../support/http.ts";
+import type { LogLine } from "../support/http.ts";
+import { createManualClock } from "../support/manual-clock.ts";
+import type { ManualClock } from "../support/manual-clock.ts";
+import { createMemoryBlobs } from "../support/memory-blobs.ts";
+import { createMemoryTable } from "../support/memory-table.ts";
+import type { MemoryTable } from "../support/memory-table.ts";
+
+export const LEASE_MS = 30_000;
+export const ALICE: Principal = { tenant: tenantId("acme"), subject: "alice", roles: ["admin"], groups: [] };
+
+export interface Kit {
+  readonly clock: ManualClock;
+  readonly table: MemoryTable;
+  readonly deps: Deps;
+  readonly runtime: Runtime;
+  readonly lines: readonly LogLine[];
+  /** A worker whose graph does what the engine says; by default it is done at once. */
+  worker(engine?: Partial<Engine>): Worker;
+}
+
+/** `adapt` stands between the product and its table. */
+export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) => table): Kit {
+  const clock = createManualClock();
+  const table = adapt(createMemoryTable({ now: () => clock.wall() }));
+  const graph: RegisteredGraph = {
+    graphId: "g",
+    version: "1",
+    pool: "default",
+    priority: 5,
+    compiled: () => Promise.reject(new Error("these tests execute no graph")),
+  };
+  const log = createMemoryLog();
+  const deps = createDeps({
+    table,
+    blobs: createMemoryBlobs(),
+    graphs: createRegistry([graph], []),
+    clock,
+    ids: systemIds,
+    log,
+    settings: {
+      leaseMs: LEASE_MS,
+      concurrency: 4,
+      pool: "default",
+      shards: 1,
+      recursionLimit: 25,
+      owner: "test/owner",
+    },
+  });
+  const runtime = createRuntime(deps);
+  return {
+    clock,
+    table,
+    deps,
+    runtime,
+    lines: log.lines,
+    worker: (engine) =>
+      createWorker({
+        deps,
+        engine: { drive: async () => ({ kind: "done" }), hasWorkLeft: async () => false, ...engine },
+        assistants: runtime.assistants,
+        services: () => ({}) as never, // no graph asks for one
+        isKnownDead: () => false,
+      }),
+  };
+}
+
+/** A request for a run with input on this thread; without one, a stateless run. */
+export function inputFor(thread: Run["threadId"] | undefined): AcceptRequest {
+  return {
+    threadId: thread,
+    ifNotExists: "create",
+    assistantId: "g",
+    payload: { input: {} },
+    settings: { streamModes: [], streamSubgraphs: false, streamResumable: false, multitaskStrategy: "enqueue" },
+  };
+}
+
+/** A run that no header names. */
+export function looseRun(kit: Kit, fields: Partial<Run> = {}): Run {
+  const base = pendingRun({
+    tenant: ALICE.tenant,
+    threadId: threadId(kit.deps.ids.uuid()),
+    runId: runId(kit.deps.ids.uuid()),
+    kind: "input",
+    generation: 0,
+    root: runId(kit.deps.ids.uuid()),
+    assistantId: "g",
+    graphId: "g",
+    pool: "default",
+    priority: 5,
+    startedBy: ALICE.subject,
+    stateless: false,
+    settings: inputFor(undefined).settings,
+    payload: { input: {} },
+    createdAt: kit.table.now(),
+  });
+  return { ...base, ...fields };
+}
