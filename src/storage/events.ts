@@ -6,7 +6,7 @@ import type { ThreadRef } from "./keys.ts";
 import { numberOf, textOf } from "./records.ts";
 import type { Item, Table } from "./table.ts";
 
-/** A batch never holds more frames, so that the batch of any number is found by looking back this far. */
+/** A batch never holds more frames. */
 export const MAX_BATCH_FRAMES = 100;
 
 export type AppendResult = { readonly won: true } | { readonly won: false; readonly current: EventBatch | undefined };
@@ -17,7 +17,11 @@ export interface Events {
   /** The number after the last frame, and the fence that wrote it. */
   end(ref: ThreadRef, generation: number): Promise<{ readonly next: number; readonly fence: number }>;
   /** Frames with a number of at least `from`, oldest first; at most about one page. */
-  read(ref: ThreadRef, generation: number, from: number): Promise<{ readonly frames: readonly NumberedFrame[]; readonly more: boolean }>;
+  read(
+    ref: ThreadRef,
+    generation: number,
+    from: number,
+  ): Promise<{ readonly frames: readonly NumberedFrame[]; readonly more: boolean }>;
 }
 
 export function createEvents(table: Table): Events {
@@ -38,11 +42,16 @@ export function createEvents(table: Table): Events {
     },
     async read(ref, generation, from) {
       const prefix = eventKeys.prefix(generation);
-      const page = await table.query(eventKeys.partition(ref), {
-        from: prefix + seqPart(Math.max(0, from - MAX_BATCH_FRAMES + 1)),
-        to: `${prefix}~`,
-      });
-      const frames = page.items.flatMap((item) => numbered(decode(item))).filter((frame) => frame.number >= from);
+      const pk = eventKeys.partition(ref);
+      const page = await table.query(pk, { from: prefix + seqPart(from), to: `${prefix}~` });
+      const batches = page.items.map(decode);
+      // Readers come back at the start of a batch. Only where none starts here may an earlier one reach beyond it.
+      const isBetween = from > 0 && batches[0]?.first !== from;
+      const before = isBetween
+        ? await table.query(pk, { from: prefix, to: prefix + seqPart(from), descending: true, limit: 1 })
+        : undefined;
+      const earlier = (before?.items ?? []).map(decode).filter(({ first }) => first < from);
+      const frames = [...earlier, ...batches].flatMap(numbered).filter((frame) => frame.number >= from);
       return { frames, more: page.next !== undefined };
     },
   };
