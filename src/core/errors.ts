@@ -68,3 +68,13 @@ export function errorInfo(thrown: unknown): ErrorInfo {
     return { name: "Error", message: String(thrown) };
   }
 }
+
+/** Longest name, and longest message, that is kept of an error: what is thrown may quote whole documents. */
+const MAX_KEPT = { name: 256, message: 16_384 } as const;
+
+/** An error as short as an item can hold, however long the text that was thrown. */
+export function shortened({ name, message }: ErrorInfo): ErrorInfo {
+  return { name: cut(name, MAX_KEPT.name), message: cut(message, MAX_KEPT.message) };
+}
+
+const cut = (text: string, length: number): string => (text.length <= length ? text : `${text.slice(0, length)}…`);

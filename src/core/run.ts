@@ -1,3 +1,4 @@
+import { shortened } from "./errors.ts";
 import type { ErrorInfo } from "./errors.ts";
 import type { HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
 import type { Json, JsonObject } from "./json.ts";
@@ -180,7 +181,7 @@ export function ended(run: Run, fence: number, outcome: Outcome): Run {
     ...(deletesThread(run, outcome) ? { followUpAt: outcome.end.at + STATELESS_KEPT_MS } : {}),
     status: outcome.status,
     fence,
-    ...(outcome.error === undefined ? {} : { error: outcome.error }),
+    ...(outcome.error === undefined ? {} : { error: shortened(outcome.error) }),
     end: outcome.end,
     updatedAt: outcome.end.at,
   };
@@ -220,7 +221,13 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       }
       return {
         kind: "written",
-        run: { ...rest, status: "cancelled", cancelAsked: request, end: untouchedEnd(request.at), updatedAt: request.at },
+        run: {
+          ...rest,
+          status: "cancelled",
+          cancelAsked: request,
+          end: untouchedEnd(request.at),
+          updatedAt: request.at,
+        },
       };
     case "running":
     case "waiting":

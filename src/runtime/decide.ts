@@ -96,9 +96,13 @@ function assertUndecided(hold: Hold): void {
     case "decided":
     case "applied": {
       const { by, at, answer } = hold.decision ?? { by: "unknown", at: hold.updatedAt, answer: { type: "value" } };
-      throw new HoldpointError("conflict", `already decided: ${answer.type} by ${by} at ${new Date(at).toISOString()}`, {
-        detail: { decided_by: by, decided_at: new Date(at).toISOString(), decision: answer.type },
-      });
+      throw new HoldpointError(
+        "conflict",
+        `already decided: ${answer.type} by ${by} at ${new Date(at).toISOString()}`,
+        {
+          detail: { decided_by: by, decided_at: new Date(at).toISOString(), decision: answer.type },
+        },
+      );
     }
     case "superseded":
     case "cancelled":
@@ -120,7 +124,8 @@ function assertAnswerFits(hold: Hold, answer: HoldAnswer): void {
     if (answer.type === "value") return;
     throw new HoldpointError("invalid", 'a plain interrupt is answered with {"type": "value", "value": …}');
   }
-  if (answer.type === "value") throw new HoldpointError("invalid", "a review is answered with approve, edit, reject or response");
+  if (answer.type === "value")
+    throw new HoldpointError("invalid", "a review is answered with approve, edit, reject or response");
   const schema = hold.request?.argsSchema;
   if (answer.type !== "edit" || !schema) return;
   const parsed = z.fromJSONSchema(schema).safeParse(answer.args);
@@ -141,7 +146,9 @@ async function assertOpen(deps: Deps, hold: Hold): Promise<void> {
       throw new HoldpointError("gone", `the run that asked for this review is ${run?.status ?? "gone"}`);
     }
     if (deps.clock.monotonic() >= until) {
-      throw new HoldpointError("unavailable", "the run that asks for this review has not stopped yet", { retryAfterMs: 1000 });
+      throw new HoldpointError("unavailable", "the run that asks for this review has not stopped yet", {
+        retryAfterMs: 1000,
+      });
     }
     await deps.clock.sleep(HELD_POLL_MS);
   }
@@ -156,7 +163,10 @@ async function followUpSoon(deps: Deps, hold: Hold): Promise<void> {
   try {
     await followUp(deps, hold, hold.holdId);
   } catch (error) {
-    deps.log.warn({ thread: hold.threadId, hold: hold.holdId, err: error }, "follow-up of a decision is left to a worker");
+    deps.log.warn(
+      { thread: hold.threadId, hold: hold.holdId, err: error },
+      "follow-up of a decision is left to a worker",
+    );
   }
 }
 
@@ -164,20 +174,34 @@ async function followUpSoon(deps: Deps, hold: Hold): Promise<void> {
  * `command.resume`: decides what waits on the thread with the run itself as the continuation. A map of interrupt ids
  * decides those; any other value decides the one that waits. Returns why not, if nothing could be decided.
  */
-export async function decideByResume(deps: Deps, principal: Principal, run: Run, resume: Json): Promise<HoldpointError | undefined> {
+export async function decideByResume(
+  deps: Deps,
+  principal: Principal,
+  run: Run,
+  resume: Json,
+): Promise<HoldpointError | undefined> {
   const open = await openHolds(deps, run);
   const byId = asInterruptMap(open, resume);
   if (open.length > 1 && !byId) {
-    return new HoldpointError("conflict", `${open.length} interrupts wait: resume with a map from interrupt id to answer`);
+    return new HoldpointError(
+      "conflict",
+      `${open.length} interrupts wait: resume with a map from interrupt id to answer`,
+    );
   }
-  let mine = 0;
-  for (const stored of open) {
+  const replies = open.flatMap((stored) => {
     const reply = byId ? byId[stored.value.interruptId] : resume;
-    if (stored.value.decision?.continuation === run.runId) mine++;
-    if (reply === undefined || stored.value.state !== "pending") continue;
-    const refusal = mayResume(principal, stored.value);
-    if (refusal) return refusal;
-    if (await decideWith(deps, stored, { principal, run, reply })) mine++;
+    return reply === undefined || stored.value.state !== "pending"
+      ? []
+      : [{ stored, answer: answerOf(stored.value, reply) }];
+  });
+  // All of them before the first is decided: a decision starts this run, and then it cannot be refused any more.
+  const refusal = replies
+    .map(({ stored }) => mayResume(principal, stored.value))
+    .find((reason) => reason !== undefined);
+  if (refusal) return refusal;
+  let mine = open.filter(({ value }) => value.decision?.continuation === run.runId).length;
+  for (const { stored, answer } of replies) {
+    if (await decideWith(deps, stored, { by: principal.subject, run, answer })) mine++;
   }
   if (mine > 0) return undefined;
   const header = await deps.threads.get(run);
@@ -208,20 +232,26 @@ function mayResume(principal: Principal, hold: Hold): HoldpointError | undefined
   });
 }
 
-interface ResumeWith {
-  readonly principal: Principal;
-  readonly run: Run;
-  readonly reply: Json;
+/** @throws HoldpointError `invalid` for an answer that the hold does not take */
+function answerOf(hold: Hold, reply: Json): HoldAnswer {
+  const answer: HoldAnswer =
+    hold.origin === "review" ? parseAnswer(reply, hold.request?.action) : { type: "value", value: reply };
+  assertAnswerFits(hold, answer);
+  return answer;
 }
 
-async function decideWith(deps: Deps, first: Stored<Hold>, { principal, run, reply }: ResumeWith): Promise<boolean> {
-  const answer: HoldAnswer = first.value.origin === "review" ? parseAnswer(reply, first.value.request?.action) : { type: "value", value: reply };
-  assertAnswerFits(first.value, answer);
+interface DecideWith {
+  readonly by: string;
+  readonly run: Run;
+  readonly answer: HoldAnswer;
+}
+
+async function decideWith(deps: Deps, first: Stored<Hold>, { by, run, answer }: DecideWith): Promise<boolean> {
   let current: Stored<Hold> | undefined = first;
   while (current && current.value.state === "pending") {
     const decision: Decision = {
       id: decisionId(run.runId),
-      by: principal.subject,
+      by,
       at: deps.table.now(),
       answer,
       continuation: run.runId,

@@ -3,7 +3,7 @@
  * leaves waiting.
  */
 import type { FencedSaver } from "../checkpoint/saver.ts";
-import { HoldpointError } from "../core/errors.ts";
+import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { Hold } from "../core/hold.ts";
 import type { Outcome, Run, RunEnd, RunPayload } from "../core/run.ts";
@@ -55,15 +55,19 @@ export interface ExecutionWith {
 /** A delivery that came to an end of its own. */
 type Concluded = Extract<DriveOutcome, { readonly kind: "done" | "interrupted" | "aborted" | "failed" }>;
 
-type Prepared = {
+/** The head was not what was read, and no node has run. */
+type Moved = Extract<DriveOutcome, { readonly kind: "moved" }>;
+
+interface Behind {
   readonly payload: RunPayload;
   readonly saver: FencedSaver;
   readonly handed: readonly Hold[];
-} & (
-  | { readonly graph: RegisteredGraph; readonly unable?: undefined }
-  /** What the run comes to without executing: it was cancelled before, or its graph is not here. */
-  | { readonly graph?: undefined; readonly unable: Concluded }
-);
+}
+
+type Able = Behind & { readonly graph: RegisteredGraph; readonly unable?: undefined };
+
+/** What the run comes to without executing: it was cancelled before, or its graph is not here. */
+type Unable = Behind & { readonly unable: Concluded };
 
 export class Execution {
   readonly #host: ExecutionDeps;
@@ -78,20 +82,48 @@ export class Execution {
 
   /** @throws HoldpointError `lost`, `unavailable`, and whatever made the log unreadable */
   async run(run: Run): Promise<Executed> {
-    const { deps } = this.#host;
-    const { cancel, first } = this.#delivery;
-    const { payload, saver, handed, graph, unable } = await this.#prepare(run);
-    if (unable) return this.#conclude(run, saver, { start: { payload, handed, outcome: unable }, outcome: unable });
+    for (;;) {
+      const executed = await this.#attempt(run);
+      if (executed.kind !== "moved") return executed;
+    }
+  }
 
+  async #attempt(run: Run): Promise<Executed | Moved> {
+    const prepared = await this.#prepare(run);
+    const { payload, saver, handed, unable } = prepared;
+    if (unable) return this.#conclude(run, saver, { start: { payload, handed, outcome: unable }, outcome: unable });
+    try {
+      return await this.#execute(run, prepared);
+    } catch (error) {
+      if (isHoldpointError(error, "lost") || isHoldpointError(error, "unavailable")) throw error;
+      // Not the graph's own failure, which is an outcome; but what was handed over must be settled all the same.
+      this.#host.deps.log.error(
+        { thread: run.threadId, run: run.runId, err: error },
+        "a delivery failed outside of its graph",
+      );
+      const outcome = { kind: "failed", error: errorInfo(error), parks: false } as const;
+      return this.#conclude(run, saver, { start: { payload, handed, outcome }, outcome });
+    }
+  }
+
+  async #execute(run: Run, { payload, saver, handed, graph }: Able): Promise<Executed | Moved> {
+    const { deps } = this.#host;
+    const { cancel, first, lease } = this.#delivery;
     const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
-    const drops = start.input?.kind === "input" && this.#delivery.lease.thread.waiting !== undefined;
-    if (drops && (await cancelPlainHolds(deps, run, { by: run.startedBy, reason: "new input was sent" }))) {
-      return { kind: "yielded" };
+    if (start.input?.kind === "input" && lease.thread.waiting !== undefined) {
+      // A run that was cancelled before it began must drop nothing.
+      await this.#with.mark.then(assertMarked);
+      const decided = await cancelPlainHolds(
+        deps,
+        { ...run, fence: lease.fence },
+        { by: run.startedBy, reason: "new input was sent" },
+      );
+      if (decided) return { kind: "yielded" };
     }
     const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
     switch (outcome.kind) {
       case "moved":
-        return this.run(run);
+        return outcome;
       case "lost":
         return { kind: "lost" };
       case "drained":
@@ -106,7 +138,7 @@ export class Execution {
   }
 
   /** Everything that stands before the graph may run: the saver behind its barrier, and the decisions to hand over. */
-  async #prepare(run: Run): Promise<Prepared> {
+  async #prepare(run: Run): Promise<Able | Unable> {
     const { deps } = this.#host;
     const { events, mark, openSaver } = this.#with;
     const payload = await deps.runs.payload(run);
@@ -131,7 +163,10 @@ export class Execution {
     return { payload, saver, handed, unable: run.cancelAsked ? { kind: "aborted" } : graphMissing(deps, run) };
   }
 
-  async #drive(on: { readonly run: Run; readonly saver: FencedSaver; readonly graph: RegisteredGraph }, start: Start): Promise<DriveOutcome> {
+  async #drive(
+    on: { readonly run: Run; readonly saver: FencedSaver; readonly graph: RegisteredGraph },
+    start: Start,
+  ): Promise<DriveOutcome> {
     const { deps, engine, assistants, services } = this.#host;
     const { lease, cancel, drain, abort } = this.#delivery;
     if (!start.input) return start.outcome;
@@ -156,13 +191,25 @@ export class Execution {
     return thread.waiting && (await this.#host.deps.runs.get(thread, thread.waiting.runId))?.value;
   }
 
+  /** Only saves a reading: what goes wrong here goes wrong again for who reads, and must not change how the run ended. */
+  async #remember(run: Run, saver: FencedSaver): Promise<void> {
+    const { deps } = this.#host;
+    await rememberHead(deps, saver, run).catch((error: unknown) =>
+      deps.log.debug({ thread: run.threadId, run: run.runId, err: error }, "what a run ended with is left to be read"),
+    );
+  }
+
   async #stop(): Promise<Executed> {
     if (this.#delivery.lease.lost.aborted) return { kind: "lost" };
     await this.#with.events.flush();
     return { kind: "stopped" };
   }
 
-  async #conclude(run: Run, saver: FencedSaver, { start, outcome }: { readonly start: Start; readonly outcome: Concluded }): Promise<Executed> {
+  async #conclude(
+    run: Run,
+    saver: FencedSaver,
+    { start, outcome }: { readonly start: Start; readonly outcome: Concluded },
+  ): Promise<Executed> {
     const { deps } = this.#host;
     const { lease } = this.#delivery;
     const { events, mark } = this.#with;
@@ -172,10 +219,15 @@ export class Execution {
     const left: Left =
       outcome.kind === "done" || outcome.kind === "interrupted"
         ? await raiseHolds(deps, { ...context, interrupts: outcome.kind === "interrupted" ? outcome.interrupts : [] })
-        : await leaveHolds(deps, { ...context, held: await this.#heldRun(), reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled" });
-    if (deps.hints.isFollowed(run)) await rememberHead(deps, saver, run);
+        : await leaveHolds(deps, {
+            ...context,
+            held: await this.#heldRun(),
+            reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled",
+          });
+    if (deps.hints.isFollowed(run)) await this.#remember(run, saver);
     const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, start.payload) });
-    if (ending.error) events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
+    if (ending.error)
+      events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
     await events.flush();
     return { kind: "ended", outcome: ending };
   }
@@ -184,7 +236,8 @@ export class Execution {
 /** The checkpoint at which a run ended: the head, unless it executed from an older one and never wrote its own. */
 function endsAt(run: Run, saver: FencedSaver, payload: RunPayload): Pick<RunEnd, "checkpointId"> {
   const head = saver.head();
-  const checkpointId = head?.runId === run.runId ? head.checkpointId : (payload.checkpoint?.checkpointId ?? head?.checkpointId);
+  const checkpointId =
+    head?.runId === run.runId ? head.checkpointId : (payload.checkpoint?.checkpointId ?? head?.checkpointId);
   return checkpointId === undefined ? {} : { checkpointId };
 }
 
@@ -207,6 +260,8 @@ function outcomeOf(outcome: Concluded, end: RunEnd): Outcome {
 
 function graphMissing(deps: Deps, run: Run): Extract<Concluded, { readonly kind: "failed" }> {
   const failure = deps.graphs.failure(run.graphId);
-  const message = failure ? `graph ${run.graphId} could not be loaded: ${failure.error.message}` : `graph ${run.graphId} is not registered`;
+  const message = failure
+    ? `graph ${run.graphId} could not be loaded: ${failure.error.message}`
+    : `graph ${run.graphId} is not registered`;
   return { kind: "failed", error: { name: "graph_unavailable", message }, parks: false };
 }

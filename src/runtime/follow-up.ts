@@ -24,7 +24,10 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
     const header = await deps.threads.get(ref);
     const alive = header && !header.value.deleted && header.value.generation === stored.value.generation;
     if (!alive) break;
-    const step = stored.value.state === "decided" ? await continueWith(deps, stored.value, header, name) : await correct(deps, header);
+    const step =
+      stored.value.state === "decided"
+        ? await continueWith(deps, stored.value, header, name)
+        : await correct(deps, header);
     if (step.kind === "done") break;
     name = step.name;
   }
@@ -99,6 +102,8 @@ async function correct(deps: Deps, header: Stored<Thread>): Promise<Step> {
 /** What drops the plain interrupts of a thread: new input, or an update of its state. */
 export interface Dropping extends ThreadRef {
   readonly generation: number;
+  /** Fence of who moves the thread on: what a later holder raised is not its to drop (I2). */
+  readonly fence: number;
   /** The run that brings the input: what it asks itself is not meant. */
   readonly runId?: RunId;
 }
@@ -108,14 +113,20 @@ export interface Dropping extends ThreadRef {
  * stay due until the header's summary says so. Returns a hold that was decided before that: its continuation is queued
  * then, and goes first.
  */
-export async function cancelPlainHolds(deps: Deps, dropping: Dropping, who: { readonly by: string; readonly reason: string }): Promise<Hold | undefined> {
+export async function cancelPlainHolds(
+  deps: Deps,
+  dropping: Dropping,
+  who: { readonly by: string; readonly reason: string },
+): Promise<Hold | undefined> {
   const all = (await deps.holds.ofThread(dropping, dropping.generation)).map(({ value }) => value);
-  const holds = all.filter((hold) => hold.origin === "interrupt" && hold.runId !== dropping.runId);
+  const isMeant = (hold: Hold): boolean =>
+    hold.origin === "interrupt" && hold.runId !== dropping.runId && hold.fence <= dropping.fence;
+  const holds = all.filter(isMeant);
   let decided = holds.find((hold) => hold.state === "decided");
   for (const { holdId } of decided ? [] : holds.filter((hold) => hold.state === "pending")) {
     const at = { now: deps.table.now(), followUpDue: true };
     const after = await deps.holds.update(dropping, holdId, (hold) =>
-      hold.state === "pending" ? cancelledHold(hold, who.by, who.reason, at) : undefined,
+      hold.state === "pending" && isMeant(hold) ? cancelledHold(hold, who.by, who.reason, at) : undefined,
     );
     if (after?.value.state === "decided") decided = after.value;
   }

@@ -28,14 +28,33 @@ interface Pause {
   readonly handed: readonly Hold[];
 }
 
-/** Puts a hold for every interrupt that waits at the end of a delivery. @throws HoldpointError `lost` */
-export async function raiseHolds(deps: Deps, pause: Pause & { readonly interrupts: readonly WaitingInterrupt[] }): Promise<Left> {
+/** Bytes of all the interrupts with which a run may end: they stand on the run's own item. */
+const MAX_INTERRUPTS_BYTES = 256 * 1024;
+
+/**
+ * Puts a hold for every interrupt that waits at the end of a delivery.
+ * @throws HoldpointError `lost`; `too_large` for interrupts that no run item could name
+ */
+export async function raiseHolds(
+  deps: Deps,
+  pause: Pause & { readonly interrupts: readonly WaitingInterrupt[] },
+): Promise<Left> {
   const { run, saver, fence, interrupts } = pause;
+  const bytes = Buffer.byteLength(JSON.stringify(interrupts.map(({ value }) => value)));
+  if (bytes > MAX_INTERRUPTS_BYTES) {
+    throw new HoldpointError(
+      "too_large",
+      `the interrupts of this run have ${bytes} bytes, more than the limit of ${MAX_INTERRUPTS_BYTES}`,
+    );
+  }
   const root = saver.whereabouts.root() ?? run.root;
   const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
   await settleAll(deps, pause, (hold, now) => {
-    const next = holds.find(({ value, raisedBy }) => reviewRequestOf(value)?.supersedes === hold.digest && raisedBy.taskId === hold.raisedBy.taskId);
+    const next = holds.find(
+      ({ value, raisedBy }) =>
+        reviewRequestOf(value)?.supersedes === hold.digest && raisedBy.taskId === hold.raisedBy.taskId,
+    );
     return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
   });
   const reviews = holds.filter((hold) => hold.origin === "review").length;
@@ -51,40 +70,54 @@ export async function raiseHolds(deps: Deps, pause: Pause & { readonly interrupt
  * for it; what this run itself asked is cancelled on the record; and a decision that never reached the graph is given
  * back to the reviewers.
  */
-export async function leaveHolds(deps: Deps, pause: Pause & { readonly held: Run | undefined; readonly reason: string }): Promise<Left> {
+export async function leaveHolds(
+  deps: Deps,
+  pause: Pause & { readonly held: Run | undefined; readonly reason: string },
+): Promise<Left> {
   const { run, saver, held, reason } = pause;
   const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
   const namesIt = (hold: Hold): boolean => held?.status === "held" && (held.end?.holds.includes(hold.holdId) ?? false);
   const waits = (hold: Hold): boolean => atHead.has(hold.interruptId) && namesIt(hold);
-  const open = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value).filter((hold) => hold.state === "pending");
-  for (const { runId: asked, holdId } of open.filter((hold) => hold.runId === run.runId)) {
+  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
+  for (const { runId: asked, holdId } of all.filter((hold) => hold.state === "pending" && hold.runId === run.runId)) {
     await deps.holds.update(run, holdId, (hold) => {
-      if (hold.state !== "pending" || hold.runId !== asked) return undefined;
+      if (hold.state !== "pending" || hold.runId !== asked || hold.fence > pause.fence) return undefined;
       const now = deps.table.now();
-      return held && waits(hold) ? givenBack(hold, held, now) : cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false });
+      return held && waits(hold)
+        ? givenBack(hold, held, now)
+        : cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false });
     });
   }
   await settleAll(deps, pause, (hold, now) =>
     waits(hold) ? reopened(hold, `the run that carried the decision on did not: ${reason}`, now) : applied(hold, now),
   );
-  const waiting = [...open, ...pause.handed].filter(waits);
+  // Also those that were decided meanwhile: until their continuation has run, nothing may go over what they answer.
+  const waiting = all.filter((hold) => (hold.state === "pending" || hold.state === "decided") && waits(hold));
   const reviews = waiting.filter((hold) => hold.origin === "review").length;
   return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
 }
 
 /** What came of the decisions that were handed over. One that was never consumed is never called applied. */
-async function settleAll(deps: Deps, { run, saver, fence, handed }: Pause, come: (hold: Hold, now: number) => Hold): Promise<void> {
+async function settleAll(
+  deps: Deps,
+  { run, saver, fence, handed }: Pause,
+  come: (hold: Hold, now: number) => Hold,
+): Promise<void> {
   if (handed.length === 0) return;
   const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
   const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
   for (const { holdId, interruptId } of handed) {
     const dropped = unanswered.has(interruptId) && !atHead.has(interruptId);
-    if (dropped) deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");
+    if (dropped)
+      deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");
     await deps.holds.update(run, holdId, (hold) => {
       if (hold.handedTo !== fence) throw new HoldpointError("lost", "the decision was handed to another holder");
       if (hold.state !== "decided") return undefined;
       const now = deps.table.now();
-      return dropped ? superseded(hold, "the thread moved on before the decision could be applied", now) : come(hold, now);
+      if (dropped) return superseded(hold, "the thread moved on before the decision could be applied", now);
+      const next = come(hold, now);
+      const isUnheard = next.state === "applied" && unanswered.has(interruptId);
+      return isUnheard ? superseded(hold, "nobody waits for this decision any more", now) : next;
     });
   }
 }
@@ -92,7 +125,9 @@ async function settleAll(deps: Deps, { run, saver, fence, handed }: Pause, come:
 /** What waits at the head of a thread. */
 export async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
   const pending = await saver.pendingInterrupts();
-  const still = new Set((await saver.waitingInterrupts(pending.flatMap(({ owner }) => owner ?? []))).map((owner) => owner.id));
+  const still = new Set(
+    (await saver.waitingInterrupts(pending.flatMap(({ owner }) => owner ?? []))).map((owner) => owner.id),
+  );
   return pending
     .filter(({ id, owner }) => owner === undefined || still.has(id))
     .map(({ id, value, owner }) => ({ id, value: value as Json, raisedBy: owner, node: "" })); // it was stored as JSON

@@ -24,7 +24,12 @@ const ATTEMPTS = 3;
  * Writes an update as a checkpoint of its own and returns that checkpoint's selector.
  * @throws HoldpointError `not_found`, `conflict` (busy, or a review waits), `invalid` (the graph refuses it)
  */
-export async function updateState(deps: Deps, principal: Principal, threadId: ThreadId, update: StateUpdate): Promise<JsonObject> {
+export async function updateState(
+  deps: Deps,
+  principal: Principal,
+  threadId: ThreadId,
+  update: StateUpdate,
+): Promise<JsonObject> {
   const ref = { tenant: principal.tenant, threadId };
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     let header = await deps.threads.get(ref);
@@ -40,7 +45,10 @@ export async function updateState(deps: Deps, principal: Principal, threadId: Th
 function assertIdle(thread: Thread): void {
   if (isBusy(thread) || thread.lease) throw new HoldpointError("conflict", "Thread is busy");
   if (thread.waiting && thread.waiting.reviews > 0) {
-    throw new HoldpointError("conflict", `Thread ${thread.threadId} waits for a review: decide it under /v1/reviews first`);
+    throw new HoldpointError(
+      "conflict",
+      `Thread ${thread.threadId} waits for a review: decide it under /v1/reviews first`,
+    );
   }
 }
 
@@ -64,12 +72,21 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
   try {
     await saver.preload();
     await saver.barrier();
-    const decided = await cancelPlainHolds(deps, { tenant, threadId, generation }, { by: principal.subject, reason: "the state was updated" });
-    if (decided) throw new HoldpointError("conflict", "an answer to an interrupt of this thread is being carried on; update it afterwards");
+    const decided = await cancelPlainHolds(
+      deps,
+      { tenant, threadId, generation, fence: held.fence },
+      { by: principal.subject, reason: "the state was updated" },
+    );
+    if (decided)
+      throw new HoldpointError(
+        "conflict",
+        "an answer to an interrupt of this thread is being carried on; update it afterwards",
+      );
     const graph = await graphOf(deps, header.value);
     return await applyUpdate({ graph, saver, threadId, ...update });
   } catch (error) {
-    if (isHoldpointError(error, "lost")) throw new HoldpointError("unavailable", "another holder took the thread; repeat the update");
+    if (isHoldpointError(error, "lost"))
+      throw new HoldpointError("unavailable", "another holder took the thread; repeat the update");
     throw error;
   } finally {
     if (!saver.lost) await held.release();
@@ -81,5 +98,8 @@ async function graphOf(deps: Deps, thread: Thread) {
   if (typeof graphId !== "string") throw new HoldpointError("invalid", `Thread ${thread.threadId} has no graph ID`);
   const graph = deps.graphs.get(graphId);
   if (graph) return graph;
-  throw new HoldpointError("graph_unavailable", `Graph ${graphId} is not on this machine: its state cannot be updated here`);
+  throw new HoldpointError(
+    "graph_unavailable",
+    `Graph ${graphId} is not on this machine: its state cannot be updated here`,
+  );
 }

@@ -1,0 +1,162 @@
+import { describe, expect, it } from "vitest";
+import { makeHoldId } from "../../src/core/hold.ts";
+import type { Hold } from "../../src/core/hold.ts";
+import { reviewValue } from "../../src/core/review-value.ts";
+import type { Json } from "../../src/core/json.ts";
+import { isEnded } from "../../src/core/run.ts";
+import type { Run } from "../../src/core/run.ts";
+import type { DriveOutcome } from "../../src/langgraph/drive.ts";
+import { cancelPlainHolds } from "../../src/runtime/follow-up.ts";
+import { leaveHolds } from "../../src/runtime/raise.ts";
+import { eventually } from "../support/eventually.ts";
+import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
+import type { Kit } from "./runtime-kit.ts";
+
+const interrupted = (values: readonly Json[]): DriveOutcome => ({
+  kind: "interrupted",
+  interrupts: values.map((value, i) => {
+    const id = `interrupt-${i}`;
+    return { id, value, node: "ask", raisedBy: { id, ns: "", checkpointId: "c", taskId: `t${i}`, ordinal: 0 } };
+  }),
+});
+
+async function endOf(kit: Kit, run: Run): Promise<Run> {
+  return eventually(async () => {
+    kit.clock.advance(500);
+    const stored = await kit.deps.runs.get(run, run.runId);
+    return stored && isEnded(stored.value.status) && stored.value;
+  }, "the end of the run");
+}
+
+describe("a run whose end does not fit its item", () => {
+  it("ends with as much of its error as is kept", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const error = { name: "Error", message: "y".repeat(500_000) };
+    await using worker = kit.worker({ drive: async () => ({ kind: "failed", error, parks: false }) });
+    worker.start();
+    const end = await endOf(kit, run);
+    expect(end.status).toBe("error");
+    expect(end.error?.message).toMatch(/^y{16384}…$/);
+  });
+
+  it("ends as error when its interrupts are too long, and leaves nothing to decide", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const values = ["a".repeat(200_000), "b".repeat(250_000)];
+    await using worker = kit.worker({ drive: async () => interrupted(values) });
+    worker.start();
+    const end = await endOf(kit, run);
+    expect(end).toMatchObject({ status: "error", error: { name: "too_large" } });
+    const next = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
+    expect(next.status).toBe("pending");
+  });
+});
+
+describe("a run that someone in this process waits for", () => {
+  it("succeeds although what it ended with cannot be shown ahead", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    using _ = kit.deps.hints.onChanged(run, () => undefined);
+    const adapted = kit.deps.graphs.get("g");
+    if (!adapted) throw new Error("no graph");
+    const drive = async ({ saver }: { readonly saver: object }) => {
+      Object.assign(saver, { head: () => ({ checkpointId: "c", runId: run.runId }) });
+      return { kind: "done" } as const;
+    };
+    await using worker = kit.worker({ drive });
+    worker.start();
+    expect((await endOf(kit, run)).status).toBe("success");
+  });
+});
+
+describe("a continuation that fails outside of its graph", () => {
+  it("leaves neither its decision nor its thread behind", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const hasWorkLeft = () => Promise.reject(new Error("the graph could not be compiled"));
+    await using worker = kit.worker({ drive: async () => interrupted(["age?"]), hasWorkLeft });
+    worker.start();
+    const held = await endOf(kit, run);
+    const hold = (await kit.deps.holds.ofThread(run, 0))[0]?.value;
+    if (!hold) throw new Error("no hold");
+    const answer = { type: "value", value: 7 } as const;
+    const decided = await kit.runtime.reviews.decide(ALICE, `${run.threadId}.${hold.holdId}`, {
+      answer,
+      digest: hold.digest,
+    });
+    const continuation = decided.decision?.continuation;
+    if (!continuation) throw new Error("no continuation");
+    expect(await endOf(kit, { ...held, runId: continuation })).toMatchObject({ status: "error" });
+    expect((await kit.deps.holds.get(run, hold.holdId))?.value.state).not.toBe("decided");
+    await eventually(async () => (await kit.deps.threads.get(run))?.value.waiting === undefined);
+  });
+});
+
+describe("a holder that was overtaken", () => {
+  async function laterHold(kit: Kit, run: Run): Promise<Hold> {
+    const identity = { tenant: run.tenant, threadId: run.threadId, generation: 0, interruptId: "i", digest: "d" };
+    const hold: Hold = {
+      ...identity,
+      holdId: makeHoldId(identity),
+      fence: 2,
+      runId: run.runId,
+      root: run.root,
+      graphId: "g",
+      assistantId: "g",
+      pool: "default",
+      startedBy: "alice",
+      node: "n",
+      origin: "interrupt",
+      raisedBy: { id: "i", ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
+      value: null,
+      state: "pending",
+      followUpDue: false,
+      raisedAt: 1,
+      updatedAt: 1,
+    };
+    await kit.deps.holds.put(hold, "absent");
+    return hold;
+  }
+  const stateOf = async (kit: Kit, hold: Hold) => (await kit.deps.holds.get(hold, hold.holdId))?.value.state;
+
+  it("drops no plain interrupt that was raised after it", async () => {
+    const kit = createKit();
+    const hold = await laterHold(kit, looseRun(kit));
+    const dropping = { tenant: hold.tenant, threadId: hold.threadId, generation: 0 };
+    await cancelPlainHolds(kit.deps, { ...dropping, fence: 1 }, { by: "alice", reason: "new input was sent" });
+    expect(await stateOf(kit, hold)).toBe("pending");
+    await cancelPlainHolds(kit.deps, { ...dropping, fence: 2 }, { by: "alice", reason: "new input was sent" });
+    expect(await stateOf(kit, hold)).toBe("cancelled");
+  });
+
+  it("cancels none that the next delivery of its own run raised", async () => {
+    const kit = createKit();
+    const run = looseRun(kit);
+    const hold = await laterHold(kit, run);
+    const saver = { pendingInterrupts: async () => [], waitingInterrupts: async () => [] } as never; // a thread without a log
+    const pause = { run, saver, handed: [], held: undefined, reason: "it failed" };
+    await leaveHolds(kit.deps, { ...pause, fence: 1 });
+    expect(await stateOf(kit, hold)).toBe("pending");
+    await leaveHolds(kit.deps, { ...pause, fence: 2 });
+    expect(await stateOf(kit, hold)).toBe("cancelled");
+  });
+});
+
+describe("answers to several interrupts at once", () => {
+  it("are all taken or none", async () => {
+    const kit = createKit();
+    const first = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const guarded = reviewValue({ number: 1, title: "Pay", action: "pay", args: {}, groups: ["payers"] });
+    const worker = kit.worker({ drive: async () => interrupted(["age?", guarded]) });
+    worker.start();
+    await endOf(kit, first);
+    await eventually(async () => (await kit.deps.threads.get(first))?.value.waiting !== undefined);
+    await worker.drain();
+    const resume = { "interrupt-0": 7, "interrupt-1": { type: "approve" } };
+    const request = { ...inputFor(first.threadId), payload: { command: { resume } } };
+    await expect(kit.runtime.runs.accept(ALICE, request)).rejects.toMatchObject({ code: "forbidden" });
+    const states = (await kit.deps.holds.ofThread(first, 0)).map(({ value }) => value.state);
+    expect(states).toEqual(["pending", "pending"]);
+  });
+});
