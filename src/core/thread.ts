@@ -35,7 +35,9 @@ export interface Waiting {
   readonly plain: number;
 }
 
-export type ThreadMetadata = { readonly kind: "inline"; readonly value: JsonObject } | { readonly kind: "item"; readonly id: string };
+export type ThreadMetadata =
+  | { readonly kind: "inline"; readonly value: JsonObject }
+  | { readonly kind: "item"; readonly id: string };
 
 export interface Thread {
   readonly tenant: TenantId;
@@ -43,6 +45,8 @@ export interface Thread {
   /** Raised by deletion, so that a late writer of the old one writes where nobody reads. */
   readonly generation: number;
   readonly deleted: boolean;
+  /** What generations before this one kept is still to be removed (I11); also on a thread that was created again meanwhile. */
+  readonly remnants?: true;
   /** The fence given out last (I2). */
   readonly fence: number;
   readonly lease?: Lease;
@@ -61,7 +65,11 @@ export interface Thread {
 }
 
 /** A thread that nobody has used yet. */
-export function newThread(id: { readonly tenant: TenantId; readonly threadId: ThreadId }, metadata: ThreadMetadata, now: number): Thread {
+export function newThread(
+  id: { readonly tenant: TenantId; readonly threadId: ThreadId },
+  metadata: ThreadMetadata,
+  now: number,
+): Thread {
   return {
     ...id,
     generation: 0,
@@ -87,13 +95,17 @@ export function nextRunnable(thread: Thread): QueueEntry | undefined {
 }
 
 /** Where the thread stands in the `due` index; undefined when no worker has to look at it. */
-export type Due = { readonly kind: "ready" | "lease"; readonly at: number; readonly pool: string };
+export type Due = { readonly kind: "ready" | "lease" | "removal"; readonly at: number; readonly pool: string };
+
+/** Who deletes a thread has this long before a worker does it as well. */
+const REMOVAL_MS = 60_000;
 
 export function threadDue(thread: Thread): Due | undefined {
   const next = nextRunnable(thread);
   const pool = next?.pool ?? "default";
   if (thread.lease) return { kind: "lease", at: thread.lease.endsAt, pool };
-  return next ? { kind: "ready", at: thread.readyAt, pool } : undefined;
+  if (next) return { kind: "ready", at: thread.readyAt, pool };
+  return thread.remnants ? { kind: "removal", at: thread.updatedAt + REMOVAL_MS, pool } : undefined;
 }
 
 export function names(thread: Thread, runId: RunId): boolean {
@@ -110,7 +122,8 @@ export function isBusy(thread: Thread): boolean {
 
 /** The commit point of accepting a run. */
 export function appended(thread: Thread, entry: QueueEntry, now: number): Thread {
-  const ready = threadDue(thread) === undefined ? { readyAt: now } : {};
+  const due = threadDue(thread);
+  const ready = due === undefined || due.kind === "removal" ? { readyAt: now } : {};
   return { ...thread, ...ready, queue: [...thread.queue, entry], updatedAt: now };
 }
 
@@ -128,7 +141,13 @@ export function claimed(thread: Thread, claim: Claim): Thread {
 
 /** The API takes the thread to update its state; only an idle thread may be taken so. */
 export function claimedForUpdate(thread: Thread, claim: Claim): Thread {
-  return { ...thread, fence: thread.fence + 1, lease: leaseOf(claim, 0), active: { kind: "update" }, updatedAt: claim.now };
+  return {
+    ...thread,
+    fence: thread.fence + 1,
+    lease: leaseOf(claim, 0),
+    active: { kind: "update" },
+    updatedAt: claim.now,
+  };
 }
 
 export function heartbeat(thread: Thread, claim: Claim): Thread {
@@ -162,7 +181,8 @@ function withEnd(thread: Thread, run: Run): Thread {
   const { waiting: before, ...rest } = thread;
   const after = run.end?.waiting ?? "unchanged";
   const raisedBy = run.status === "held" ? run.runId : (before?.runId ?? run.runId);
-  const waiting = after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: raisedBy, ...after } : undefined;
+  const waiting =
+    after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: raisedBy, ...after } : undefined;
   return { ...rest, ...(waiting === undefined ? {} : { waiting }), ...lastEnd(run.status) };
 }
 
@@ -195,13 +215,47 @@ export function yielded(thread: Thread, now: number): Thread {
 function activated(thread: Thread): Thread {
   const entry = nextRunnable(thread);
   if (!entry) return thread;
-  return { ...thread, active: { kind: "run", entry }, queue: thread.queue.filter((other) => other.runId !== entry.runId) };
+  return {
+    ...thread,
+    active: { kind: "run", entry },
+    queue: thread.queue.filter((other) => other.runId !== entry.runId),
+  };
 }
 
 /** Gives the lease up. A run that is active stays so and is found again by the thread's ready row. */
 export function released(thread: Thread, now: number): Thread {
   const { lease: _, ...free } = thread;
   return { ...free, readyAt: now, updatedAt: now };
+}
+
+/**
+ * Deletes the thread: a later writer of this generation writes where nobody reads, and what it kept is to be removed.
+ * Its numbers go on if it is created again.
+ */
+export function tombstone(thread: Thread, now: number): Thread {
+  const { lease: _lease, active: _active, waiting: _waiting, lastEnd: _lastEnd, ...rest } = thread;
+  return {
+    ...rest,
+    generation: thread.generation + 1,
+    fence: thread.fence + 1,
+    deleted: true,
+    remnants: true,
+    queue: [],
+    // The name of an item stays until that has been removed.
+    metadata: thread.metadata.kind === "item" ? thread.metadata : { kind: "inline", value: {} },
+    updatedAt: now,
+  };
+}
+
+/** A thread created again in the place of a deleted one. */
+export function recreated(fresh: Thread, { generation, fence, remnants }: Thread): Thread {
+  return { ...fresh, generation, fence, ...(remnants === undefined ? {} : { remnants }) };
+}
+
+/** Everything that older generations kept has been removed. */
+export function cleared(thread: Thread): Thread {
+  const { remnants: _, ...rest } = thread;
+  return thread.deleted ? { ...rest, metadata: { kind: "inline", value: {} } } : rest;
 }
 
 /** No review waits any more (they were cancelled on the record). */

@@ -12,7 +12,7 @@ import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Principal } from "../core/principal.ts";
 import { isEnded, pendingRun, refused, takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { MAX_QUEUE, activeRunId, appended, isBusy, movedOn, names, newThread } from "../core/thread.ts";
+import { MAX_QUEUE, activeRunId, appended, isBusy, movedOn, names, newThread, recreated } from "../core/thread.ts";
 import type { QueueEntry, Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
@@ -45,7 +45,12 @@ interface Accepting {
  * Accepts a run; when this resolves, the run is durable and will end or wait visibly (I1).
  * @throws HoldpointError `not_found`, `conflict`, `limit`, `graph_unavailable`, `invalid`, `unavailable`
  */
-export async function accept(deps: Deps, assistants: Assistants, principal: Principal, request: AcceptRequest): Promise<Run> {
+export async function accept(
+  deps: Deps,
+  assistants: Assistants,
+  principal: Principal,
+  request: AcceptRequest,
+): Promise<Run> {
   const assistant = await assistants.get(principal, request.assistantId);
   const graph = deps.graphs.get(assistant.graphId);
   if (!graph) throw graphUnavailable(deps, assistant.graphId);
@@ -56,9 +61,20 @@ export async function accept(deps: Deps, assistants: Assistants, principal: Prin
   const isNewThread = request.threadId === undefined && !ids.repeated;
   const header = isNewThread ? undefined : await deps.threads.get(ref);
   if (!createThread && (!header || header.value.deleted)) throw threadNotFound(ref);
+  if (request.threadId === undefined && header?.value.deleted) {
+    // Nobody else knew this thread: the request was served, and its run must not be executed again.
+    throw new HoldpointError("gone", "the run of this Idempotency-Key has ended and its thread was deleted");
+  }
 
   const deadline = deps.clock.monotonic() + REQUEST_DEADLINE_MS;
-  const draft = draftRun(deps, { principal, request, assistant, graph, ids, generation: header?.value.generation ?? 0 });
+  const draft = draftRun(deps, {
+    principal,
+    request,
+    assistant,
+    graph,
+    ids,
+    generation: header?.value.generation ?? 0,
+  });
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
   const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool };
@@ -66,7 +82,9 @@ export async function accept(deps: Deps, assistants: Assistants, principal: Prin
   const resume = request.payload.command?.resume;
   if (resume === undefined) return append(deps, accepting, header);
   const refusal = await decideByResume(deps, principal, run, resume);
-  return refusal ? refuse(deps, accepting, refusal) : append(deps, { ...accepting, repeated: true }, await deps.threads.get(ref));
+  return refusal
+    ? refuse(deps, accepting, refusal)
+    : append(deps, { ...accepting, repeated: true }, await deps.threads.get(ref));
 }
 
 interface Ids {
@@ -78,7 +96,8 @@ interface Ids {
 
 async function identify(deps: Deps, principal: Principal, request: AcceptRequest): Promise<Ids> {
   const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
-  const key = request.idempotency && (await claimKey(deps, principal.tenant, "runs", { ...request.idempotency, result: fresh }));
+  const key =
+    request.idempotency && (await claimKey(deps, principal.tenant, "runs", { ...request.idempotency, result: fresh }));
   const { runId, threadId } = { ...fresh, ...key?.result };
   return { runId: asRunId(runId), threadId: asThreadId(threadId), repeated: key?.repeated ?? false };
 }
@@ -115,7 +134,11 @@ function draftRun(deps: Deps, { principal, request, assistant, graph, ids, gener
 }
 
 /** Writes the run item, or takes over the one that an earlier attempt left. */
-async function putRun(deps: Deps, draft: Run, mayExist: boolean): Promise<{ readonly run: Run; readonly repeated: boolean }> {
+async function putRun(
+  deps: Deps,
+  draft: Run,
+  mayExist: boolean,
+): Promise<{ readonly run: Run; readonly repeated: boolean }> {
   const written = await deps.runs.create(draft);
   if (written.won) return { run: draft, repeated: mayExist };
   let current = written.current;
@@ -124,7 +147,8 @@ async function putRun(deps: Deps, draft: Run, mayExist: boolean): Promise<{ read
     if (taken.won) return { run: taken.stored.value, repeated: true };
     current = taken.current;
   }
-  if (!current) throw new HoldpointError("unavailable", "the run was swept while it was being accepted; repeat the request");
+  if (!current)
+    throw new HoldpointError("unavailable", "the run was swept while it was being accepted; repeat the request");
   return { run: current.value, repeated: true };
 }
 
@@ -150,11 +174,13 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
     const refusal = reasonToRefuse(accepting, header?.value);
     if (refusal) return refuse(deps, accepting, refusal);
 
-    if (deps.clock.monotonic() > accepting.deadline) throw new HoldpointError("unavailable", "accepting the run took too long");
+    if (deps.clock.monotonic() > accepting.deadline)
+      throw new HoldpointError("unavailable", "accepting the run took too long");
     const written = await writeAppended(deps, accepting, header);
     if (written.won) {
       deps.hints.ready(accepting.ref, written.stored);
-      return accepting.repeated ? confirm(deps, accepting) : accepting.run;
+      const mayBeSwept = deps.clock.monotonic() > accepting.deadline;
+      return accepting.repeated || mayBeSwept ? confirm(deps, accepting) : accepting.run;
     }
     header = written.current;
     again = true;
@@ -165,13 +191,13 @@ async function writeAppended(deps: Deps, { ref, run, entry }: Accepting, header:
   const now = deps.table.now();
   const labels = { graph_id: run.graphId, assistant_id: run.assistantId };
   if (header && !header.value.deleted) {
-    const labelled = header.value.lastEnd || isBusy(header.value) ? header.value : await withLabels(deps, header.value, labels);
+    const labelled =
+      header.value.lastEnd || isBusy(header.value) ? header.value : await withLabels(deps, header.value, labels);
     return deps.threads.put(appended(labelled, entry, now), { version: header.version });
   }
   const thread = { ...newThread(ref, { kind: "inline", value: labels }, now), priority: run.priority };
   if (!header) return deps.threads.put(appended(thread, entry, now), "absent");
-  const { generation, fence } = header.value;
-  return deps.threads.put(appended({ ...thread, generation, fence }, entry, now), { version: header.version });
+  return deps.threads.put(appended(recreated(thread, header.value), entry, now), { version: header.version });
 }
 
 /** Clients find threads by the graph and assistant of their first run. */
@@ -189,7 +215,9 @@ export async function repairHeader(deps: Deps, header: Stored<Thread>): Promise<
   if (!active) return undefined;
   const run = await deps.runs.get(header.value, active);
   if (!run || !isEnded(run.value.status)) return undefined;
-  const written = await deps.threads.put(movedOn(header.value, run.value, deps.table.now()), { version: header.version });
+  const written = await deps.threads.put(movedOn(header.value, run.value, deps.table.now()), {
+    version: header.version,
+  });
   return written.won ? written.stored : written.current;
 }
 
@@ -198,13 +226,20 @@ function reasonToRefuse({ run, ref, createThread }: Accepting, thread: Thread | 
   if (!thread || thread.deleted) return createThread ? undefined : threadNotFound(ref);
   if (run.kind === "continuation") return undefined;
   if (thread.waiting && thread.waiting.reviews > 0) {
-    return new HoldpointError("conflict", `Thread ${ref.threadId} waits for a review: decide it under /v1/reviews first`, {
-      detail: { reviews: thread.waiting.reviews },
-    });
+    return new HoldpointError(
+      "conflict",
+      `Thread ${ref.threadId} waits for a review: decide it under /v1/reviews first`,
+      {
+        detail: { reviews: thread.waiting.reviews },
+      },
+    );
   }
-  if (run.settings.multitaskStrategy === "reject" && isBusy(thread)) return new HoldpointError("conflict", "Thread is busy");
+  if (run.settings.multitaskStrategy === "reject" && isBusy(thread))
+    return new HoldpointError("conflict", "Thread is busy");
   if (thread.queue.length >= MAX_QUEUE) {
-    return new HoldpointError("limit", `Thread ${ref.threadId} has ${MAX_QUEUE} runs waiting (queue per thread)`, { retryAfterMs: 1000 });
+    return new HoldpointError("limit", `Thread ${ref.threadId} has ${MAX_QUEUE} runs waiting (queue per thread)`, {
+      retryAfterMs: 1000,
+    });
   }
   return undefined;
 }
@@ -232,11 +267,16 @@ async function confirm(deps: Deps, { ref, run }: Accepting): Promise<Run> {
 
 function answerFor(run: Run): Run {
   if (run.status !== "refused") return run;
-  throw new HoldpointError(run.error?.name === "limit" ? "limit" : "conflict", run.error?.message ?? "the run was refused");
+  throw new HoldpointError(
+    run.error?.name === "limit" ? "limit" : "conflict",
+    run.error?.message ?? "the run was refused",
+  );
 }
 
 const overtaken = (): HoldpointError =>
-  new HoldpointError("unavailable", "another attempt at the same request is under way; repeat it", { retryAfterMs: 1000 });
+  new HoldpointError("unavailable", "another attempt at the same request is under way; repeat it", {
+    retryAfterMs: 1000,
+  });
 
 export const threadNotFound = (ref: { readonly threadId: string }): HoldpointError =>
   new HoldpointError("not_found", `Thread with ID ${ref.threadId} not found`);
@@ -244,7 +284,10 @@ export const threadNotFound = (ref: { readonly threadId: string }): HoldpointErr
 function graphUnavailable(deps: Deps, graphId: string): HoldpointError {
   const failure = deps.graphs.failure(graphId);
   if (!failure) return new HoldpointError("not_found", `Graph ${graphId} not found`);
-  return new HoldpointError("graph_unavailable", `Graph ${graphId} could not be loaded from ${failure.file}: ${failure.error.message}`);
+  return new HoldpointError(
+    "graph_unavailable",
+    `Graph ${graphId} could not be loaded from ${failure.file}: ${failure.error.message}`,
+  );
 }
 
 /** The id under which a run is looked up when only the run is known. */

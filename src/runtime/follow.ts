@@ -77,7 +77,11 @@ async function filled({ deps, states }: FollowDeps, run: Run, { number, frame }:
       return { number, event: frame.event, data: JSON.parse(Buffer.from(bytes).toString("utf8")) as Json };
     }
     case "state":
-      return { number, event: frame.event, data: await states.valuesAt(run, { ns: frame.ns, checkpointId: frame.checkpointId }) };
+      return {
+        number,
+        event: frame.event,
+        data: await states.valuesAt(run, { ns: frame.ns, checkpointId: frame.checkpointId }),
+      };
   }
 }
 
@@ -88,16 +92,23 @@ export interface WaitFor {
 }
 
 /** Resolves once the run has ended. @throws the signal's reason when it aborts first */
-export async function waitForRun(host: FollowDeps, principal: Principal, { threadId, runId, signal }: WaitFor): Promise<RunResult> {
+export async function waitForRun(
+  host: FollowDeps,
+  principal: Principal,
+  { threadId, runId, signal }: WaitFor,
+): Promise<RunResult> {
   const first = await findRun(host.deps, principal, threadId, runId);
   using tail = host.tails.open(first, "end");
   let run = first;
+  let written: Run | undefined;
   while (!isEnded(run.status)) {
-    const written = await tail.next(signal);
-    signal.throwIfAborted();
+    // Also at first: the run may have ended between that reading and the moment from which the tail tells of changes.
     const current = written ?? (await host.deps.runs.get(first, runId))?.value;
     if (!current) throw new HoldpointError("not_found", "Run not found");
     run = current;
+    if (isEnded(run.status)) break;
+    written = await tail.next(signal);
+    signal.throwIfAborted();
   }
   return await resultOf(host, run);
 }
@@ -107,7 +118,8 @@ async function resultOf({ states }: FollowDeps, run: Run): Promise<RunResult> {
   if (failed) return { kind: "failed", run, error: run.error ?? errorInfo("the run failed") };
   const checkpointId = run.end?.checkpointId;
   const values = checkpointId === undefined ? {} : await states.valuesAt(run, { ns: "", checkpointId });
-  if (run.end && run.end.interrupts.length > 0) return { kind: "interrupted", run, interrupts: run.end.interrupts, values };
+  if (run.end && run.end.interrupts.length > 0)
+    return { kind: "interrupted", run, interrupts: run.end.interrupts, values };
   return { kind: "values", run, values };
 }
 

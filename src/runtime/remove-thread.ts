@@ -4,6 +4,7 @@
  * while the thread is being created again: nothing of the new generation is touched.
  */
 import { removeOldGenerations } from "../checkpoint/lifecycle.ts";
+import { cleared, tombstone } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import { eventKeys, runMapKey, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
@@ -12,40 +13,44 @@ import type { Item, Key, Range } from "../storage/table.ts";
 import type { Deps } from "./deps.ts";
 
 export async function removeThread(deps: Deps, ref: ThreadRef): Promise<void> {
-  const header = await deps.threads.update(ref, (thread) => (thread.deleted ? undefined : tombstone(thread, deps.table.now())));
+  const header = await deps.threads.update(ref, (thread) =>
+    thread.deleted ? undefined : tombstone(thread, deps.table.now()),
+  );
   if (!header) return;
-  const { generation } = header.value;
   deps.hints.cancelled(ref);
+  await removeRemnants(deps, header.value);
+}
+
+/** Removes what the generations before this one kept. Until it has, the header says so and stands in the `due` index. */
+export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> {
+  const { generation } = thread;
+  const ref: ThreadRef = { tenant: thread.tenant, threadId: thread.threadId };
   await removeOldGenerations(deps.table, ref, generation);
   await removeItems(deps, eventKeys.partition(ref), { to: eventKeys.prefix(generation) }, (item) => [item]);
   const now = await deps.threads.get(ref);
   if (now?.value.deleted && now.value.generation === generation) await deps.blobs.removeAll(ref);
+  if (thread.deleted && thread.metadata.kind === "item")
+    await deps.table.remove(threadKeys.metadata(ref, thread.metadata.id), "any");
 
   const isOld = (item: Item): boolean => numberOf(item, "g") < generation;
   const pk = threadKeys.partition(ref);
   await removeItems(deps, pk, { prefix: threadKeys.holdPrefix }, (item) => (isOld(item) ? [item] : []));
-  // Last: a follow-up on a run item is what brings an unfinished deletion back here.
   await removeItems(deps, pk, { prefix: threadKeys.runPrefix }, (item) => {
     const runId = item.sk.slice(threadKeys.runPrefix.length);
     return isOld(item) ? [threadKeys.runBody(ref, runId), runMapKey(ref.tenant, runId), item] : [];
   });
-}
-
-function tombstone(thread: Thread, now: number): Thread {
-  const { lease: _lease, active: _active, waiting: _waiting, lastEnd: _lastEnd, ...rest } = thread;
-  return {
-    ...rest,
-    generation: thread.generation + 1,
-    fence: thread.fence + 1,
-    deleted: true,
-    queue: [],
-    metadata: { kind: "inline", value: {} },
-    updatedAt: now,
-  };
+  await deps.threads.update(ref, (current) =>
+    current.remnants && current.generation === generation ? cleared(current) : undefined,
+  );
 }
 
 /** Page by page, so that memory is bounded however much there is. */
-async function removeItems(deps: Deps, pk: string, range: Range, keysOf: (item: Item) => readonly Key[]): Promise<void> {
+async function removeItems(
+  deps: Deps,
+  pk: string,
+  range: Range,
+  keysOf: (item: Item) => readonly Key[],
+): Promise<void> {
   let after: string | undefined;
   do {
     const page = await deps.table.query(pk, { ...range, limit: 100, ...(after === undefined ? {} : { after }) });

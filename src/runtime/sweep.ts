@@ -1,13 +1,16 @@
 /**
- * Follow-ups that stand on a run item: a pending run that no header names is an orphan of an accept that died (its
- * client was never told that it exists); an ended stateless run takes its thread with it.
+ * Follow-ups whose time has come. On a run item: a pending run that no header names is an orphan of an accept that died
+ * (its client was never told that it exists); an ended stateless run takes its thread with it. On a header: a deletion
+ * that was begun and not completed.
  */
 import type { RunId } from "../core/ids.ts";
 import { isEnded } from "../core/run.ts";
-import { names } from "../core/thread.ts";
+import type { Run } from "../core/run.ts";
+import { isBusy, names, threadDue, tombstone } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
+import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
-import { removeThread } from "./remove-thread.ts";
+import { removeRemnants } from "./remove-thread.ts";
 
 /** A run that is named by its header is looked at again this much later. */
 const AGAIN_MS = 600_000;
@@ -17,12 +20,37 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   const stored = await deps.runs.get(ref, runId);
   const dueAt = stored?.value.followUpAt;
   if (!stored || dueAt === undefined || dueAt > deps.table.now()) return;
-  if (isEnded(stored.value.status)) return removeThread(deps, ref);
+  if (isEnded(stored.value.status)) return removeStateless(deps, stored);
   const header = await deps.threads.get(ref);
   if (header && names(header.value, runId)) {
-    await deps.runs.put({ ...stored.value, followUpAt: deps.table.now() + AGAIN_MS }, stored.version);
+    await lookAgain(deps, stored);
     return;
   }
   const removed = await deps.runs.remove(stored);
-  if (removed.outcome === "removed") deps.log.info({ thread: ref.threadId, run: runId }, "removed a run that was never accepted");
+  if (removed.outcome === "removed")
+    deps.log.info({ thread: ref.threadId, run: runId }, "removed a run that was never accepted");
+}
+
+/** Only this run's own thread, and not while somebody goes on with it: runs that were accepted since must not be lost (I1). */
+async function removeStateless(deps: Deps, run: Stored<Run>): Promise<void> {
+  const { generation } = run.value;
+  const header = await deps.threads.update(run.value, (thread) =>
+    thread.generation === generation && !isBusy(thread) && !thread.waiting
+      ? tombstone(thread, deps.table.now())
+      : undefined,
+  );
+  if (!header) await deps.runs.remove(run);
+  else if (header.value.generation > generation) await removeRemnants(deps, header.value);
+  else await lookAgain(deps, run);
+}
+
+async function lookAgain(deps: Deps, run: Stored<Run>): Promise<void> {
+  await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + AGAIN_MS }, run.version);
+}
+
+/** Completes the deletion of a thread whose remover has not come to its end. */
+export async function sweepThread(deps: Deps, ref: ThreadRef): Promise<void> {
+  const header = await deps.threads.get(ref);
+  if (!header || threadDue(header.value)?.kind !== "removal") return;
+  await removeRemnants(deps, header.value);
 }

@@ -8,7 +8,7 @@ import { threadId as asThreadId } from "../core/ids.ts";
 import type { ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
-import { newThread } from "../core/thread.ts";
+import { newThread, recreated } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import { historyViews, stateView, valuesAt } from "../langgraph/views.ts";
@@ -86,8 +86,8 @@ async function create(deps: Deps, ref: ThreadRef, metadata: JsonObject): Promise
     const { current } = written;
     if (current && !current.value.deleted) return { won: false, thread: current.value };
     // The tombstone of a deleted thread: its numbers go on, so that nothing of the old one fits.
-    const numbers = current && { generation: current.value.generation, fence: current.value.fence };
-    written = await deps.threads.put({ ...fresh, ...numbers }, current ? { version: current.version } : "absent");
+    const again = current ? recreated(fresh, current.value) : fresh;
+    written = await deps.threads.put(again, current ? { version: current.version } : "absent");
   }
   return { won: true, thread: written.stored.value };
 }

@@ -3,20 +3,20 @@
  * in-process hints only say where to look: what may be done is decided on the header's own version (I2).
  * A wake-up for a thread that this process is just releasing is kept until the release (I11).
  */
-import { holdId, runId, tenantId, threadId } from "../core/ids.ts";
+import { holdId, runId } from "../core/ids.ts";
 import { threadDue } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
-import { FUTURE_PREFIX, READY_PREFIX, dueShard, futureDueAt, parseThreadPartition } from "../storage/keys.ts";
+import { threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
-import type { IndexRow } from "../storage/table.ts";
 import { deliver } from "./deliver.ts";
 import type { Delivered } from "./deliver.ts";
+import { eachRow, futureRows, readyRows } from "./due-rows.ts";
 import type { ExecutionDeps } from "./execution.ts";
 import { followUp } from "./follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { Lease } from "./lease.ts";
-import { sweepRun } from "./sweep.ts";
+import { sweepRun, sweepThread } from "./sweep.ts";
 
 export interface WorkerOptions extends ExecutionDeps {
   /** True only when the process that owns a lease is certainly gone. */
@@ -36,8 +36,8 @@ const RUNS_PER_CLAIM = 10;
 const CLAIM_MS = 30_000;
 /** From SIGTERM on: what has not stopped by then is aborted. */
 const DRAIN_MS = 75_000;
-const READY_ROWS = 64;
-const FUTURE_ROWS = 500;
+/** A lease is looked for this much beyond its length, by who has not the same time as its holder. */
+const CLOCKS_DIFFER_MS = 900_000;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
 const REMOTE_POLL_MS = { busy: 50, idle: 1000 } as const;
 const CANCEL_POLL_MS = 1000;
@@ -45,6 +45,8 @@ const CANCEL_POLL_MS = 1000;
 interface Holding {
   readonly ref: ThreadRef;
   readonly cancel: Map<string, AbortController>;
+  /** Its own and not the worker's, since whatever a graph leaves on it lives as long as the signal does. */
+  readonly abort: AbortController;
   again: boolean;
 }
 
@@ -58,7 +60,7 @@ class PollingWorker implements Worker {
   readonly #advancing = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   readonly #drain = new AbortController();
-  readonly #abort = new AbortController();
+  readonly #released = new AbortController();
   readonly #watch: LeaseWatch;
   readonly #subscriptions = new DisposableStack();
   #wake = new AbortController();
@@ -81,7 +83,7 @@ class PollingWorker implements Worker {
     const { hints } = this.#options.deps;
     this.#subscriptions.use(hints.onReady((ref, header) => this.#offer(ref, header)));
     this.#subscriptions.use(hints.onCancelled((ref) => void this.#checkCancels(ref)));
-    this.#loops = Promise.all([this.#pollReady(), this.#pollFuture(), this.#pollCancels()]);
+    this.#loops = Promise.all([this.#pollReady(), this.#pollLeases(), this.#pollSweeps(), this.#pollCancels()]);
   }
 
   async drain(): Promise<void> {
@@ -91,16 +93,22 @@ class PollingWorker implements Worker {
     this.#drain.abort();
     const done = new AbortController();
     void this.#options.deps.clock.sleep(DRAIN_MS, done.signal).then(() => {
-      if (!done.signal.aborted) this.#abort.abort();
+      if (!done.signal.aborted) this.#abortAll();
     });
     await Promise.all(this.#advancing);
     done.abort();
+    this.#released.abort();
     await this.#loops;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort();
+    this.#stop.abort();
+    this.#abortAll();
     await this.drain();
+  }
+
+  #abortAll(): void {
+    for (const { abort } of this.#holding.values()) abort.abort();
   }
 
   /** Looks at a thread, unless every slot is taken; the poll comes back to it. */
@@ -116,7 +124,7 @@ class PollingWorker implements Worker {
       this.#backlog = true;
       return;
     }
-    const holding: Holding = { ref, cancel: new Map(), again: false };
+    const holding: Holding = { ref, cancel: new Map(), abort: new AbortController(), again: false };
     this.#holding.set(name, holding);
     const advancing = this.#advance(holding, header, lease)
       .catch((error: unknown) => this.#report(ref, error))
@@ -165,7 +173,8 @@ class PollingWorker implements Worker {
       const delivered = active?.kind === "run" ? await this.#deliver(holding, lease, first) : undefined;
       if (delivered?.kind === "lost") return;
       if (delivered?.kind === "stopped") return lease.release();
-      const moved = delivered?.kind === "yielded" ? await lease.yieldToContinuation() : await lease.moveOn(active, delivered?.run);
+      const moved =
+        delivered?.kind === "yielded" ? await lease.yieldToContinuation() : await lease.moveOn(active, delivered?.run);
       if (!moved) return;
       first = moved.first;
       const tired = runs >= RUNS_PER_CLAIM || clock.monotonic() - startedAt >= CLAIM_MS;
@@ -189,7 +198,7 @@ class PollingWorker implements Worker {
         first,
         cancel: cancel.signal,
         drain: this.#drain.signal,
-        abort: this.#abort.signal,
+        abort: holding.abort.signal,
       });
     } finally {
       holding.cancel.delete(active.entry.runId);
@@ -231,74 +240,77 @@ class PollingWorker implements Worker {
   async #readReady(): Promise<void> {
     const { deps } = this.#options;
     this.#backlog = false;
-    const pages = await Promise.all(
-      this.#shards().map((pk) => deps.table.queryIndex("due", pk, { prefix: READY_PREFIX, limit: READY_ROWS })),
-    );
-    const rows = pages.flatMap((page) => page.items).toSorted((a, b) => readyAt(a) - readyAt(b));
+    const rows = await readyRows(deps);
     if (rows.length > 0) this.#lastFound = deps.clock.monotonic();
-    for (const row of rows) {
-      const ref = threadOf(row);
-      if (!ref) continue;
-      if (row.key.sk === "H") this.#offer(ref);
-      else if (row.key.sk.startsWith("A#")) await followUp(deps, ref, holdId(row.key.sk.slice(2)));
-    }
+    for (const { ref, sk } of rows) if (sk === "H") this.#offer(ref);
+    const holds = rows.filter(({ sk }) => sk.startsWith(threadKeys.holdPrefix));
+    await eachRow(deps, holds, ({ ref, sk }) => followUp(deps, ref, holdId(sk.slice(threadKeys.holdPrefix.length))));
   }
 
-  /** Rows whose time is still to come: leases are watched from before they run out, so that recovery takes about one. */
-  async #pollFuture(): Promise<void> {
+  /** Leases are watched from before they run out, so that recovery takes about one. */
+  async #pollLeases(): Promise<void> {
     const { clock, settings, log } = this.#options.deps;
     while (!this.#stop.signal.aborted) {
-      await this.#readFuture().catch((error: unknown) => log.warn({ err: error }, "the due index could not be read"));
+      await this.#readLeases().catch((error: unknown) => log.warn({ err: error }, "leases could not be read"));
       await clock.sleep(settings.leaseMs / 3, this.#stop.signal);
     }
   }
 
-  async #readFuture(): Promise<void> {
+  async #readLeases(): Promise<void> {
     const { deps } = this.#options;
-    const range = { prefix: FUTURE_PREFIX, limit: FUTURE_ROWS };
-    const pages = await Promise.all(this.#shards().map((pk) => deps.table.queryIndex("due", pk, range)));
-    const rows = pages.flatMap((page) => page.items);
-    const leases = rows.filter((row) => row.key.sk === "H").flatMap((row) => threadOf(row) ?? []);
-    const seen = await Promise.all(leases.map((ref) => deps.threads.get(ref)));
-    const expired = this.#watch.observe(seen.flatMap((stored) => stored ?? []));
-    for (const stored of expired) this.#offer(stored.value, stored, "expired");
+    const rows = await futureRows(deps, 2 * deps.settings.leaseMs + CLOCKS_DIFFER_MS);
+    const leases = rows.filter(({ sk }) => sk === "H");
+    const seen: Stored<Thread>[] = [];
+    await eachRow(deps, leases, async ({ ref }) => {
+      const stored = await deps.threads.get(ref);
+      if (stored) seen.push(stored);
+    });
+    for (const stored of this.#watch.observe(seen)) this.#offer(stored.value, stored, "expired");
+  }
 
-    const now = deps.table.now();
-    for (const row of rows) {
-      const ref = threadOf(row);
-      if (ref && row.key.sk.startsWith("R#") && futureDueAt(row.sort) <= now) await sweepRun(deps, ref, runId(row.key.sk.slice(2)));
+  /** Apart from the leases, since deleting many threads takes longer than those of a dead worker may wait. */
+  async #pollSweeps(): Promise<void> {
+    const { clock, settings, log } = this.#options.deps;
+    while (!this.#stop.signal.aborted) {
+      await this.#sweep().catch((error: unknown) => log.warn({ err: error }, "follow-ups could not be read"));
+      await clock.sleep(settings.leaseMs / 3, this.#stop.signal);
     }
+  }
+
+  async #sweep(): Promise<void> {
+    const { deps } = this.#options;
+    await eachRow(deps, await futureRows(deps, 0), async ({ ref, sk }) => {
+      if (this.#stop.signal.aborted) return;
+      if (sk === "H") await sweepThread(deps, ref);
+      else if (sk.startsWith(threadKeys.runPrefix))
+        await sweepRun(deps, ref, runId(sk.slice(threadKeys.runPrefix.length)));
+    });
   }
 
   async #pollCancels(): Promise<void> {
-    const { clock, log } = this.#options.deps;
+    const { clock } = this.#options.deps;
     while (!this.#stop.signal.aborted || this.#holding.size > 0) {
-      await clock.sleep(CANCEL_POLL_MS, this.#holding.size > 0 ? undefined : this.#stop.signal);
-      await this.#checkCancels().catch((error: unknown) => log.warn({ err: error }, "cancels could not be read"));
+      await clock.sleep(CANCEL_POLL_MS, this.#holding.size > 0 ? this.#released.signal : this.#stop.signal);
+      await this.#checkCancels();
     }
   }
 
-  /** One batch read of the active runs: was any of them asked to stop? */
+  /** One batch read of the active runs: was any of them asked to stop? It never rejects: the next look is a second away. */
   async #checkCancels(only?: ThreadRef): Promise<void> {
+    const { runs, log } = this.#options.deps;
     const watched = [...this.#holding.values()]
       .filter((holding) => !only || holding.ref.threadId === only.threadId)
-      .flatMap((holding) => [...holding.cancel].map(([run, controller]) => ({ ref: holding.ref, run: runId(run), controller })));
+      .flatMap((holding) =>
+        [...holding.cancel].map(([run, controller]) => ({ ref: holding.ref, run: runId(run), controller })),
+      );
     if (watched.length === 0) return;
-    const runs = await this.#options.deps.runs.getMany(watched.map(({ ref, run }) => ({ ...ref, runId: run })));
-    const asked = new Set(runs.filter(({ value }) => value.cancelAsked).map(({ value }) => value.runId));
-    for (const { run, controller } of watched) if (asked.has(run)) controller.abort(new Error("the run was cancelled"));
-  }
-
-  #shards(): readonly string[] {
-    const { pool, shards } = this.#options.deps.settings;
-    return Array.from({ length: shards }, (_, shard) => dueShard(pool, shard));
+    try {
+      const found = await runs.getMany(watched.map(({ ref, run }) => ({ ...ref, runId: run })));
+      const asked = new Set(found.filter(({ value }) => value.cancelAsked).map(({ value }) => value.runId));
+      for (const { run, controller } of watched)
+        if (asked.has(run)) controller.abort(new Error("the run was cancelled"));
+    } catch (error) {
+      log.warn({ err: error }, "cancels could not be read");
+    }
   }
 }
-
-const readyAt = (row: IndexRow): number => Number(row.sort.split("#")[3] ?? 0);
-
-function threadOf(row: IndexRow): ThreadRef | undefined {
-  const parsed = parseThreadPartition(row.key.pk);
-  return parsed && { tenant: tenantId(parsed.tenant), threadId: threadId(parsed.threadId) };
-}
-

@@ -101,25 +101,35 @@ export const eventKeys = {
 
 /** The effect journal of a lineage; not touched by the deletion of threads. */
 export const effectKeys = {
-  entry: (tenant: TenantId, root: string, token: string): Key => ({ pk: `${part(tenant)}#x#${part(root)}`, sk: `X#${token}` }),
+  entry: (tenant: TenantId, root: string, token: string): Key => ({
+    pk: `${part(tenant)}#x#${part(root)}`,
+    sk: `X#${token}`,
+  }),
   prefix: "X#",
 } as const;
 
 /** Finds the thread of a run id. */
-export const runMapKey = (tenant: TenantId, runId: string): Key => ({ pk: `${part(tenant)}#r#${part(runId)}`, sk: "M" });
+export const runMapKey = (tenant: TenantId, runId: string): Key => ({
+  pk: `${part(tenant)}#r#${part(runId)}`,
+  sk: "M",
+});
 
 export const idempotencyKey = (tenant: TenantId, use: "runs" | "decisions", key: string): Key => ({
   pk: `${part(tenant)}#i#${use}#${part(key)}`,
   sk: "I",
 });
 
-export const assistantKey = (tenant: TenantId, assistantId: string): Key => ({ pk: `${part(tenant)}#a`, sk: part(assistantId) });
+export const assistantKey = (tenant: TenantId, assistantId: string): Key => ({
+  pk: `${part(tenant)}#a`,
+  sk: part(assistantId),
+});
 
 /** Facts about the table itself, such as its number of shards. */
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
 
 /** Partitions of the `list` index, one a tenant and kind. */
-export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants" | "checkpoints"): string => `${part(tenant)}#${kind}`;
+export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants" | "checkpoints"): string =>
+  `${part(tenant)}#${kind}`;
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
 export function duePartition(pool: string, tenant: TenantId, shards: number): string {
@@ -136,12 +146,16 @@ export interface DueSort {
   /** What tells rows of the same instant apart: the thread, and the item within it where there are several. */
   readonly subject: string;
 }
-export const readySort = (d: DueSort): string => `r#${part(d.tenant)}#${d.priority}#${timePart(d.dueAt)}#${part(d.subject)}`;
-export const futureSort = (d: DueSort): string => `t#${timePart(d.dueAt)}#${part(d.tenant)}#${d.priority}#${part(d.subject)}`;
+export const readySort = (d: DueSort): string =>
+  `r#${part(d.tenant)}#${d.priority}#${timePart(d.dueAt)}#${part(d.subject)}`;
+export const futureSort = (d: DueSort): string =>
+  `t#${timePart(d.dueAt)}#${part(d.tenant)}#${d.priority}#${part(d.subject)}`;
 export const READY_PREFIX = "r#";
 export const FUTURE_PREFIX = "t#";
-/** The time in a sort key made by `futureSort`. */
-export const futureDueAt = (sort: string): number => Number(sort.slice(2, 15));
+/** Sorts after every future row that is due at this time or before. */
+export const futureUntil = (ms: number): string => `t#${timePart(ms)}$`;
+/** Sorts after every ready row of the tenant of this one, and before those of the next: `$` follows `#`. */
+export const afterTenant = (sort: string): string => `${sort.split("#", 2).join("#")}$`;
 
 /** Takes a thread's partition apart again; undefined for any other partition. */
 export function parseThreadPartition(pk: string): { readonly tenant: string; readonly threadId: string } | undefined {

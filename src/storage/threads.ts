@@ -22,7 +22,11 @@ export interface Threads {
   get(ref: ThreadRef): Promise<Stored<Thread> | undefined>;
   put(thread: Thread, when: "absent" | { readonly version: number }): Promise<Written<Thread>>;
   /** See `update` in records.ts. */
-  update(ref: ThreadRef, change: (thread: Thread) => Thread | undefined, known?: Stored<Thread>): Promise<Stored<Thread> | undefined>;
+  update(
+    ref: ThreadRef,
+    change: (thread: Thread) => Thread | undefined,
+    known?: Stored<Thread>,
+  ): Promise<Stored<Thread> | undefined>;
   /** Stores metadata where the header can name it; write the header with the result afterwards. */
   keepMetadata(ref: ThreadRef, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
   metadata(thread: Thread): Promise<JsonObject>;
@@ -124,11 +128,11 @@ function decodeQueue(item: Item): QueueEntry[] {
 }
 
 function indexEntries(thread: Thread, shards: number): IndexEntries {
-  if (thread.deleted) return {};
   const list = { pk: listPartition(thread.tenant, "threads"), sk: `${timePart(thread.createdAt)}#${thread.threadId}` };
+  const listed = thread.deleted ? {} : { list };
   const due = threadDue(thread);
-  if (!due) return { list };
+  if (!due || (thread.deleted && due.kind !== "removal")) return listed;
   const at = { tenant: thread.tenant, priority: thread.priority, dueAt: due.at, subject: thread.threadId };
   const sk = due.kind === "ready" ? readySort(at) : futureSort(at);
-  return { list, due: { pk: duePartition(due.pool, thread.tenant, shards), sk } };
+  return { ...listed, due: { pk: duePartition(due.pool, thread.tenant, shards), sk } };
 }

@@ -1,0 +1,90 @@
+/**
+ * What stands in the `due` index for this worker's pool. Rows are hints: what may be done about one is decided on the
+ * item that it speaks of.
+ */
+import { threadId, tenantId } from "../core/ids.ts";
+import {
+  FUTURE_PREFIX,
+  READY_PREFIX,
+  afterTenant,
+  dueShard,
+  futureUntil,
+  parseThreadPartition,
+} from "../storage/keys.ts";
+import type { ThreadRef } from "../storage/keys.ts";
+import type { IndexRow } from "../storage/table.ts";
+import type { Deps } from "./deps.ts";
+
+/** A row of the index: the thread, and the sort key of the item in its partition. */
+export interface DueRow {
+  readonly ref: ThreadRef;
+  readonly sk: string;
+}
+
+/** Ready rows of one tenant that are read at once. */
+const READY_ROWS = 64;
+/** Rows worked on at once, besides the threads that are advanced. */
+const ROWS_AT_ONCE = 16;
+
+/** What is ready, in the order in which it became so. From tenant to tenant, so that none with thousands of threads hides another's. */
+export async function readyRows(deps: Deps): Promise<readonly DueRow[]> {
+  const rows = await Promise.all(shards(deps).map((pk) => readyIn(deps, pk)));
+  return rows
+    .flat()
+    .toSorted((a, b) => readyAt(a) - readyAt(b))
+    .flatMap(dueRow);
+}
+
+async function readyIn({ table }: Deps, pk: string): Promise<readonly IndexRow[]> {
+  const rows: IndexRow[] = [];
+  let from = READY_PREFIX;
+  for (;;) {
+    const page = await table.queryIndex("due", pk, { prefix: READY_PREFIX, from, limit: READY_ROWS });
+    rows.push(...page.items);
+    const last = page.items.at(-1);
+    if (!last || page.next === undefined) return rows;
+    from = afterTenant(last.sort);
+  }
+}
+
+/** Future rows that are due within `aheadMs` of now, by the table's time; all of them. */
+export async function futureRows(deps: Deps, aheadMs: number): Promise<readonly DueRow[]> {
+  const range = { prefix: FUTURE_PREFIX, to: futureUntil(deps.table.now() + aheadMs) };
+  const rows: IndexRow[] = [];
+  for (const pk of shards(deps)) {
+    let after: string | undefined;
+    do {
+      const page = await deps.table.queryIndex("due", pk, { ...range, ...(after === undefined ? {} : { after }) });
+      rows.push(...page.items);
+      after = page.next;
+    } while (after !== undefined);
+  }
+  return rows.flatMap(dueRow);
+}
+
+/** Works on rows, some at a time. What cannot be done about one, whatever the reason, keeps nobody from the others. */
+export async function eachRow(
+  deps: Deps,
+  rows: readonly DueRow[],
+  work: (row: DueRow) => Promise<void>,
+): Promise<void> {
+  for (let start = 0; start < rows.length; start += ROWS_AT_ONCE) {
+    const some = rows.slice(start, start + ROWS_AT_ONCE);
+    await Promise.all(some.map((row) => work(row).catch((error: unknown) => report(deps, row, error))));
+  }
+}
+
+function report({ log }: Deps, { ref, sk }: DueRow, error: unknown): void {
+  log.warn({ thread: ref.threadId, item: sk, err: error }, "what is due could not be done; it stays due");
+}
+
+function shards({ settings }: Deps): readonly string[] {
+  return Array.from({ length: settings.shards }, (_, shard) => dueShard(settings.pool, shard));
+}
+
+const readyAt = (row: IndexRow): number => Number(row.sort.split("#")[3] ?? 0);
+
+function dueRow({ key }: IndexRow): readonly DueRow[] {
+  const parsed = parseThreadPartition(key.pk);
+  return parsed ? [{ ref: { tenant: tenantId(parsed.tenant), threadId: threadId(parsed.threadId) }, sk: key.sk }] : [];
+}
