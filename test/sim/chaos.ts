@@ -35,7 +35,17 @@ export interface Profile {
   readonly indexLagMs: number;
 }
 
-export const CALM: Profile = { crash: 0, freeze: 0, lostReply: 0, unavailable: 0, slow: 0, budget: 0, rash: 0, latencyMs: 2, indexLagMs: 0 };
+export const CALM: Profile = {
+  crash: 0,
+  freeze: 0,
+  lostReply: 0,
+  unavailable: 0,
+  slow: 0,
+  budget: 0,
+  rash: 0,
+  latencyMs: 2,
+  indexLagMs: 0,
+};
 
 /** A crash, or a freeze, at exactly one write: the n-th (from 1) of the process of this name. */
 export interface Planned {

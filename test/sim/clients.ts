@@ -64,7 +64,11 @@ export interface Clients {
 
 export function createClients(host: ClientHost): Clients {
   const { random } = host;
-  const accept = (wish: Wish & { readonly tag: string }, payload: RunPayload, { thread, strategy, asksOnce = false }: Accepting): Promise<Answer> => {
+  const accept = (
+    wish: Wish & { readonly tag: string },
+    payload: RunPayload,
+    { thread, strategy, asksOnce = false }: Accepting,
+  ): Promise<Answer> => {
     const request = {
       threadId: thread === undefined ? undefined : threadId(thread),
       ifNotExists: "create" as const,
@@ -73,7 +77,8 @@ export function createClients(host: ClientHost): Clients {
       settings: { streamModes: [], streamSubgraphs: false, streamResumable: false, multitaskStrategy: strategy },
       idempotency: { key: wish.tag, bodyHash: sha256(wish.tag) },
     };
-    const ask = async (runtime: Runtime): Promise<string> => (await runtime.runs.accept(principalOf("ann"), request)).runId;
+    const ask = async (runtime: Runtime): Promise<string> =>
+      (await runtime.runs.accept(principalOf("ann"), request)).runId;
     return insist(host, wish, ask, asksOnce ? 0 : ATTEMPTS);
   };
   return {
@@ -82,13 +87,20 @@ export function createClients(host: ClientHost): Clients {
       return accept({ do: "accept", thread, tag, strategy }, { input: host.stage.inputOf(script, tag) }, wish);
     },
     resume: (thread, tag) =>
-      accept({ do: "resume", thread, tag }, { command: { resume: { type: "approve" } } }, { thread, strategy: "enqueue" }),
+      accept(
+        { do: "resume", thread, tag },
+        { command: { resume: { type: "approve" } } },
+        { thread, strategy: "enqueue" },
+      ),
     async open() {
-      const page = await once(host, (runtime) => runtime.reviews.list(principalOf("eve"), { state: "open", limit: 50 }));
+      const page = await once(host, (runtime) =>
+        runtime.reviews.list(principalOf("eve"), { state: "open", limit: 50 }),
+      );
       return page.heard ? page.value.items : [];
     },
     decide(by, hold, tag) {
-      const answer: HoldAnswer = hold.origin === "review" ? { type: random.pick(["approve", "reject"]) } : { type: "value", value: tag };
+      const answer: HoldAnswer =
+        hold.origin === "review" ? { type: random.pick(["approve", "reject"]) } : { type: "value", value: tag };
       const request = { answer, comment: tag, digest: hold.digest, idempotencyKey: tag };
       return insist(host, { do: "decide", thread: hold.threadId, tag, hold: hold.holdId }, async (runtime) => {
         const decided = await runtime.reviews.decide(principalOf(by), `${hold.threadId}.${hold.holdId}`, request);
@@ -102,7 +114,13 @@ export function createClients(host: ClientHost): Clients {
         return tag;
       });
       const answer: Answer = reply.heard ? { is: "yes", id: reply.value } : reply.answer;
-      host.recorder.note({ kind: "answer", at: host.scheduler.now(), by: "client", wish: { do: "update", thread, tag }, answer });
+      host.recorder.note({
+        kind: "answer",
+        at: host.scheduler.now(),
+        by: "client",
+        wish: { do: "update", thread, tag },
+        answer,
+      });
       return answer;
     },
     async runs(thread) {
@@ -111,14 +129,24 @@ export function createClients(host: ClientHost): Clients {
     },
     cancel: (thread, run) =>
       insist(host, { do: "cancel", thread, run }, async (runtime) => {
-        const cancel = { threadId: threadId(thread), runId: run as RunId, wait: false, signal: new AbortController().signal };
+        const cancel = {
+          threadId: threadId(thread),
+          runId: run as RunId,
+          wait: false,
+          signal: new AbortController().signal,
+        };
         return (await runtime.runs.cancel(principalOf("ann"), cancel)).runId;
       }),
   };
 }
 
 /** Asks until the answer is definite, and writes down every answer. */
-async function insist(host: ClientHost, wish: Wish, ask: (runtime: Runtime) => Promise<string>, repeats = ATTEMPTS): Promise<Answer> {
+async function insist(
+  host: ClientHost,
+  wish: Wish,
+  ask: (runtime: Runtime) => Promise<string>,
+  repeats = ATTEMPTS,
+): Promise<Answer> {
   for (let attempt = 0; ; attempt++) {
     const reply = await once(host, ask, repeats === 0 ? FOR_EVER_MS : host.random.pick(PATIENCE_MS));
     const answer: Answer = reply.heard ? { is: "yes", id: reply.value } : reply.answer;
@@ -133,13 +161,19 @@ type Reply<T> = { readonly heard: true; readonly value: T } | { readonly heard: 
 const nothing = (code: string): Reply<never> => ({ heard: false, answer: { is: "unknown", code } });
 
 /** One request to one API process, which may die or be slow to answer. */
-async function once<T>({ scheduler, world }: ClientHost, ask: (runtime: Runtime) => Promise<T>, patienceMs = 5_000): Promise<Reply<T>> {
+async function once<T>(
+  { scheduler, world }: ClientHost,
+  ask: (runtime: Runtime) => Promise<T>,
+  patienceMs = 5_000,
+): Promise<Reply<T>> {
   const api = world.api();
   if (!api) return nothing("no api");
-  const asked = api.process.enter(() => ask(api.runtime)).then(
-    (value): Reply<T> => ({ heard: true, value }),
-    (error: unknown): Reply<T> => ({ heard: false, answer: answerOf(error) }),
-  );
+  const asked = api.process
+    .enter(() => ask(api.runtime))
+    .then(
+      (value): Reply<T> => ({ heard: true, value }),
+      (error: unknown): Reply<T> => ({ heard: false, answer: answerOf(error) }),
+    );
   const died = api.process.death.then(() => nothing("connection lost"));
   const late = scheduler.sleep(patienceMs).then(() => nothing("no answer"));
   return Promise.race([asked, died, late]);
@@ -147,5 +181,7 @@ async function once<T>({ scheduler, world }: ClientHost, ask: (runtime: Runtime)
 
 function answerOf(error: unknown): Answer {
   if (!isHoldpointError(error)) throw error;
-  return error.code === "unavailable" || error.code === "internal" ? { is: "unknown", code: error.code } : { is: "no", code: error.code };
+  return error.code === "unavailable" || error.code === "internal"
+    ? { is: "unknown", code: error.code }
+    : { is: "no", code: error.code };
 }

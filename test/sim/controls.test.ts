@@ -22,19 +22,45 @@ const LOSSY: Profile = { ...CALM, lostReply: 0.3 };
 const FREEZING: Profile = { ...CALM, freeze: 0.1, budget: 6, slow: 0.05 };
 
 const CONTROLS: readonly Control[] = [
-  { off: "a write whose reply was lost is recognised by its id", options: { control: "forget-write-ids", profile: LOSSY } },
+  {
+    off: "a write whose reply was lost is recognised by its id",
+    options: { control: "forget-write-ids", profile: LOSSY },
+  },
   {
     off: "a decided hold is due until its continuation is queued",
-    options: { adapt: (deps) => ({ ...deps, holds: { ...deps.holds, put: (hold, when) => deps.holds.put({ ...hold, followUpDue: false }, when) } }) },
+    options: {
+      adapt: (deps) => ({
+        ...deps,
+        holds: { ...deps.holds, put: (hold, when) => deps.holds.put({ ...hold, followUpDue: false }, when) },
+      }),
+    },
   },
   {
     off: "a decision is conditional on the hold as it was read",
-    options: { adapt: (deps) => ({ ...deps, holds: { ...deps.holds, put: async (hold, when) => deps.holds.put(hold, when === "absent" ? when : await versionOf(deps.holds.get(hold, hold.holdId), when)) } }) },
+    options: {
+      adapt: (deps) => ({
+        ...deps,
+        holds: {
+          ...deps.holds,
+          put: async (hold, when) =>
+            deps.holds.put(hold, when === "absent" ? when : await versionOf(deps.holds.get(hold, hold.holdId), when)),
+        },
+      }),
+    },
   },
   { off: "the header is released as it is now, not as it is remembered", options: { adapt: releaseByMemory } },
   {
     off: "a header write is conditional on the header as it was read",
-    options: { adapt: (deps) => ({ ...deps, threads: { ...deps.threads, put: async (thread, when) => deps.threads.put(thread, when === "absent" ? when : await versionOf(deps.threads.get(thread), when)) } }) },
+    options: {
+      adapt: (deps) => ({
+        ...deps,
+        threads: {
+          ...deps.threads,
+          put: async (thread, when) =>
+            deps.threads.put(thread, when === "absent" ? when : await versionOf(deps.threads.get(thread), when)),
+        },
+      }),
+    },
   },
   {
     off: "the end of a run is conditional on the run as it was read",
@@ -42,7 +68,14 @@ const CONTROLS: readonly Control[] = [
       profile: FREEZING,
       adapt: (deps) => ({
         ...deps,
-        runs: { ...deps.runs, put: async (run, version) => deps.runs.put(run, isEnded(run.status) ? ((await deps.runs.get(run, run.runId))?.version ?? version) : version) },
+        runs: {
+          ...deps.runs,
+          put: async (run, version) =>
+            deps.runs.put(
+              run,
+              isEnded(run.status) ? ((await deps.runs.get(run, run.runId))?.version ?? version) : version,
+            ),
+        },
       }),
     },
   },
@@ -52,14 +85,20 @@ const CONTROLS: readonly Control[] = [
       profile: FREEZING,
       adapt: (deps) => ({
         ...deps,
-        events: { ...deps.events, end: async (ref, generation) => ({ ...(await deps.events.end(ref, generation)), fence: 0 }) },
+        events: {
+          ...deps.events,
+          end: async (ref, generation) => ({ ...(await deps.events.end(ref, generation)), fence: 0 }),
+        },
       }),
     },
   },
 ];
 
 /** The version that the item has now: a condition that is always met. */
-async function versionOf(reading: Promise<{ readonly version: number } | undefined>, when: { readonly version: number }): Promise<{ readonly version: number }> {
+async function versionOf(
+  reading: Promise<{ readonly version: number } | undefined>,
+  when: { readonly version: number },
+): Promise<{ readonly version: number }> {
   return { version: (await reading)?.version ?? when.version };
 }
 

@@ -10,24 +10,58 @@ import { simulate } from "./simulate.ts";
  * again under the same key; whoever comes in the dead one's place remembers nothing.
  */
 const THREAD = "00000000-0000-4000-8000-000000000001";
-const BASE: Plan = { apis: 1, workers: 2, local: false, threads: [THREAD], starts: [], reviewers: [], resumer: false, cancels: 0, updates: 0, drains: 0, pauseMs: 200, troubleMs: 2500, afterwardsMs: 0 };
+const BASE: Plan = {
+  apis: 1,
+  workers: 2,
+  local: false,
+  threads: [THREAD],
+  starts: [],
+  reviewers: [],
+  resumer: false,
+  cancels: 0,
+  updates: 0,
+  drains: 0,
+  pauseMs: 200,
+  troubleMs: 2500,
+  afterwardsMs: 0,
+};
 /** Processes are numbered as they start: first the API, then the workers. */
 const PROCESSES = ["api1", "worker2", "worker3"] as const;
 
-const start = (n: number, script: Script, fields: Partial<Start> = {}): Start => ({ atMs: n * 40, thread: THREAD, tag: `run-${n}`, strategy: "enqueue", script, watched: "followed", ...fields });
+const start = (n: number, script: Script, fields: Partial<Start> = {}): Start => ({
+  atMs: n * 40,
+  thread: THREAD,
+  tag: `run-${n}`,
+  strategy: "enqueue",
+  script,
+  watched: "followed",
+  ...fields,
+});
 const step = { do: "step", ms: 30 } as const;
 const pay = { do: "effect", name: "pay", policy: "idempotent", ms: 20 } as const;
 const review = (shown: string) => ({ do: "review", shown }) as const;
 
 const PLANS: Readonly<Record<string, Plan>> = {
-  "accepts of either strategy": { ...BASE, starts: [start(0, [[step], [pay]]), start(1, [[step]]), start(2, [[step]], { strategy: "reject" })] },
+  "accepts of either strategy": {
+    ...BASE,
+    starts: [start(0, [[step], [pay]]), start(1, [[step]]), start(2, [[step]], { strategy: "reject" })],
+  },
   "two reviews side by side and an effect behind them, decided by two reviewers": {
     ...BASE,
     starts: [start(0, [[step], [review("a"), review("b")], [pay]]), start(1, [[step]])],
     reviewers: ["eve", "bob"],
   },
-  "an answer by command.resume, racing a reviewer": { ...BASE, starts: [start(0, [[review("a")], [pay]])], reviewers: ["eve"], resumer: true },
-  "a cancel, and an update of the state": { ...BASE, starts: [start(0, [[step], [step], [step]], { cancelAfterMs: 60 }), start(1, [[step]])], updates: 2 },
+  "an answer by command.resume, racing a reviewer": {
+    ...BASE,
+    starts: [start(0, [[review("a")], [pay]])],
+    reviewers: ["eve"],
+    resumer: true,
+  },
+  "a cancel, and an update of the state": {
+    ...BASE,
+    starts: [start(0, [[step], [step], [step]], { cancelAfterMs: 60 }), start(1, [[step]])],
+    updates: 2,
+  },
 };
 
 interface Sweep {
@@ -44,7 +78,8 @@ async function sweep({ seed, plan, process, when }: Sweep): Promise<number> {
     const verdict = await simulate({ seed, plan, profile: CALM, planned: { process, write, when } });
     if (verdict.crashes === 0) return write - 1;
     const told = verdict.violations.map(({ invariant, what }) => `${invariant}: ${what}`);
-    if (told.length > 0) throw new Error([`${process} killed ${when} write ${write}`, ...told, ...narrate(verdict.facts)].join("\n"));
+    if (told.length > 0)
+      throw new Error([`${process} killed ${when} write ${write}`, ...told, ...narrate(verdict.facts)].join("\n"));
   }
 }
 

@@ -61,7 +61,17 @@ export function journaled(outside: Outside, process: SimProcess): (drive: Drive,
     const held = (): boolean => !context.signal.aborted && context.now() < context.deadline();
     if (!held()) return "lost";
     const deadline = Math.min(context.now() + 10_000, context.deadline());
-    const ask = { tenant, runId: run.runId, root, token, name: at.name, policy: at.policy, path, argsDigest: argsDigest(null), deadline };
+    const ask = {
+      tenant,
+      runId: run.runId,
+      root,
+      token,
+      name: at.name,
+      policy: at.policy,
+      path,
+      argsDigest: argsDigest(null),
+      deadline,
+    };
     const begun = await journal.begin(ask);
     switch (begun.do) {
       case "return":

@@ -32,9 +32,22 @@ export type Fact = { readonly at: number; readonly by: string } & (
   | { readonly kind: "run-removed"; readonly run: Run }
   | { readonly kind: "hold"; readonly hold: Hold }
   | { readonly kind: "record"; readonly record: RecordFact }
-  | { readonly kind: "events"; readonly thread: string; readonly generation: number; readonly run: string; readonly first: number; readonly count: number; readonly fence: number }
+  | {
+      readonly kind: "events";
+      readonly thread: string;
+      readonly generation: number;
+      readonly run: string;
+      readonly first: number;
+      readonly count: number;
+      readonly fence: number;
+    }
   /** Everything that one reader of a run got, however often it had to come back; `end` once it was told of one. */
-  | { readonly kind: "read"; readonly run: string; readonly numbers: readonly number[]; readonly end: RunStatus | undefined }
+  | {
+      readonly kind: "read";
+      readonly run: string;
+      readonly numbers: readonly number[];
+      readonly end: RunStatus | undefined;
+    }
   /** What somebody who waited for a run was told. */
   | { readonly kind: "waited"; readonly run: string; readonly end: RunStatus }
   /** The world outside saw an effect. */

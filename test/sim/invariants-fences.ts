@@ -37,7 +37,8 @@ export const fenceInvariants: Invariants = {
       const { thread, generation, ns, seq, kind, parentId, checkpointId } = fact.record;
       if (kind !== "checkpoint") continue;
       const name = `${thread} ${generation} ${ns}`;
-      if (heads.has(name) && parentId !== heads.get(name)) report(fact, `record ${seq} of ${thread} has another parent than the head`);
+      if (heads.has(name) && parentId !== heads.get(name))
+        report(fact, `record ${seq} of ${thread} has another parent than the head`);
       heads.set(name, checkpointId);
     }
   },
@@ -57,7 +58,8 @@ export const fenceInvariants: Invariants = {
     const fences = new Map<string, number>();
     for (const fact of factsOf(facts, "run")) {
       const before = fences.get(fact.run.runId) ?? 0;
-      if (fact.run.fence < before) report(fact, `run ${tagOf(fact.run)} went from fence ${before} to ${fact.run.fence}`);
+      if (fact.run.fence < before)
+        report(fact, `run ${tagOf(fact.run)} went from fence ${before} to ${fact.run.fence}`);
       fences.set(fact.run.runId, fact.run.fence);
     }
   },

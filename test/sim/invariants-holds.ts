@@ -34,7 +34,8 @@ export const holdInvariants: Invariants = {
     for (const fact of answersTo(facts)) {
       if (fact.wish.do !== "decide" || fact.answer.is !== "no") continue;
       const hold = final.holds.get(fact.wish.hold);
-      if (hold?.decision?.comment === fact.wish.tag) report(fact, `${fact.wish.tag} was told ${fact.answer.code} and stands on hold ${hold.holdId}`);
+      if (hold?.decision?.comment === fact.wish.tag)
+        report(fact, `${fact.wish.tag} was told ${fact.answer.code} and stands on hold ${hold.holdId}`);
     }
   },
 
@@ -49,10 +50,15 @@ export const holdInvariants: Invariants = {
       else if (hold.state === "decided") report(fact, `decision ${tag} was acknowledged and never applied`);
       else if (hold.state === "cancelled") report(fact, `decision ${tag} was acknowledged and its hold cancelled`);
       else if (hold.state === "superseded" && hold.reason !== ASKED_AGAIN)
-        report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was acknowledged and dropped: ${hold.reason ?? ""}`);
-      else if (hold.state === "applied" && !tookEffect(history, hold)) report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was marked applied and took no effect`);
+        report(
+          fact,
+          `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was acknowledged and dropped: ${hold.reason ?? ""}`,
+        );
+      else if (hold.state === "applied" && !tookEffect(history, hold))
+        report(fact, `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was marked applied and took no effect`);
     }
-    for (const [line, times] of answersInState(facts)) if (times > 1) report(undefined, `"${line}" took effect ${times} times`);
+    for (const [line, times] of answersInState(facts))
+      if (times > 1) report(undefined, `"${line}" took effect ${times} times`);
   },
 
   "no input and no update runs over a review that nobody has cancelled": ({ facts }, report) => {
@@ -64,7 +70,8 @@ export const holdInvariants: Invariants = {
       if (fact.kind !== "record" || (fact.record.source !== "input" && fact.record.source !== "update")) continue;
       for (const hold of holds.values()) {
         const waits = (hold.state === "pending" || hold.state === "decided") && isOpen(hold, runs.get(hold.runId));
-        if (waits && hold.origin === "review" && hold.threadId === fact.record.thread) report(fact, `${fact.record.source} was put over hold ${hold.holdId}, which is ${hold.state}`);
+        if (waits && hold.origin === "review" && hold.threadId === fact.record.thread)
+          report(fact, `${fact.record.source} was put over hold ${hold.holdId}, which is ${hold.state}`);
       }
     }
   },
@@ -72,13 +79,17 @@ export const holdInvariants: Invariants = {
   "a thread that waits for a review has one that somebody can decide": ({ final }, report) => {
     for (const thread of final.threads.values()) {
       if (thread.deleted || (thread.waiting?.reviews ?? 0) === 0) continue;
-      const ours = [...final.holds.values()].filter((hold) => hold.threadId === thread.threadId && hold.state === "pending" && hold.origin === "review");
-      if (!ours.some((hold) => isOpen(hold, final.runs.get(hold.runId)))) report(undefined, `${thread.threadId} waits for a review that nobody can decide`);
+      const ours = [...final.holds.values()].filter(
+        (hold) => hold.threadId === thread.threadId && hold.state === "pending" && hold.origin === "review",
+      );
+      if (!ours.some((hold) => isOpen(hold, final.runs.get(hold.runId))))
+        report(undefined, `${thread.threadId} waits for a review that nobody can decide`);
     }
   },
 
   "a hold that is due is followed up": ({ final }, report) => {
-    for (const hold of final.holds.values()) if (hold.followUpDue) report(undefined, `hold ${hold.holdId} is ${hold.state} and still due`);
+    for (const hold of final.holds.values())
+      if (hold.followUpDue) report(undefined, `hold ${hold.holdId} is ${hold.state} and still due`);
   },
 };
 
@@ -88,7 +99,13 @@ const ASKED_AGAIN = "asked again with other content";
 /** The continuation to which this decision was handed, then or on a later delivery, ended without carrying it on. */
 function failedUnder({ runs }: Final, hold: Hold): boolean {
   const failed = new Set(["cancelled", "error", "parked", "timeout"]);
-  return [...runs.values()].some((run) => run.threadId === hold.threadId && run.kind === "continuation" && run.fence >= (hold.handedTo ?? Infinity) && failed.has(run.status));
+  return [...runs.values()].some(
+    (run) =>
+      run.threadId === hold.threadId &&
+      run.kind === "continuation" &&
+      run.fence >= (hold.handedTo ?? Infinity) &&
+      failed.has(run.status),
+  );
 }
 
 /** The answer is in the state, or its code heard it and what that did was dropped by later input, a failure or a cancel. */
@@ -97,7 +114,14 @@ function tookEffect({ facts, final }: History, hold: Hold): boolean {
   if ([...answersInState(facts).keys()].some((line) => line.endsWith(` ${tag}`))) return true;
   const heard = facts.findIndex((fact) => fact.kind === "heard" && fact.tag === tag);
   if (heard < 0) return false;
-  const dropped = facts.slice(heard).some((fact) => fact.kind === "record" && fact.record.thread === hold.threadId && (fact.record.source === "input" || fact.record.source === "update"));
+  const dropped = facts
+    .slice(heard)
+    .some(
+      (fact) =>
+        fact.kind === "record" &&
+        fact.record.thread === hold.threadId &&
+        (fact.record.source === "input" || fact.record.source === "update"),
+    );
   return dropped || failedUnder(final, hold);
 }
 

@@ -20,12 +20,17 @@ export const runInvariants: Invariants = {
       const name = "tag" in wish ? wish.tag : answer.id;
       if (!run) report(fact, `run ${name} was acknowledged and is gone`);
       else if (run.status === "refused") report(fact, `run ${name} was acknowledged and is refused`);
-      else if (!isEnded(run.status) && !waitsBehindReview(run, final)) report(fact, `run ${name} was acknowledged and is still ${run.status}`);
+      else if (!isEnded(run.status) && !waitsBehindReview(run, final))
+        report(fact, `run ${name} was acknowledged and is still ${run.status}`);
     }
   },
 
   "a refused run is never executed, nor acknowledged": ({ facts, runOfTag }, report) => {
-    const acknowledged = new Set(answersTo(facts).flatMap((fact) => (isAccept(fact) && fact.answer.is === "yes" && "tag" in fact.wish ? [fact.wish.tag] : [])));
+    const acknowledged = new Set(
+      answersTo(facts).flatMap((fact) =>
+        isAccept(fact) && fact.answer.is === "yes" && "tag" in fact.wish ? [fact.wish.tag] : [],
+      ),
+    );
     for (const fact of answersTo(facts)) {
       if (!isAccept(fact) || fact.answer.is !== "no" || !("tag" in fact.wish)) continue;
       const { tag } = fact.wish;
@@ -39,7 +44,8 @@ export const runInvariants: Invariants = {
     const ended = new Map<string, Run>();
     for (const fact of factsOf(facts, "run")) {
       const before = ended.get(fact.run.runId);
-      if (before && before.status !== fact.run.status) report(fact, `run ${tagOf(fact.run)} went from ${before.status} to ${fact.run.status}`);
+      if (before && before.status !== fact.run.status)
+        report(fact, `run ${tagOf(fact.run)} went from ${before.status} to ${fact.run.status}`);
       if (isEnded(fact.run.status)) ended.set(fact.run.runId, fact.run);
     }
   },
@@ -49,13 +55,15 @@ export const runInvariants: Invariants = {
     const last = new Map<string, number>();
     const seen = new Set<string>();
     for (const fact of facts) {
-      if (fact.kind === "header") for (const entry of fact.thread.queue) if (!place.has(entry.runId)) place.set(entry.runId, place.size);
+      if (fact.kind === "header")
+        for (const entry of fact.thread.queue) if (!place.has(entry.runId)) place.set(entry.runId, place.size);
       if (fact.kind !== "run" || fact.run.deliveries === 0 || seen.has(fact.run.runId)) continue;
       seen.add(fact.run.runId);
       const lane = `${fact.run.threadId} ${fact.run.kind}`; // continuations may overtake input, and nothing else may
       const own = place.get(fact.run.runId);
       if (own === undefined) report(fact, `run ${tagOf(fact.run)} started and was in no queue`);
-      else if (own < (last.get(lane) ?? -1)) report(fact, `run ${tagOf(fact.run)} started after one that was queued behind it`);
+      else if (own < (last.get(lane) ?? -1))
+        report(fact, `run ${tagOf(fact.run)} started after one that was queued behind it`);
       last.set(lane, Math.max(own ?? -1, last.get(lane) ?? -1));
     }
   },
@@ -68,11 +76,13 @@ export const runInvariants: Invariants = {
       if (fact.kind === "run-removed") runs.delete(fact.run.runId);
       if (fact.kind !== "header") continue;
       const { thread } = fact;
-      if (new Set(namedBy(thread)).size !== namedBy(thread).length) report(fact, `the header of ${thread.threadId} names a run twice`);
+      if (new Set(namedBy(thread)).size !== namedBy(thread).length)
+        report(fact, `the header of ${thread.threadId} names a run twice`);
       const old = before.get(thread.threadId);
       for (const id of old && !thread.deleted ? namedBy(old) : []) {
         const run = runs.get(id);
-        if (run && !isEnded(run.status) && !names(thread, run.runId)) report(fact, `the header dropped run ${tagOf(run)}, which is ${run.status}`);
+        if (run && !isEnded(run.status) && !names(thread, run.runId))
+          report(fact, `the header dropped run ${tagOf(run)}, which is ${run.status}`);
       }
       before.set(thread.threadId, thread);
     }
@@ -83,7 +93,8 @@ export const runInvariants: Invariants = {
     for (const run of final.runs.values()) {
       const thread = final.threads.get(run.threadId);
       const overdue = run.followUpAt !== undefined && run.followUpAt + SWEPT_WITHIN_MS < end;
-      if (overdue && !(thread && names(thread, run.runId))) report(undefined, `run ${tagOf(run)} is ${run.status}, named by nobody and overdue`);
+      if (overdue && !(thread && names(thread, run.runId)))
+        report(undefined, `run ${tagOf(run)} is ${run.status}, named by nobody and overdue`);
     }
   },
 
@@ -91,7 +102,8 @@ export const runInvariants: Invariants = {
     for (const fact of answersTo(facts)) {
       if (fact.wish.do !== "cancel" || fact.answer.is !== "yes") continue;
       const run = final.runs.get(fact.wish.run);
-      if (run?.cancelAsked && run.status === "success") report(fact, `run ${tagOf(run)} was cancelled and ended in success`);
+      if (run?.cancelAsked && run.status === "success")
+        report(fact, `run ${tagOf(run)} was cancelled and ended in success`);
     }
   },
 
@@ -104,34 +116,65 @@ export const runInvariants: Invariants = {
 
   "no thread stays under a dead lease for more than two leases": ({ facts, leaseMs }, report) => {
     const calm = facts.find((fact) => fact.kind === "calm")?.at ?? Infinity;
-    const dead = new Set<string>();
-    const workers = new Set<string>();
-    /** From when on there has always been a worker that could take over. */
-    let since = 0;
+    const fleet = new Fleet();
     const held = new Map<string, { readonly fact: Fact; readonly fence: number }>();
     const judge = (entry: { readonly fact: Fact }, at: number): void => {
-      const stood = at - Math.max(entry.fact.at, calm, since);
+      const stood = at - Math.max(entry.fact.at, calm, fleet.since);
       // Leases are read at a third of one.
-      if (dead.has(entry.fact.by) && stood > 2 * leaseMs + leaseMs / 3) report(entry.fact, `a dead lease stood for ${Math.round(stood)} ms`);
+      const late = stood > 2 * leaseMs + leaseMs / 3;
+      if (late && fleet.isDead(entry.fact.by)) report(entry.fact, `a dead lease stood for ${Math.round(stood)} ms`);
     };
     for (const fact of facts) {
-      if (fact.kind === "started" && workers.size === 0) since = fact.at;
-      if (fact.kind === "started") workers.add(fact.by);
-      if (fact.kind === "frozen") since = Math.max(since, fact.at + fact.ms);
-      if (fact.kind === "crashed") dead.add(fact.by);
-      if (fact.kind === "crashed" || fact.kind === "drained") workers.delete(fact.by);
+      fleet.see(fact);
       if (fact.kind !== "header") continue;
       const { threadId, lease, fence } = fact.thread;
       const before = held.get(threadId);
       if (before && before.fence !== fence) judge(before, fact.at);
       // Anyone may append to a held header; whose lease it is shows in who wrote its beat.
-      if (lease && (before?.fence !== fence || lease.owner.startsWith(`${fact.by}/`))) held.set(threadId, { fact, fence });
+      const beat = before?.fence !== fence || lease?.owner.startsWith(`${fact.by}/`);
+      if (lease && beat) held.set(threadId, { fact, fence });
       if (!lease) held.delete(threadId);
     }
-    if (workers.size === 0) return;
     for (const entry of held.values()) judge(entry, facts.at(-1)?.at ?? 0);
   },
 };
+
+/** Who is there to take a lease over. */
+class Fleet {
+  readonly #dead = new Set<string>();
+  readonly #workers = new Set<string>();
+  #since = 0;
+
+  /** From when on there has always been a worker awake; infinite while there is none. */
+  get since(): number {
+    return this.#workers.size === 0 ? Infinity : this.#since;
+  }
+
+  isDead(process: string): boolean {
+    return this.#dead.has(process);
+  }
+
+  see(fact: Fact): void {
+    switch (fact.kind) {
+      case "started":
+        if (this.#workers.size === 0) this.#since = fact.at;
+        this.#workers.add(fact.by);
+        return;
+      case "frozen":
+        this.#since = Math.max(this.#since, fact.at + fact.ms);
+        return;
+      case "crashed":
+        this.#dead.add(fact.by);
+        this.#workers.delete(fact.by);
+        return;
+      case "drained":
+        this.#workers.delete(fact.by);
+        return;
+      default:
+        return;
+    }
+  }
+}
 
 /** Anything that was ever marked as running has executed. */
 function executed(facts: readonly Fact[], run: Run): boolean {
@@ -142,6 +185,8 @@ function executed(facts: readonly Fact[], run: Run): boolean {
 function waitsBehindReview(run: Run, { runs, threads, holds }: Final): boolean {
   const thread = threads.get(run.threadId);
   if (!thread || run.kind === "continuation" || (thread.waiting?.reviews ?? 0) === 0) return false;
-  const open = [...holds.values()].some((hold) => hold.threadId === run.threadId && hold.state === "pending" && isOpen(hold, runs.get(hold.runId)));
+  const open = [...holds.values()].some(
+    (hold) => hold.threadId === run.threadId && hold.state === "pending" && isOpen(hold, runs.get(hold.runId)),
+  );
   return open && thread.queue.some((entry) => entry.runId === run.runId);
 }

@@ -15,7 +15,8 @@ export const stateInvariants: Invariants = {
 
   "an effect is in doubt only after an earlier delivery broke off": ({ facts }, report) => {
     for (const fact of factsOf(facts, "run")) {
-      if (fact.run.status === "parked" && fact.run.deliveries < 2) report(fact, `run ${tagOf(fact.run)} was parked on its first delivery: ${fact.run.error?.message ?? ""}`);
+      if (fact.run.status === "parked" && fact.run.deliveries < 2)
+        report(fact, `run ${tagOf(fact.run)} was parked on its first delivery: ${fact.run.error?.message ?? ""}`);
     }
   },
 
@@ -24,7 +25,8 @@ export const stateInvariants: Invariants = {
       for (const run of final.runs.values()) {
         if (run.threadId !== thread || run.kind !== "input") continue;
         const times = log.filter((entry) => entry === `in ${tagOf(run)}`).length;
-        if (times > 1 || (times === 0 && run.status === "success")) report(undefined, `run ${tagOf(run)} (${run.status}) is in the state ${times} times`);
+        if (times > 1 || (times === 0 && run.status === "success"))
+          report(undefined, `run ${tagOf(run)} (${run.status}) is in the state ${times} times`);
       }
     }
   },
@@ -46,20 +48,29 @@ export const stateInvariants: Invariants = {
       // The first frame of a delivery whose mark never landed belongs to nothing that began.
       const from = run?.firstEvent ?? Infinity;
       const there = factsOf(facts, "events")
-        .flatMap(({ run: id, first, count }) => (id === fact.run ? Array.from({ length: count }, (_, i) => first + i) : []))
+        .flatMap(({ run: id, first, count }) =>
+          id === fact.run ? Array.from({ length: count }, (_, i) => first + i) : [],
+        )
         .filter((number) => number >= from);
       const wrong = fact.numbers.findIndex((number, i) => number !== there[i]);
       if (wrong >= 0) report(fact, `a reader of run ${fact.run} got ${fact.numbers.join(" ")} of ${there.join(" ")}`);
-      if (fact.end !== undefined && fact.numbers.length !== there.length) report(fact, `a reader of run ${fact.run} was told of its end after ${fact.numbers.length} of ${there.length} frames`);
-      if (fact.end !== undefined && fact.end !== run?.status) report(fact, `a reader of run ${fact.run} was told ${fact.end}, and it is ${run?.status ?? "gone"}`);
-      if (fact.end === undefined && run && isEnded(run.status)) report(fact, `a reader of run ${fact.run} was never told of its end`);
+      if (fact.end !== undefined && fact.numbers.length !== there.length)
+        report(
+          fact,
+          `a reader of run ${fact.run} was told of its end after ${fact.numbers.length} of ${there.length} frames`,
+        );
+      if (fact.end !== undefined && fact.end !== run?.status)
+        report(fact, `a reader of run ${fact.run} was told ${fact.end}, and it is ${run?.status ?? "gone"}`);
+      if (fact.end === undefined && run && isEnded(run.status))
+        report(fact, `a reader of run ${fact.run} was never told of its end`);
     }
   },
 
   "who waits for a run is told how it ended": ({ facts, final }, report) => {
     for (const fact of factsOf(facts, "waited")) {
       const run = final.runs.get(fact.run);
-      if (run?.status !== fact.end) report(fact, `run ${fact.run} was said to be ${fact.end}, and it is ${run?.status ?? "gone"}`);
+      if (run?.status !== fact.end)
+        report(fact, `run ${fact.run} was said to be ${fact.end}, and it is ${run?.status ?? "gone"}`);
     }
   },
 

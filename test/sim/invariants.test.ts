@@ -61,13 +61,21 @@ const hold: Hold = {
 };
 const decisionBy = (by: string) => {
   const id = decisionId(`decision of ${by}`);
-  return { id, by, at: 0, comment: `${by}-1`, answer: { type: "approve" as const }, continuation: continuationId(hold.holdId, id) };
+  return {
+    id,
+    by,
+    at: 0,
+    comment: `${by}-1`,
+    answer: { type: "approve" as const },
+    continuation: continuationId(hold.holdId, id),
+  };
 };
 
 type Bare<T> = T extends unknown ? Omit<T, "at" | "by"> & { readonly at?: number; readonly by?: string } : never;
 
 /** Facts get their time from their place. */
-const history = (facts: readonly Bare<Fact>[]): readonly Fact[] => facts.map((fact, i): Fact => ({ by: "worker1", at: i, ...fact }));
+const history = (facts: readonly Bare<Fact>[]): readonly Fact[] =>
+  facts.map((fact, i): Fact => ({ by: "worker1", at: i, ...fact }));
 
 const header = (thread: Thread): Bare<Fact> => ({ kind: "header", thread });
 const run = (value: Run): Bare<Fact> => ({ kind: "run", run: value });
@@ -91,12 +99,23 @@ const barrier = (seq: number, fence: number): Bare<Fact> => ({
   kind: "record",
   record: { thread: THREAD, generation: 0, ns: "", seq, fence, kind: "barrier", overwritten: false },
 });
-const said = (wish: Extract<Fact, { kind: "answer" }>["wish"], answer: Extract<Fact, { kind: "answer" }>["answer"]): Bare<Fact> => ({ kind: "answer", wish, answer });
+const said = (
+  wish: Extract<Fact, { kind: "answer" }>["wish"],
+  answer: Extract<Fact, { kind: "answer" }>["answer"],
+): Bare<Fact> => ({ kind: "answer", wish, answer });
 const accept = (tag: string) => ({ do: "accept" as const, thread: THREAD, tag, strategy: "enqueue" as const });
 const decide = (tag: string) => ({ do: "decide" as const, thread: THREAD, tag, hold: "h1" });
 const yes = (id: string) => ({ is: "yes" as const, id });
 const no = { is: "no" as const, code: "conflict" };
-const events = (first: number, fence: number): Bare<Fact> => ({ kind: "events", thread: THREAD, generation: 0, run: idOf(first + 1), first, count: 1, fence });
+const events = (first: number, fence: number): Bare<Fact> => ({
+  kind: "events",
+  thread: THREAD,
+  generation: 0,
+  run: idOf(first + 1),
+  first,
+  count: 1,
+  fence,
+});
 
 const idle = newThread(ref, { kind: "inline", value: {} }, 0);
 const input = (n: number) => ({ runId: idOf(n), kind: "input" as const, pool: "default" });
@@ -106,7 +125,10 @@ const mark = (value: Run, fence: number): Run => marked(value, { fence, firstEve
 const one = newRun(1);
 const two = newRun(2);
 const [oneMarked, twoMarked] = [mark(one, 1), mark(two, 3)];
-const oneHeld = ended(oneMarked, 1, { status: "held", end: { ...END, holds: [hold.holdId], waiting: { reviews: 1, plain: 0 } } });
+const oneHeld = ended(oneMarked, 1, {
+  status: "held",
+  end: { ...END, holds: [hold.holdId], waiting: { reviews: 1, plain: 0 } },
+});
 const won = decided(hold, decisionBy("eve"));
 const next: Run = { ...newRun(3), runId: won.decision?.continuation ?? idOf(3), kind: "continuation" };
 const nextDone = ended(mark(next, 2), 2, { status: "success", end: { ...END, waiting: { reviews: 0, plain: 0 } } });
@@ -169,12 +191,20 @@ const at = (is: (fact: Bare<Fact>) => boolean): number => {
   if (found < 0) throw new Error("no such fact in the history");
   return found;
 };
-const place = (fact: Bare<Fact>): number => at((other) => other === fact || JSON.stringify(other) === JSON.stringify(fact));
-const without = (...facts: readonly Bare<Fact>[]): Bare<Fact>[] => GOOD.filter((_, i) => !facts.some((fact) => place(fact) === i));
-const after = (fact: Bare<Fact>, ...more: readonly Bare<Fact>[]): Bare<Fact>[] => GOOD.toSpliced(place(fact) + 1, 0, ...more);
-const instead = (fact: Bare<Fact>, ...other: readonly Bare<Fact>[]): Bare<Fact>[] => GOOD.toSpliced(place(fact), 1, ...other);
+const place = (fact: Bare<Fact>): number =>
+  at((other) => other === fact || JSON.stringify(other) === JSON.stringify(fact));
+const without = (...facts: readonly Bare<Fact>[]): Bare<Fact>[] =>
+  GOOD.filter((_, i) => !facts.some((fact) => place(fact) === i));
+const after = (fact: Bare<Fact>, ...more: readonly Bare<Fact>[]): Bare<Fact>[] =>
+  GOOD.toSpliced(place(fact) + 1, 0, ...more);
+const instead = (fact: Bare<Fact>, ...other: readonly Bare<Fact>[]): Bare<Fact>[] =>
+  GOOD.toSpliced(place(fact), 1, ...other);
 const finally_ = (...more: readonly Bare<Fact>[]): Bare<Fact>[] => [...GOOD, ...more];
-const stateOf = (...log: string[]): Bare<Fact>[] => instead({ kind: "state", thread: THREAD, log: ["in run-1", "answer i1 approve eve-1", "in run-2"] }, { kind: "state", thread: THREAD, log });
+const stateOf = (...log: string[]): Bare<Fact>[] =>
+  instead(
+    { kind: "state", thread: THREAD, log: ["in run-1", "answer i1 approve eve-1", "in run-2"] },
+    { kind: "state", thread: THREAD, log },
+  );
 
 const WORKER2: Bare<Fact> = { kind: "started", by: "worker2" };
 
@@ -201,12 +231,30 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   ],
   "a run that no header names is not kept for ever": [finally_(run({ ...newRun(4), followUpAt: -6_000 }))],
   "a run that was asked to stop does not end in success": [
-    finally_(run({ ...twoDone, cancelAsked: { by: "ann", at: 0 } }), said({ do: "cancel", thread: THREAD, run: two.runId }, yes(two.runId))),
+    finally_(
+      run({ ...twoDone, cancelAsked: { by: "ann", at: 0 } }),
+      said({ do: "cancel", thread: THREAD, run: two.runId }, yes(two.runId)),
+    ),
   ],
-  "at the end nobody holds a lease, and nothing is left to run": [finally_(header(third)), finally_(header(released(third, 0)))],
+  "at the end nobody holds a lease, and nothing is left to run": [
+    finally_(header(third)),
+    finally_(header(released(third, 0))),
+  ],
   "no thread stays under a dead lease for more than two leases": [
-    [WORKER2, { kind: "calm" }, header(first), { kind: "crashed" }, { ...header(claim(first, "worker2/a")), by: "worker2", at: 5_000 }],
-    [WORKER2, { kind: "calm" }, header(first), { kind: "crashed" }, { kind: "state", thread: THREAD, log: [], at: 5_000 }],
+    [
+      WORKER2,
+      { kind: "calm" },
+      header(first),
+      { kind: "crashed" },
+      { ...header(claim(first, "worker2/a")), by: "worker2", at: 5_000 },
+    ],
+    [
+      WORKER2,
+      { kind: "calm" },
+      header(first),
+      { kind: "crashed" },
+      { kind: "state", thread: THREAD, log: [], at: 5_000 },
+    ],
   ],
   "every holder has a fence of its own, and fences only rise": [
     [header(first), header(claim(queued, "worker2/a"))],
@@ -217,8 +265,13 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     [record(1, 1, "input"), record(3, 1, "loop")],
     [record(1, 1, "input", { overwritten: true })],
   ],
-  "the checkpoints of a thread are one chain": [[record(1, 1, "input"), record(2, 1, "loop"), record(3, 1, "loop", { parentId: "c1" })]],
-  "no event of a lower fence follows one of a higher, and none is missing": [[events(0, 2), events(1, 1)], [events(0, 1), events(2, 1)]],
+  "the checkpoints of a thread are one chain": [
+    [record(1, 1, "input"), record(2, 1, "loop"), record(3, 1, "loop", { parentId: "c1" })],
+  ],
+  "no event of a lower fence follows one of a higher, and none is missing": [
+    [events(0, 2), events(1, 1)],
+    [events(0, 1), events(2, 1)],
+  ],
   "a run is never written under a lower fence than before": [[run(mark(one, 2)), run(mark(one, 1))]],
   "a decision never changes, unless the run that carried it on did not": [
     finally_({ kind: "hold", hold: applied(decided(hold, decisionBy("bob")), 0) }),
@@ -228,7 +281,9 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   "who is told that a decision lost does not stand as the one who decided": [finally_(said(decide("eve-1"), no))],
   "an acknowledged decision is applied exactly once": [
     without({ kind: "hold", hold: applied(won, 0) }),
-    without({ kind: "heard", tag: "eve-1" }).map((fact) => (fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact)),
+    without({ kind: "heard", tag: "eve-1" }).map((fact) =>
+      fact.kind === "state" ? { ...fact, log: ["in run-1", "in run-2"] } : fact,
+    ),
     stateOf("in run-1", "answer i1 approve eve-1", "answer i1 approve eve-1", "in run-2"),
     finally_({ kind: "hold", hold: { ...won, state: "cancelled", followUpDue: false } }),
     finally_({ kind: "hold", hold: superseded(won, "the thread moved on", 0) }),
@@ -238,18 +293,26 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     after({ kind: "hold", hold: won }, record(3, 1, "update")),
   ],
   "a thread that waits for a review has one that somebody can decide": [
-    finally_({ kind: "hold", hold: { ...hold, holdId: holdId("h2"), fence: 0 } }, header({ ...done, waiting: { runId: one.runId, reviews: 1, plain: 0 } })),
+    finally_(
+      { kind: "hold", hold: { ...hold, holdId: holdId("h2"), fence: 0 } },
+      header({ ...done, waiting: { runId: one.runId, reviews: 1, plain: 0 } }),
+    ),
   ],
   "a hold that is due is followed up": [finally_({ kind: "hold", hold: won })],
   "no effect takes place twice": [finally_({ kind: "effect", token: "t1", run: one.runId })],
-  "an effect is in doubt only after an earlier delivery broke off": [finally_(run(ended(mark(newRun(4), 3), 3, { status: "parked", end: END })))],
+  "an effect is in doubt only after an earlier delivery broke off": [
+    finally_(run(ended(mark(newRun(4), 3), 3, { status: "parked", end: END }))),
+  ],
   "a run is in the state once if it ended in success, and never twice": [
     stateOf("in run-1", "answer i1 approve eve-1"),
     stateOf("in run-1", "in run-1", "answer i1 approve eve-1", "in run-2"),
   ],
   "an acknowledged update is in the state once, a refused one is not": [
     finally_(said({ do: "update", thread: THREAD, tag: "u" }, yes("u"))),
-    [...stateOf("in run-1", "answer i1 approve eve-1", "in run-2", "update u"), said({ do: "update", thread: THREAD, tag: "u" }, no)],
+    [
+      ...stateOf("in run-1", "answer i1 approve eve-1", "in run-2", "update u"),
+      said({ do: "update", thread: THREAD, tag: "u" }, no),
+    ],
   ],
   "a reader gets every frame of its run once, in order, and then its end": [
     finally_({ kind: "read", run: idOf(1), numbers: [], end: "held" }),
@@ -262,7 +325,8 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   "nothing in the product fails in a way that nobody expected": [finally_({ kind: "defect", message: "TypeError" })],
 };
 
-const broken = (facts: readonly Bare<Fact>[]): readonly string[] => check(history(facts), { leaseMs: LEASE_MS }).map((violation) => violation.invariant);
+const broken = (facts: readonly Bare<Fact>[]): readonly string[] =>
+  check(history(facts), { leaseMs: LEASE_MS }).map((violation) => violation.invariant);
 
 describe("the checker", () => {
   it("finds nothing in a history in which everything went well", () => {
@@ -284,8 +348,14 @@ describe("the checker", () => {
   it("lets a decision be given back by a continuation that failed, and be taken again", () => {
     const failed = ended(mark(next, 2), 2, { status: "error", end: END });
     const handed: Hold = { ...won, handedTo: 2 };
-    const facts = GOOD.slice(0, place(run(nextDone))).filter((fact) => fact.kind !== "heard" && !(fact.kind === "hold" && fact.hold.state === "applied"));
-    const again = [{ kind: "hold" as const, hold: handed }, { kind: "hold" as const, hold: reopened(handed, "failed", 0) }, run(failed)];
+    const facts = GOOD.slice(0, place(run(nextDone))).filter(
+      (fact) => fact.kind !== "heard" && !(fact.kind === "hold" && fact.hold.state === "applied"),
+    );
+    const again = [
+      { kind: "hold" as const, hold: handed },
+      { kind: "hold" as const, hold: reopened(handed, "failed", 0) },
+      run(failed),
+    ];
     const settled = header({ ...released(movedOn(second, failed, 0), 0), queue: [] });
     const found = broken([...facts, ...again, settled, said(decide("bob-2"), yes("decision of bob"))]);
     expect(found).not.toContain("a decision never changes, unless the run that carried it on did not");
@@ -295,6 +365,8 @@ describe("the checker", () => {
   it("lets a pending run be cancelled at once", () => {
     const result = cancelled(newRun(4), { by: "ann", at: 0 });
     if (result.kind !== "written") throw new Error("a pending run can be cancelled");
-    expect(broken([run(newRun(4)), run(result.run), said({ do: "cancel", thread: THREAD, run: idOf(4) }, yes(idOf(4)))])).toEqual([]);
+    expect(
+      broken([run(newRun(4)), run(result.run), said({ do: "cancel", thread: THREAD, run: idOf(4) }, yes(idOf(4)))]),
+    ).toEqual([]);
   });
 });

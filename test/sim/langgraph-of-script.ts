@@ -27,18 +27,27 @@ export function createLangGraphOfScript(host: GraphHost): RegisteredGraph {
     return { pc: pc + 1, log: task ? [await perform(host, { task, pc }, config)] : [] };
   };
   const next = ({ script, pc }: typeof State.State) => (pc < script.length ? "act" : "__end__");
-  const build = () =>
-    new StateGraph(State).addNode("act", act).addConditionalEdges("__start__", next).addConditionalEdges("act", next).compile();
+  // Pregel's type parameters are invariant, so that any graph but its own is foreign to it.
+  const compile = (): unknown =>
+    new StateGraph(State)
+      .addNode("act", act)
+      .addConditionalEdges("__start__", next)
+      .addConditionalEdges("act", next)
+      .compile();
   return {
     graphId: "script",
     version: "1",
     pool: "default",
     priority: 5,
-    compiled: async () => build() as unknown as CompiledGraph, // Pregel's type parameters are invariant
+    compiled: async () => compile() as CompiledGraph,
   };
 }
 
-async function perform({ process, outside, heard }: GraphHost, { task, pc }: { readonly task: Task; readonly pc: number }, config: NodeConfig): Promise<string> {
+async function perform(
+  { process, outside, heard }: GraphHost,
+  { task, pc }: { readonly task: Task; readonly pc: number },
+  config: NodeConfig,
+): Promise<string> {
   const { clock, signal, run } = contextOf(config, "a script");
   switch (task.do) {
     case "step":

@@ -48,7 +48,10 @@ export interface Plan {
 export function drawPlan(random: Random): Plan {
   // Half of them crowd everything into a moment on one thread, where races are.
   const dense = random.chance(0.5);
-  const threads = Array.from({ length: dense ? 1 : 1 + random.int(2) }, (_, i) => `00000000-0000-4000-8000-00000000000${i}`);
+  const threads = Array.from(
+    { length: dense ? 1 : 1 + random.int(2) },
+    (_, i) => `00000000-0000-4000-8000-00000000000${i}`,
+  );
   const count = 1 + random.int(5);
   const reviews = random.chance(0.6);
   return {
@@ -88,7 +91,8 @@ function drawTask(random: Random, reviews: boolean, place: string): Task {
   if (reviews && kind < 8) return { do: "review", shown: place, fails: random.chance(0.1) };
   if (reviews && kind === 8) return { do: "ask" };
   if (kind === 9) return { do: "fail" };
-  if (kind < 14) return { do: "effect", name: `pay-${place}`, policy: random.pick(["idempotent", "unsafe"]), ms: random.int(50) };
+  if (kind < 14)
+    return { do: "effect", name: `pay-${place}`, policy: random.pick(["idempotent", "unsafe"]), ms: random.int(50) };
   return { do: "step", ms: random.chance(0.2) ? random.int(1500) : random.int(20) };
 }
 

@@ -34,9 +34,9 @@ interface Connection {
 export function createReaders(host: ClientHost): Readers {
   const { scheduler, recorder } = host;
   const readings: Reading[] = [];
-  let closed = false;
+  const over = new AbortController();
   const insist = async (ask: (connection: Connection) => Promise<boolean>): Promise<void> => {
-    while (!closed && !(await connect(host, ask))) await scheduler.sleep(host.random.exponential(100));
+    while (!over.signal.aborted && !(await connect(host, ask))) await scheduler.sleep(host.random.exponential(100));
   };
   return {
     follow(thread, run) {
@@ -47,7 +47,8 @@ export function createReaders(host: ClientHost): Readers {
     wait(thread, run) {
       void insist(async ({ api, signal, broken }) => {
         const result = await api.runtime.runs.wait(principalOf("ann"), threadId(thread), runId(run), signal);
-        if (!broken()) recorder.note({ kind: "waited", at: scheduler.now(), by: api.process.name, run, end: result.run.status });
+        if (!broken())
+          recorder.note({ kind: "waited", at: scheduler.now(), by: api.process.name, run, end: result.run.status });
         return true;
       });
     },
@@ -55,14 +56,18 @@ export function createReaders(host: ClientHost): Readers {
       return readings.filter((reading) => reading.end === undefined).length;
     },
     close() {
-      closed = true;
-      for (const { run, numbers, end } of readings) recorder.note({ kind: "read", at: scheduler.now(), by: "client", run, numbers, end });
+      over.abort();
+      for (const { run, numbers, end } of readings)
+        recorder.note({ kind: "read", at: scheduler.now(), by: "client", run, numbers, end });
     },
   };
 }
 
 /** True once the question was answered to its end. */
-async function connect({ world, scheduler, random }: ClientHost, ask: (connection: Connection) => Promise<boolean>): Promise<boolean> {
+async function connect(
+  { world, scheduler, random }: ClientHost,
+  ask: (connection: Connection) => Promise<boolean>,
+): Promise<boolean> {
   const api = world.api();
   if (!api) return false;
   const stop = new AbortController();
@@ -72,16 +77,23 @@ async function connect({ world, scheduler, random }: ClientHost, ask: (connectio
     void api.process.enter(async () => stop.abort(new Error("the client hung up")));
     return false;
   };
-  const asked = api.process.enter(() => ask({ api, signal: stop.signal, broken: () => broken })).catch((error: unknown) => {
-    if (broken || isHoldpointError(error, "unavailable")) return false;
-    throw error;
-  });
+  const asked = api.process
+    .enter(() => ask({ api, signal: stop.signal, broken: () => broken }))
+    .catch((error: unknown) => {
+      if (broken || isHoldpointError(error, "unavailable")) return false;
+      throw error;
+    });
   const patience = random.chance(0.3) ? 200 + random.exponential(500) : 3_600_000;
   return Promise.race([asked, api.process.death.then(hangUp), scheduler.sleep(patience).then(hangUp)]);
 }
 
 async function follow({ api, signal, broken }: Connection, reading: Reading): Promise<boolean> {
-  const request = { threadId: threadId(reading.thread), runId: runId(reading.run), after: reading.numbers.at(-1) ?? -1, signal };
+  const request = {
+    threadId: threadId(reading.thread),
+    runId: runId(reading.run),
+    after: reading.numbers.at(-1) ?? -1,
+    signal,
+  };
   for await (const followed of api.runtime.runs.follow(principalOf("ann"), request)) {
     if (broken()) return false;
     if (followed.kind === "frame") reading.numbers.push(followed.frame.number);

@@ -57,7 +57,7 @@ type Bare<T> = T extends unknown ? Omit<T, "at" | "by"> : never;
 async function nounFact(item: Item, ref: ThreadRef, overwritten: boolean): Promise<Bare<Fact> | undefined> {
   const table = createMemoryTable();
   await table.put(item, "any");
-  const [noun = "", name = ""] = [item.sk.slice(0, 2), item.sk.slice(2)];
+  const [noun, name] = [item.sk.slice(0, 2), item.sk.slice(2)];
   switch (noun) {
     case "H": {
       const stored = await createThreads(table, SHARDS).get(ref);
@@ -103,5 +103,14 @@ function eventsFact(item: Item, what: { readonly at: number; readonly by: string
   const [, generation] = item.sk.split("#");
   if (kind !== "e") return undefined;
   const count = (JSON.parse(textOf(item, "d")) as Frame[]).length;
-  return { ...what, kind: "events", thread, generation: Number(generation), run: textOf(item, "r"), first: numberOf(item, "n"), count, fence: numberOf(item, "f") };
+  return {
+    ...what,
+    kind: "events",
+    thread,
+    generation: Number(generation),
+    run: textOf(item, "r"),
+    first: numberOf(item, "n"),
+    count,
+    fence: numberOf(item, "f"),
+  };
 }

@@ -87,9 +87,17 @@ interface FixtureOptions {
   readonly forgetWriteIds?: boolean;
 }
 
-function fixture(profile: Partial<Profile>, { seed = 3, planned, forgetWriteIds = false }: FixtureOptions = {}): Fixture {
+function fixture(
+  profile: Partial<Profile>,
+  { seed = 3, planned, forgetWriteIds = false }: FixtureOptions = {},
+): Fixture {
   const scheduler = createScheduler({ seed });
-  const chaos = createChaos({ random: createRandom(seed + 1), profile: { ...CALM, ...profile }, leaseMs: 1000, ...(planned ? { planned } : {}) });
+  const chaos = createChaos({
+    random: createRandom(seed + 1),
+    profile: { ...CALM, ...profile },
+    leaseMs: 1000,
+    ...(planned ? { planned } : {}),
+  });
   const changes: Change[] = [];
   const crashed: string[] = [];
   const sim = createSimTable({
@@ -119,22 +127,25 @@ describe("the simulated table", () => {
     expect(orders).toEqual(new Set(["ab", "ba"]));
   });
 
-  it.each(["before", "after"] as const)("kills a process %s a call takes effect, and answers it no more", async (when) => {
-    const { scheduler, table, changes, crashed } = fixture({}, { planned: { process: "p", write: 2, when } });
-    const answered: string[] = [];
-    void table.put(draft("a"), "absent").then(async () => {
-      answered.push("a");
-      await table.put(draft("b"), "absent");
-      answered.push("b");
-    });
-    await run(scheduler);
-    expect(answered).toEqual(["a"]);
-    expect(crashed).toEqual(["p"]);
-    expect(changes.map((change) => change.key.sk)).toEqual(when === "before" ? ["a"] : ["a", "b"]);
-    void table.put(draft("c"), "any");
-    await run(scheduler);
-    expect(changes.map((change) => change.key.sk)).not.toContain("c");
-  });
+  it.each(["before", "after"] as const)(
+    "kills a process %s a call takes effect, and answers it no more",
+    async (when) => {
+      const { scheduler, table, changes, crashed } = fixture({}, { planned: { process: "p", write: 2, when } });
+      const answered: string[] = [];
+      void table.put(draft("a"), "absent").then(async () => {
+        answered.push("a");
+        await table.put(draft("b"), "absent");
+        answered.push("b");
+      });
+      await run(scheduler);
+      expect(answered).toEqual(["a"]);
+      expect(crashed).toEqual(["p"]);
+      expect(changes.map((change) => change.key.sk)).toEqual(when === "before" ? ["a"] : ["a", "b"]);
+      void table.put(draft("c"), "any");
+      await run(scheduler);
+      expect(changes.map((change) => change.key.sk)).not.toContain("c");
+    },
+  );
 
   it("repeats a write whose reply was lost, and the port recognises it as its own", async () => {
     const { scheduler, table, changes } = fixture({ lostReply: 1 });

@@ -103,7 +103,8 @@ export function createScheduler({ seed, quietTurns = 1 }: SchedulerOptions): Sch
   return {
     random,
     now: () => time,
-    process: (name, options = {}) => createProcess({ name, after, now: () => time, random: random.fork(name), skewMs: options.skewMs ?? 0 }),
+    process: (name, options = {}) =>
+      createProcess({ name, after, now: () => time, random: random.fork(name), skewMs: options.skewMs ?? 0 }),
     after,
     sleep: (ms) => new Promise((resolve) => void after(ms, resolve)),
     async run(done, limit) {
@@ -230,7 +231,7 @@ class EventQueue {
     const last = heap.pop();
     if (last === undefined || heap.length === 0) return top;
     heap[0] = last;
-    for (let i = 0; ; ) {
+    for (let i = 0; ;) {
       const [left, right] = [2 * i + 1, 2 * i + 2];
       let least = i;
       if (before(heap, left, least)) least = left;

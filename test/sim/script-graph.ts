@@ -10,15 +10,18 @@ const ScriptAnnotation = Annotation.Root({
   }),
 });
 
+// Pregel's type parameters are invariant, so that any graph but its own is foreign to it.
+const compile = (): unknown =>
+  new StateGraph(ScriptAnnotation)
+    .addNode("script", () => ({}))
+    .addEdge("__start__", "script")
+    .compile();
+
 /** The script as LangGraph sees it where the API needs a graph: to update the state. Its node is never executed. */
 export const scriptGraph: RegisteredGraph = {
   graphId: "script",
   version: "1",
   pool: "default",
   priority: 5,
-  compiled: async () =>
-    new StateGraph(ScriptAnnotation)
-      .addNode("script", () => ({}))
-      .addEdge("__start__", "script")
-      .compile() as unknown as CompiledGraph, // Pregel's type parameters are invariant
+  compiled: async () => compile() as CompiledGraph,
 };

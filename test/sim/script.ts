@@ -105,7 +105,11 @@ async function read(saver: FencedSaver, threadId: string): Promise<Position | un
   const tuple = await saver.getTuple({ configurable: { ...CONFIG, thread_id: threadId } });
   if (!tuple) return undefined;
   const state = tuple.checkpoint.channel_values["state"] as ScriptState;
-  const done = new Map((tuple.pendingWrites ?? []).flatMap(([task, channel, value]) => (channel === "state" ? [[task, String(value)] as const] : [])));
+  const done = new Map(
+    (tuple.pendingWrites ?? []).flatMap(([task, channel, value]) =>
+      channel === "state" ? [[task, String(value)] as const] : [],
+    ),
+  );
   return { tuple, state, done };
 }
 
@@ -124,7 +128,8 @@ async function begin(host: ScriptHost, drive: Drive, before: Position | undefine
 
 function inputOf({ payload }: Drive): { readonly input: Script; readonly tag: string } {
   const { script } = (payload.input ?? { script: [] }) as { readonly script: Script };
-  return { input: script, tag: String(payload.metadata?.["tag"]) };
+  const tag = payload.metadata?.["tag"];
+  return { input: script, tag: typeof tag === "string" ? tag : "untagged" };
 }
 
 interface Step {
@@ -142,7 +147,12 @@ async function superstep(step: Step): Promise<"done" | DriveOutcome> {
   if (failed) return failed;
   if (results.every((result) => result === "done")) return "done";
   const pending = await step.drive.saver.pendingInterrupts();
-  const interrupts = pending.map(({ id, value, owner }): WaitingInterrupt => ({ id, value: value as Json, raisedBy: owner, node: "script" }));
+  const interrupts = pending.map(({ id, value, owner }): WaitingInterrupt => ({
+    id,
+    value: value as Json,
+    raisedBy: owner,
+    node: "script",
+  }));
   return { kind: "interrupted", interrupts };
 }
 
@@ -155,7 +165,10 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
     case "effect":
       return effect(step, taskId, task);
     case "review":
-      return ask(step, taskId, { value: reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }), fails: task.fails ?? false });
+      return ask(step, taskId, {
+        value: reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }),
+        fails: task.fails ?? false,
+      });
     case "ask":
       return ask(step, taskId, { value: { question: position.state.pc }, fails: false });
     case "fail":
@@ -163,13 +176,21 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
   }
 }
 
-async function effect(step: Step, taskId: string, { name, policy, ms }: Extract<Task, { do: "effect" }>): Promise<"done" | DriveOutcome> {
+async function effect(
+  step: Step,
+  taskId: string,
+  { name, policy, ms }: Extract<Task, { do: "effect" }>,
+): Promise<"done" | DriveOutcome> {
   const { host, drive, position } = step;
   const index = tasksOf(position).findIndex(({ id }) => id === taskId);
   const performed = await host.effect(drive, { path: `${position.state.pc}.${index}`, name, policy, ms });
   if (performed === "lost") return { kind: "lost" };
   if (performed === "done") return output(step, taskId, `effect ${name}`);
-  return { kind: "failed", error: { name: "effect_ambiguous", message: `whether ${name} happened is unknown` }, parks: true };
+  return {
+    kind: "failed",
+    error: { name: "effect_ambiguous", message: `whether ${name} happened is unknown` },
+    parks: true,
+  };
 }
 
 interface Question {
@@ -178,10 +199,16 @@ interface Question {
 }
 
 /** An interrupt: answered by the map that was handed in, or by an answer that is stored already. */
-async function ask(step: Step, taskId: string, { value, fails }: Question): Promise<"done" | "interrupted" | DriveOutcome> {
+async function ask(
+  step: Step,
+  taskId: string,
+  { value, fails }: Question,
+): Promise<"done" | "interrupted" | DriveOutcome> {
   const { drive, position, answers } = step;
   const id = sha256(`${taskId} interrupt`).slice(0, 32);
-  const stored = (position.tuple.pendingWrites ?? []).find(([task, channel]) => task === taskId && channel === RESUME)?.[2];
+  const stored = (position.tuple.pendingWrites ?? []).find(
+    ([task, channel]) => task === taskId && channel === RESUME,
+  )?.[2];
   const answer = answers[id] ?? (Array.isArray(stored) ? (stored[0] as Json) : undefined);
   const config = configAt(drive, position.tuple);
   if (answer === undefined) {
@@ -189,7 +216,7 @@ async function ask(step: Step, taskId: string, { value, fails }: Question): Prom
     return "interrupted";
   }
   const carried = carriedAnswer(answer);
-  const tag = carried ? (carried.comment ?? "") : String(answer);
+  const tag = carried ? (carried.comment ?? "") : JSON.stringify(answer).replaceAll('"', "");
   step.host.heard(tag);
   await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
   if (fails) return FAILURE;
@@ -205,7 +232,11 @@ async function output({ drive, position }: Step, taskId: string, line: string): 
 async function advance(host: ScriptHost, drive: Drive, position: Position): Promise<Position | undefined> {
   const { state, done } = position;
   const lines = tasksOf(position).map(({ id }) => done.get(id) ?? "missing");
-  await putCheckpoint(host, drive, { before: position, state: { ...state, pc: state.pc + 1, log: [...state.log, ...lines] }, source: "loop" });
+  await putCheckpoint(host, drive, {
+    before: position,
+    state: { ...state, pc: state.pc + 1, log: [...state.log, ...lines] },
+    source: "loop",
+  });
   drive.emit({ kind: "data", event: "updates", data: { pc: state.pc + 1 } });
   return read(drive.saver, drive.run.threadId);
 }
@@ -213,7 +244,11 @@ async function advance(host: ScriptHost, drive: Drive, position: Position): Prom
 async function putCheckpoint(
   host: ScriptHost,
   drive: Drive,
-  { before, state, source }: { readonly before: Position | undefined; readonly state: ScriptState; readonly source: "input" | "loop" },
+  {
+    before,
+    state,
+    source,
+  }: { readonly before: Position | undefined; readonly state: ScriptState; readonly source: "input" | "loop" },
 ): Promise<void> {
   const version = Number(before?.tuple.checkpoint.channel_versions["state"] ?? 0) + 1;
   const checkpoint: Checkpoint = {
@@ -225,7 +260,9 @@ async function putCheckpoint(
     versions_seen: {},
   };
   const metadata = { source, step: (before?.tuple.metadata?.step ?? -2) + 1, parents: {} };
-  const config = before ? configAt(drive, before.tuple) : { configurable: { ...CONFIG, thread_id: drive.run.threadId } };
+  const config = before
+    ? configAt(drive, before.tuple)
+    : { configurable: { ...CONFIG, thread_id: drive.run.threadId } };
   await drive.saver.put({ ...config, metadata: { run_id: drive.run.runId } }, checkpoint, metadata, { state: version });
 }
 

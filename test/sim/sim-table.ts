@@ -48,10 +48,13 @@ export function createSimTable(options: SimTableOptions): SimTable {
     const name = nameOf(key);
     const show = (): void => {
       if (mirror.get(name) !== item) return;
-      void (item ? rows.put({ ...key, attributes: {}, ...(item.index ? { index: item.index } : {}) }, "any") : rows.remove(key, "any"));
+      void (item
+        ? rows.put({ ...key, attributes: {}, ...(item.index ? { index: item.index } : {}) }, "any")
+        : rows.remove(key, "any"));
     };
     if (chaos.profile.indexLagMs === 0) show();
-    else scheduler.after(chaos.latency() + (chaos.profile.indexLagMs * chaos.latency()) / chaos.profile.latencyMs, show);
+    else
+      scheduler.after(chaos.latency() + (chaos.profile.indexLagMs * chaos.latency()) / chaos.profile.latencyMs, show);
   };
 
   const changed = (by: string, key: Key, after: Item | undefined): void => {
@@ -64,9 +67,15 @@ export function createSimTable(options: SimTableOptions): SimTable {
     onChange({ at: scheduler.now(), by, key, before, after });
   };
 
-  const put = async (by: string, draft: Draft, when: Parameters<Table["put"]>[1], writeId: string): Promise<PutResult> => {
+  const put = async (
+    by: string,
+    draft: Draft,
+    when: Parameters<Table["put"]>[1],
+    writeId: string,
+  ): Promise<PutResult> => {
     const result = await inner.put(draft, when, { writeId });
-    if (result.won && mirror.get(nameOf(draft))?.version !== result.version) changed(by, draft, { ...draft, version: result.version, writeId });
+    if (result.won && mirror.get(nameOf(draft))?.version !== result.version)
+      changed(by, draft, { ...draft, version: result.version, writeId });
     return result;
   };
   const remove = async (by: string, key: Key, when: Parameters<Table["remove"]>[1]): Promise<RemoveResult> => {
@@ -92,7 +101,11 @@ export function createSimTable(options: SimTableOptions): SimTable {
       queryIndex: (index, pk, range) => travel(`index ${range.prefix ?? pk}`, () => rows.queryIndex(index, pk, range)),
       batchGet: (keys) => travel(`batchGet ${keys.length}`, () => inner.batchGet(keys)),
       async batchPut(drafts) {
-        await Promise.all(drafts.map((draft) => travel(`batchPut ${draft.sk}`, () => put(process.name, draft, "any", `${process.name}.${++writes}`))));
+        await Promise.all(
+          drafts.map((draft) =>
+            travel(`batchPut ${draft.sk}`, () => put(process.name, draft, "any", `${process.name}.${++writes}`)),
+          ),
+        );
       },
       add: (key, field, delta, ceiling) => travel(`add ${key.sk}`, () => inner.add(key, field, delta, ceiling)),
       now: () => scheduler.now() + skew,
@@ -126,7 +139,8 @@ function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOp
         process.freeze(ms);
         onFreeze(process, ms);
       };
-      const refuse = (): void => answer(() => reject(new HoldpointError("unavailable", "the table is away (simulated)")));
+      const refuse = (): void =>
+        answer(() => reject(new HoldpointError("unavailable", "the table is away (simulated)")));
       const arrive = (): void => {
         if (fault.kind === "unavailable" && fault.when === "before") return refuse();
         const result = effect();
@@ -135,7 +149,8 @@ function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOp
         if (fault.kind === "crash") return crash();
         if (fault.kind === "freeze" && fault.when === "after") freeze(fault.ms);
         if (fault.kind === "lost-reply") {
-          scheduler.after(fault.retryMs, () => void scheduler.after(chaos.latency(), () => void answer(() => void effect().then(resolve, reject))), process);
+          const again = (): void => answer(() => void effect().then(resolve, reject));
+          scheduler.after(fault.retryMs, () => void scheduler.after(chaos.latency(), again), process);
           return;
         }
         answer(() => void result.then(resolve, reject));

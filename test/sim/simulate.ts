@@ -5,23 +5,27 @@ import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { threadId } from "../../src/core/ids.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { createChaos, drawProfile } from "./chaos.ts";
-import type { Planned, Profile } from "./chaos.ts";
+import type { Chaos, Planned, Profile } from "./chaos.ts";
 import { TENANT, createClients } from "./clients.ts";
 import type { Fact } from "./facts.ts";
+import { answersTo } from "./history.ts";
 import { check } from "./invariants.ts";
 import type { Violation } from "./invariants.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";
 import { drawPlan, play } from "./plan.ts";
 import type { Plan } from "./plan.ts";
 import { createRandom } from "./random.ts";
+import type { Random } from "./random.ts";
 import { createReaders } from "./readers.ts";
 import { createRecorder } from "./recorder.ts";
+import type { Recorder } from "./recorder.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
+import type { Scheduler } from "./scheduler.ts";
 import { scripted } from "./stage.ts";
 import type { Stage, StageHost } from "./stage.ts";
 import { createOutside } from "./effects.ts";
 import { createWorld } from "./world.ts";
-import type { Control } from "./world.ts";
+import type { Control, World } from "./world.ts";
 
 export const LEASE_MS = 1000;
 /** Readers may be told of the end this much later: they look once a second. */
@@ -54,9 +58,34 @@ export interface Verdict {
   readonly decisions: number;
 }
 
-
 /** Plays one schedule and checks what came of it. The same options give the same verdict. */
 export async function simulate(options: Options): Promise<Verdict> {
+  const setting = setUp(options);
+  const { scheduler, recorder, stage, world, plan } = setting;
+  await untilRest(setting);
+  for (const thread of plan.threads) {
+    const saver = new FencedSaver({
+      table: world.table.direct,
+      blobs: createMemoryBlobs(),
+      tenant: TENANT,
+      threadId: threadId(thread),
+    });
+    recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await stage.logOf(saver, thread) });
+  }
+  return verdictOf(options.seed, await recorder.facts(), scheduler);
+}
+
+interface Setting {
+  readonly random: Random;
+  readonly recorder: Recorder;
+  readonly scheduler: Scheduler;
+  readonly chaos: Chaos;
+  readonly stage: Stage;
+  readonly plan: Plan;
+  readonly world: World;
+}
+
+function setUp(options: Options): Setting {
   const random = createRandom(options.seed);
   const recorder = createRecorder();
   const stageHost: StageHost = {
@@ -73,24 +102,31 @@ export async function simulate(options: Options): Promise<Verdict> {
     leaseMs: LEASE_MS,
     ...(options.planned ? { planned: options.planned } : {}),
   });
+  const { apis, workers, local } = plan;
   const world = createWorld({
     scheduler,
     chaos,
     recorder,
-    leaseMs: LEASE_MS,
-    apis: plan.apis,
-    workers: plan.workers,
-    local: plan.local,
     stage,
+    apis,
+    workers,
+    local,
+    leaseMs: LEASE_MS,
     ...(options.control ? { control: options.control } : {}),
     ...(options.adapt ? { adapt: options.adapt } : {}),
     ...(options.trace ? { trace: options.trace } : {}),
   });
+  return { random, recorder, scheduler, chaos, stage, plan, world };
+}
+
+/** Lets the clients play, then lets everything that goes wrong cease, then waits until nothing is left to do. */
+async function untilRest({ random, recorder, scheduler, chaos, stage, plan, world }: Setting): Promise<void> {
   const clients = createClients({ scheduler, world, recorder, stage, random: random.fork("clients") });
   const readers = createReaders({ scheduler, world, recorder, stage, random: random.fork("readers") });
-
+  const troubleEnds = EPOCH + plan.troubleMs;
   let played = false;
-  const playing = play(plan, { clients, readers, scheduler, random: random.fork("play"), drain: () => world.drain() }).then(() => {
+  const drain = (): void => world.drain();
+  const playing = play(plan, { clients, readers, scheduler, random: random.fork("play"), drain }).then(() => {
     played = true;
   });
   scheduler.after(plan.troubleMs, () => {
@@ -99,11 +135,12 @@ export async function simulate(options: Options): Promise<Verdict> {
   });
   let restingSince: number | undefined;
   const atRest = (): boolean => {
-    const rests = played && world.idle() && scheduler.now() > EPOCH + plan.troubleMs;
-    restingSince = rests ? (restingSince ?? scheduler.now()) : undefined;
-    return restingSince !== undefined && scheduler.now() - restingSince > (readers.waiting > 0 ? READERS_MS : LEASE_MS);
+    const now = scheduler.now();
+    const rests = played && world.idle() && now > troubleEnds;
+    restingSince = rests ? (restingSince ?? now) : undefined;
+    return restingSince !== undefined && now - restingSince > (readers.waiting > 0 ? READERS_MS : LEASE_MS);
   };
-  let rested = await scheduler.run(atRest, EPOCH + plan.troubleMs + REST_MS);
+  let rested = await scheduler.run(atRest, troubleEnds + REST_MS);
   if (plan.afterwardsMs > 0) {
     const until = scheduler.now() + plan.afterwardsMs;
     await scheduler.run(() => scheduler.now() >= until, until);
@@ -111,25 +148,21 @@ export async function simulate(options: Options): Promise<Verdict> {
   }
   if (played) await playing;
   readers.close();
-  if (!rested) note(`no rest after ${REST_MS} ms of calm (${played ? "the fleet is busy" : "clients wait"})`);
+  if (rested) return;
+  const message = `no rest after ${REST_MS} ms of calm (${played ? "the fleet is busy" : "clients wait"})`;
+  recorder.note({ kind: "defect", at: scheduler.now(), by: "scheduler", message });
+}
 
-  for (const thread of plan.threads) {
-    const saver = new FencedSaver({ table: world.table.direct, blobs: createMemoryBlobs(), tenant: TENANT, threadId: threadId(thread) });
-    recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await stage.logOf(saver, thread) });
-  }
-  const facts = await recorder.facts();
+function verdictOf(seed: Options["seed"], facts: readonly Fact[], scheduler: Scheduler): Verdict {
+  const decided = answersTo(facts).filter(({ wish, answer }) => wish.do === "decide" && answer.is === "yes");
   return {
-    seed: options.seed,
+    seed,
     violations: check(facts, { leaseMs: LEASE_MS }),
     facts,
     events: scheduler.events,
     took: scheduler.now() - EPOCH,
     crashes: facts.filter((fact) => fact.kind === "crashed").length,
     runs: new Set(facts.flatMap((fact) => (fact.kind === "run" ? [fact.run.runId] : []))).size,
-    decisions: facts.filter((fact) => fact.kind === "answer" && fact.wish.do === "decide" && fact.answer.is === "yes").length,
+    decisions: decided.length,
   };
-
-  function note(message: string): void {
-    recorder.note({ kind: "defect", at: scheduler.now(), by: "scheduler", message });
-  }
 }

@@ -1,55 +1,71 @@
 import { describe, expect, it } from "vitest";
 import { narrate } from "./narrate.ts";
 import { simulate } from "./simulate.ts";
-import type { Verdict } from "./simulate.ts";
+import type { Options, Verdict } from "./simulate.ts";
+import { real } from "./stage.ts";
 
 /**
- * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (600 unless given). `HOLDPOINT_SIM_FROM`: the first seed.
- * `HOLDPOINT_SIM_SEED`: only this one, told in full.
+ * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (600 unless given); a tenth as many run on LangGraph.js itself.
+ * `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one, told in full.
  */
 const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 600);
 const FROM = Number(process.env["HOLDPOINT_SIM_FROM"] ?? 0);
 const ONLY = process.env["HOLDPOINT_SIM_SEED"];
+/** What a failure tells of the history before it. */
 const LINES = 200;
 
-function failure({ seed, violations, facts }: Verdict): Error {
+const STAGES = [
+  { graphs: "scripts", schedules: SCHEDULES, options: {} },
+  { graphs: "real graphs", schedules: Math.ceil(SCHEDULES / 10), options: { stage: real } },
+] as const satisfies readonly { graphs: string; schedules: number; options: Partial<Options> }[];
+
+function failure({ seed, violations, facts }: Verdict, graphs: string): Error {
   const story = narrate(facts);
   return new Error(
     [
-      `seed ${seed}: ${violations.length} violations; again with HOLDPOINT_SIM_SEED=${seed} npx vitest run test/sim/simulation.test.ts`,
-      ...violations.slice(0, 10).map(({ at, invariant, what }) => `- ${invariant}: ${what} (at ${Math.round(at)})`),
+      `seed ${seed} (${graphs}): ${violations.length} violations; again with`,
+      `  HOLDPOINT_SIM_SEED=${seed} npx vitest run test/sim/simulation.test.ts`,
+      ...violations.slice(0, 10).map(({ invariant, what }) => `- ${invariant}: ${what}`),
       ...(story.length > LINES ? [`… ${story.length - LINES} lines before`] : []),
       ...story.slice(-LINES),
     ].join("\n"),
   );
 }
 
-describe("the protocol, in simulation", () => {
-  it.runIf(ONLY === undefined)(
-    `holds in ${SCHEDULES} schedules drawn from their seeds`,
-    async () => {
-      const total = { schedules: 0, events: 0, runs: 0, decisions: 0, crashes: 0, virtualSeconds: 0 };
-      for (let seed = FROM; seed < FROM + SCHEDULES; seed++) {
-        const verdict = await simulate({ seed });
-        if (verdict.violations.length > 0) throw failure(verdict);
-        total.schedules++;
-        total.events += verdict.events;
-        total.runs += verdict.runs;
-        total.decisions += verdict.decisions;
-        total.crashes += verdict.crashes;
-        total.virtualSeconds += Math.round(verdict.took / 1000);
-      }
-      console.log(`simulated: ${JSON.stringify(total)}`);
-      expect(total.runs).toBeGreaterThan(SCHEDULES);
-    },
-    60_000 + SCHEDULES * 500,
-  );
+type Staged = (typeof STAGES)[number];
 
-  it.runIf(ONLY !== undefined)("tells one schedule in full", async () => {
-    const verdict = await simulate({ seed: Number(ONLY) });
-    console.log(narrate(verdict.facts).join("\n"));
-    if (verdict.violations.length > 0) throw failure(verdict);
-  });
+/** The number of runs that were simulated. @throws Error that tells the history of the first seed that fails */
+async function sweep({ graphs, schedules, options }: Staged): Promise<number> {
+  const total = { schedules, events: 0, runs: 0, decisions: 0, crashes: 0, virtualSeconds: 0 };
+  for (let seed = FROM; seed < FROM + schedules; seed++) {
+    const verdict = await simulate({ seed, ...options });
+    if (verdict.violations.length > 0) throw failure(verdict, graphs);
+    total.events += verdict.events;
+    total.runs += verdict.runs;
+    total.decisions += verdict.decisions;
+    total.crashes += verdict.crashes;
+    total.virtualSeconds += Math.round(verdict.took / 1000);
+  }
+  console.log(`simulated with ${graphs}: ${JSON.stringify(total)}`);
+  return total.runs;
+}
+
+async function tell({ graphs, options }: Staged): Promise<number> {
+  const verdict = await simulate({ seed: Number(ONLY), ...options });
+  console.log([graphs, ...narrate(verdict.facts)].join("\n"));
+  if (verdict.violations.length > 0) throw failure(verdict, graphs);
+  return verdict.runs;
+}
+
+describe("the protocol, in simulation", () => {
+  it.each(STAGES)(
+    "holds in $schedules schedules drawn from their seeds, with $graphs",
+    { timeout: 60_000 + SCHEDULES * 500 },
+    async (staged) => {
+      const runs = await (ONLY === undefined ? sweep(staged) : tell(staged));
+      expect(runs).toBeGreaterThan(0);
+    },
+  );
 
   it("gives the same history for the same seed", async () => {
     for (const seed of [11, 12, 13]) {

@@ -35,7 +35,12 @@ export function scripted({ outside, heard }: StageHost): Stage {
     quietTurns: 1,
     graphOf: () => scriptGraph,
     engineOf: (deps, process) =>
-      createScriptEngine({ clock: deps.clock, ids: deps.ids, effect: journaled(outside, process), heard: (tag) => heard(process, tag) }),
+      createScriptEngine({
+        clock: deps.clock,
+        ids: deps.ids,
+        effect: journaled(outside, process),
+        heard: (tag) => heard(process, tag),
+      }),
     inputOf: (script) => ({ script: script as unknown as Json }),
     updateOf: (tag) => ({ values: { state: { note: `update ${tag}` } }, asNode: "script" }),
     logOf: scriptLog,

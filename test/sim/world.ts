@@ -87,7 +87,12 @@ export function createWorld(options: WorldOptions): World {
     const deps = createDeps({
       table: handle,
       blobs,
-      graphs: { get: (id) => (id === graph.graphId ? graph : undefined), failure: () => undefined, list: () => [graph], failures: () => [] },
+      graphs: {
+        get: (id) => (id === graph.graphId ? graph : undefined),
+        failure: () => undefined,
+        list: () => [graph],
+        failures: () => [],
+      },
       clock: process.clock,
       ids: process.ids,
       log: logOf(process, options),
@@ -97,7 +102,9 @@ export function createWorld(options: WorldOptions): World {
   };
 
   const newProcess = (role: string): SimProcess => {
-    const process = scheduler.process(`${role}${processes.length + 1}`, { skewMs: scheduler.random.pick([0, 0, 600_000, -600_000, 1234]) });
+    const process = scheduler.process(`${role}${processes.length + 1}`, {
+      skewMs: scheduler.random.pick([0, 0, 600_000, -600_000, 1234]),
+    });
     processes.push(process);
     return process;
   };
@@ -111,7 +118,13 @@ export function createWorld(options: WorldOptions): World {
     const deps = depsOf(process);
     const engine = options.stage.engineOf(deps, process);
     const { assistants } = createRuntime(deps);
-    const worker = createWorker({ deps, engine, assistants, services: () => ({}) as never, isKnownDead: () => chaos.rash() });
+    const worker = createWorker({
+      deps,
+      engine,
+      assistants,
+      services: () => ({}) as never,
+      isKnownDead: () => chaos.rash(),
+    });
     void process.enter(async () => worker.start());
     recorder.note({ kind: "started", at: scheduler.now(), by: process.name });
     workers.push({ process, worker });
@@ -130,11 +143,13 @@ export function createWorld(options: WorldOptions): World {
       const alive = workers.filter(({ process }) => process.alive);
       if (alive.length === 0) return;
       const { process, worker } = scheduler.random.pick(alive);
-      void process.enter(() => worker.drain()).then(() => {
-        process.kill();
-        recorder.note({ kind: "drained", at: scheduler.now(), by: process.name });
-        startWorker();
-      });
+      void process
+        .enter(() => worker.drain())
+        .then(() => {
+          process.kill();
+          recorder.note({ kind: "drained", at: scheduler.now(), by: process.name });
+          startWorker();
+        });
     },
     idle: () => due.size === 0 && processes.every(({ alive, frozenUntil }) => !alive || frozenUntil <= scheduler.now()),
   };
@@ -145,9 +160,10 @@ function logOf(process: SimProcess, { recorder, scheduler, trace }: WorldOptions
   const line = (level: string, fields: Readonly<Record<string, unknown>>, message: string): void => {
     trace?.(`${scheduler.now()} ${process.name} ${level}: ${message} ${describe(fields)}`);
     const error = fields["err"];
-    const expected = isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost") || isHoldpointError(error, "conflict");
+    const expected =
+      isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost") || isHoldpointError(error, "conflict");
     if (error === undefined || expected) return;
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const text = error instanceof Error ? (error.stack ?? error.message) : JSON.stringify(error);
     recorder.note({ kind: "defect", at: scheduler.now(), by: process.name, message: `${message}: ${text}` });
   };
   return {
@@ -160,6 +176,6 @@ function logOf(process: SimProcess, { recorder, scheduler, trace }: WorldOptions
 
 function describe(fields: Readonly<Record<string, unknown>>): string {
   return Object.entries(fields)
-    .map(([name, value]) => `${name}=${value instanceof Error ? `${value.message}` : String(value)}`)
+    .map(([name, value]) => `${name}=${value instanceof Error ? value.message : String(value)}`)
     .join(" ");
 }

@@ -72,7 +72,14 @@ describe("the digest of a review", () => {
   });
 
   it("differs when anything that was shown differs", () => {
-    for (const other of [{ number: 2 }, { title: "x" }, { description: "x" }, { action: "x" }, { args: { amount: 101, to: "ann" } }, { risk: "high" as const }]) {
+    for (const other of [
+      { number: 2 },
+      { title: "x" },
+      { description: "x" },
+      { action: "x" },
+      { args: { amount: 101, to: "ann" } },
+      { risk: "high" as const },
+    ]) {
       expect(reviewDigest({ ...request, ...other })).not.toBe(reviewDigest(request));
     }
   });
@@ -87,7 +94,13 @@ describe("the digest of a review", () => {
 describe("names around a hold", () => {
   it("are the same for every party that computes them, and differ with everything that they are made of", () => {
     const identity = { tenant: hold.tenant, threadId: hold.threadId, generation: 0, interruptId: "i", digest: "d" };
-    const others = [{ tenant: tenantId("b") }, { threadId: threadId("b") }, { generation: 1 }, { interruptId: "j" }, { digest: "e" }];
+    const others = [
+      { tenant: tenantId("b") },
+      { threadId: threadId("b") },
+      { generation: 1 },
+      { interruptId: "j" },
+      { digest: "e" },
+    ];
     const all = [identity, ...others.map((other) => ({ ...identity, ...other }))].map(makeHoldId);
     expect(new Set(all).size).toBe(all.length);
     expect(makeHoldId({ ...identity })).toBe(all[0]);
@@ -121,7 +134,11 @@ describe("a hold", () => {
   });
 
   it("that is superseded or cancelled says why; a cancelled one stays findable if it must", () => {
-    expect(superseded(hold, "asked again", NOW)).toMatchObject({ state: "superseded", followUpDue: false, reason: "asked again" });
+    expect(superseded(hold, "asked again", NOW)).toMatchObject({
+      state: "superseded",
+      followUpDue: false,
+      reason: "asked again",
+    });
     expect(cancelledHold(hold, "bob", "new input", { now: NOW, followUpDue: true })).toMatchObject({
       state: "cancelled",
       followUpDue: true,
@@ -133,13 +150,22 @@ describe("a hold", () => {
     const answers: fc.Arbitrary<Answer> = fc.oneof(
       fc.constant({ type: "approve" as const }),
       fc.record({ type: fc.constant("reject" as const), message: fc.string() }),
-      fc.record({ type: fc.constant("edit" as const), args: fc.dictionary(fc.stringMatching(/^[a-z]{1,4}$/), fc.string()) }),
+      fc.record({
+        type: fc.constant("edit" as const),
+        args: fc.dictionary(fc.stringMatching(/^[a-z]{1,4}$/), fc.string()),
+      }),
       fc.record({ type: fc.constant("response" as const), message: fc.string() }),
     );
     fc.assert(
       fc.property(answers, (answer) => {
         const value = resumeValue(decided(hold, decision("ann", answer)));
-        expect(value).toMatchObject({ holdpoint: "answer", number: 1, digest: hold.digest, decidedBy: "ann", ...answer });
+        expect(value).toMatchObject({
+          holdpoint: "answer",
+          number: 1,
+          digest: hold.digest,
+          decidedBy: "ann",
+          ...answer,
+        });
       }),
     );
   });

@@ -22,7 +22,11 @@ const entry = (fields: Partial<EffectEntry> = {}): EffectEntry => ({
   ...fields,
 });
 const outcome: EffectOutcome = { kind: "result", value: { receipt: 1 } };
-const ask = (fields: { argsDigest?: string; fence?: number } = {}) => ({ argsDigest: argsDigest({ amount: 1 }), fence: 3, ...fields });
+const ask = (fields: { argsDigest?: string; fence?: number } = {}) => ({
+  argsDigest: argsDigest({ amount: 1 }),
+  fence: 3,
+  ...fields,
+});
 
 describe("an effect's token", () => {
   it("is the same for the same call and another for every other", () => {
@@ -53,7 +57,8 @@ describe("a re-execution", () => {
   });
 
   it("returns a known result, under whatever fence it was recorded", () => {
-    for (const fence of [1, 3, 9]) expect(nextStep(entry({ outcome, fence }), ask())).toEqual({ do: "return", outcome });
+    for (const fence of [1, 3, 9])
+      expect(nextStep(entry({ outcome, fence }), ask())).toEqual({ do: "return", outcome });
   });
 
   it("never guesses an intent without a result", () => {

@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { RunStatus } from "../../src/core/run.ts";
 import { cancelled, ended, isEnded, marked, pendingRun, refused, takenOver, untouchedEnd } from "../../src/core/run.ts";
-import type { Outcome } from "../../src/core/run.ts";
+import type { Outcome, RunStatus } from "../../src/core/run.ts";
 import { STATUSES, anyRun, plainRun } from "./thread-core-arbitraries.ts";
 import { runId } from "../../src/core/ids.ts";
 
@@ -18,8 +17,21 @@ describe("a run's status", () => {
   });
 
   it("begins as pending, owned by the first attempt at accepting it", () => {
-    const { status: _, fence: __, deliveries: ___, acceptNumber: ____, updatedAt: _____, ...fields } = plainRun(id, "pending");
-    expect(pendingRun(fields)).toMatchObject({ status: "pending", fence: 0, deliveries: 0, acceptNumber: 1, updatedAt: fields.createdAt });
+    const {
+      status: _,
+      fence: __,
+      deliveries: ___,
+      acceptNumber: ____,
+      updatedAt: _____,
+      ...fields
+    } = plainRun(id, "pending");
+    expect(pendingRun(fields)).toMatchObject({
+      status: "pending",
+      fence: 0,
+      deliveries: 0,
+      acceptNumber: 1,
+      updatedAt: fields.createdAt,
+    });
   });
 
   it("is taken over by a repeat under the next accept number and nothing else", () => {
@@ -68,8 +80,16 @@ describe("the end", () => {
   });
 
   it("of a refused run says why and names no holds", () => {
-    const done = refused(plainRun(id, "pending", { followUpAt: NOW }), { name: "conflict", message: "Thread is busy" }, NOW);
-    expect(done).toMatchObject({ status: "refused", error: { name: "conflict" }, end: { holds: [], waiting: "unchanged" } });
+    const done = refused(
+      plainRun(id, "pending", { followUpAt: NOW }),
+      { name: "conflict", message: "Thread is busy" },
+      NOW,
+    );
+    expect(done).toMatchObject({
+      status: "refused",
+      error: { name: "conflict" },
+      end: { holds: [], waiting: "unchanged" },
+    });
     expect(done.followUpAt).toBeUndefined();
   });
 });
@@ -100,7 +120,8 @@ describe("cancelling", () => {
   it("asks the worker of a running run, once, and keeps its status", () => {
     const asked = cancelled(plainRun(id, "running"), request);
     expect(asked).toMatchObject({ kind: "written", run: { status: "running", cancelAsked: request } });
-    if (asked.kind === "written") expect(cancelled(asked.run, { by: "eve", at: NOW + 1 })).toEqual({ kind: "already", status: "running" });
+    if (asked.kind === "written")
+      expect(cancelled(asked.run, { by: "eve", at: NOW + 1 })).toEqual({ kind: "already", status: "running" });
   });
 
   it("changes nothing but the cancellation itself", () => {

@@ -25,12 +25,15 @@ const waiting: fc.Arbitrary<Waiting> = fc
   .record({ runId: id, reviews: fc.nat(3), plain: fc.nat(3) })
   .filter((w) => w.reviews + w.plain > 0);
 const metadata: fc.Arbitrary<ThreadMetadata> = fc.oneof(
-  fc.record({ kind: fc.constant("inline" as const), value: fc.dictionary(fc.stringMatching(/^[a-z_]{1,12}$/), fc.string()) }),
+  fc.record({
+    kind: fc.constant("inline" as const),
+    value: fc.dictionary(fc.stringMatching(/^[a-z_]{1,12}$/), fc.string()),
+  }),
   fc.record({ kind: fc.constant("item" as const), id: fc.stringMatching(/^[0-9a-f]{16}$/) }),
 );
 
-const optional = <K extends string, T>(key: K, value: fc.Arbitrary<T>): fc.Arbitrary<{ [k in K]?: T }> =>
-  fc.option(value).map((some) => (some === null ? {} : ({ [key]: some } as { [k in K]?: T })));
+const optional = <T>(key: keyof Thread, value: fc.Arbitrary<T>): fc.Arbitrary<object> =>
+  fc.option(value).map((some) => (some === null ? {} : { [key]: some }));
 
 /** Any header that decodes: queue and active run are distinct, everything optional is sometimes there. */
 export const anyThread: fc.Arbitrary<Thread> = fc
@@ -56,7 +59,11 @@ export const anyThread: fc.Arbitrary<Thread> = fc
   .map(([base, all, activity, ...rest]) => {
     const [first, ...others] = all;
     const active: Active | undefined =
-      activity === "update" ? { kind: "update" } : activity === "run" && first ? { kind: "run", entry: first } : undefined;
+      activity === "update"
+        ? { kind: "update" }
+        : activity === "run" && first
+          ? { kind: "run", entry: first }
+          : undefined;
     return {
       ...base,
       ...Object.assign({}, ...rest),

@@ -66,7 +66,11 @@ describe("the queue of a thread", () => {
   });
 
   it("never skips, doubles or loses an entry, in any sequence of accepts, claims, ends and releases", () => {
-    type Step = { do: "append"; entry: QueueEntry } | { do: "claim" } | { do: "end"; status: RunStatus } | { do: "release" };
+    type Step =
+      | { do: "append"; entry: QueueEntry }
+      | { do: "claim" }
+      | { do: "end"; status: RunStatus }
+      | { do: "release" };
     const step: fc.Arbitrary<Step> = fc.oneof(
       anyEntry.map((entry) => ({ do: "append" as const, entry })),
       fc.constant({ do: "claim" as const }),
@@ -89,7 +93,12 @@ describe("the queue of a thread", () => {
             const active = activeRunId(thread);
             if (!active) continue;
             open.delete(active);
-            const held = { at: NOW, holds: [], waiting: { reviews: s.status === "held" ? 1 : 0, plain: 0 }, interrupts: [] };
+            const held = {
+              at: NOW,
+              holds: [],
+              waiting: { reviews: s.status === "held" ? 1 : 0, plain: 0 },
+              interrupts: [],
+            };
             thread = movedOn(thread, plainRun(active, s.status, { end: held }), NOW);
           } else {
             thread = released(thread, NOW);
@@ -122,7 +131,10 @@ describe("what runs next", () => {
   });
 
   it("leaves the runs that a review holds back in their order", () => {
-    const held: Thread = { ...queueOf(input(1), input(2), continuation(3), input(4)), waiting: { runId: uuid(9), reviews: 1, plain: 0 } };
+    const held: Thread = {
+      ...queueOf(input(1), input(2), continuation(3), input(4)),
+      waiting: { runId: uuid(9), reviews: 1, plain: 0 },
+    };
     const taken = claimed(held, claim);
     expect(activeRunId(taken)).toBe(uuid(3));
     expect(taken.queue.map((entry) => entry.runId)).toEqual([uuid(1), uuid(2), uuid(4)]);
@@ -246,7 +258,9 @@ describe("moving on", () => {
     const next = movedOn(thread, ran(thread, "held", { end }), NOW);
     expect(next.waiting).toEqual({ runId: uuid(1), reviews: 1, plain: 0 });
     expect(activeRunId(next)).toBe(uuid(3));
-    expect(threadStatus(movedOn({ ...thread, queue: [input(2)] }, ran(thread, "held", { end }), NOW))).toBe("interrupted");
+    expect(threadStatus(movedOn({ ...thread, queue: [input(2)] }, ran(thread, "held", { end }), NOW))).toBe(
+      "interrupted",
+    );
   });
 
   it("clears the summary when the continuation leaves nothing waiting", () => {
