@@ -63,7 +63,10 @@ export type EffectStep =
   | { readonly do: "lost" };
 
 /** What a re-execution must do with what the journal holds. */
-export function nextStep(entry: EffectEntry | undefined, ask: { readonly argsDigest: string; readonly fence: number }): EffectStep {
+export function nextStep(
+  entry: EffectEntry | undefined,
+  ask: { readonly argsDigest: string; readonly fence: number },
+): EffectStep {
   if (!entry) return { do: "intend" };
   const same = entry.argsDigest === ask.argsDigest;
   if (same && entry.outcome) return { do: "return", outcome: entry.outcome };

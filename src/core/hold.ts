@@ -26,7 +26,15 @@ export interface ReviewRequest {
 export function reviewDigest(request: ReviewRequest): string {
   const { number, title, description, action, args, argsSchema, risk } = request;
   return sha256(
-    canonicalJson({ number, title, description: description ?? null, action, args, argsSchema: argsSchema ?? null, risk: risk ?? null }),
+    canonicalJson({
+      number,
+      title,
+      description: description ?? null,
+      action,
+      args,
+      argsSchema: argsSchema ?? null,
+      risk: risk ?? null,
+    }),
   );
 }
 
@@ -156,7 +164,12 @@ export function givenBack(hold: Hold, to: { readonly runId: RunId; readonly fenc
 }
 
 /** `followUpDue` keeps a cancelled hold findable until the header's summary is corrected. */
-export function cancelledHold(hold: Hold, by: string, reason: string, at: { readonly now: number; readonly followUpDue: boolean }): Hold {
+export function cancelledHold(
+  hold: Hold,
+  by: string,
+  reason: string,
+  at: { readonly now: number; readonly followUpDue: boolean },
+): Hold {
   return { ...hold, state: "cancelled", followUpDue: at.followUpDue, reason: `${reason} (${by})`, updatedAt: at.now };
 }
 

@@ -21,11 +21,27 @@ export interface IdSource {
   token(bytes: number): string;
 }
 
-/** The machine's randomness. */
-export const systemIds: IdSource = {
-  uuid: () => v7(),
-  token: (bytes) => randomBytes(bytes).toString("hex"),
-};
+const POOL_BYTES = 4096;
+
+/** The machine's randomness, drawn in larger pieces: every write needs some, and each draw is a system call. */
+function createSystemIds(): IdSource {
+  let pool = randomBytes(POOL_BYTES);
+  let used = 0;
+  const draw = (bytes: number): Uint8Array => {
+    if (used + bytes > POOL_BYTES) {
+      pool = randomBytes(Math.max(POOL_BYTES, bytes));
+      used = 0;
+    }
+    used += bytes;
+    return pool.subarray(used - bytes, used);
+  };
+  return {
+    uuid: () => v7(),
+    token: (bytes) => Buffer.from(draw(bytes)).toString("hex"),
+  };
+}
+
+export const systemIds: IdSource = createSystemIds();
 
 /** UUID version 5 (RFC 9562): the same name in the same namespace is always the same id. */
 export function namedUuid(name: string, namespace: string): string {

@@ -97,7 +97,7 @@ interface Ids {
 async function identify(deps: Deps, principal: Principal, request: AcceptRequest): Promise<Ids> {
   const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
   const key =
-    request.idempotency && (await claimKey(deps, principal.tenant, "runs", { ...request.idempotency, result: fresh }));
+    request.idempotency && (await claimKey(deps, principal.tenant, { ...request.idempotency, result: fresh }));
   const { runId, threadId } = { ...fresh, ...key?.result };
   return { runId: asRunId(runId), threadId: asThreadId(threadId), repeated: key?.repeated ?? false };
 }

@@ -8,7 +8,7 @@ import { HoldpointError } from "../core/errors.ts";
 import { continuationId, decided, keyedDecisionId } from "../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../core/hold.ts";
 import { decisionId, holdId as asHoldId, isUuid, threadId as asThreadId } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
+import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
 import { parseAnswer } from "../core/review-value.ts";
 import type { Run } from "../core/run.ts";
@@ -128,12 +128,27 @@ function assertAnswerFits(hold: Hold, answer: HoldAnswer): void {
     throw new HoldpointError("invalid", "a review is answered with approve, edit, reject or response");
   const schema = hold.request?.argsSchema;
   if (answer.type !== "edit" || !schema) return;
-  const parsed = z.fromJSONSchema(schema).safeParse(answer.args);
+  const parsed = checkable(schema).safeParse(answer.args);
   if (parsed.success) return;
   const problems = parsed.error.issues.map((issue) => `/${issue.path.join("/")}: ${issue.message}`);
   throw new HoldpointError("invalid", `the edited arguments do not fit their schema: ${problems.join("; ")}`, {
     detail: { problems },
   });
+}
+
+/** An edit that cannot be checked is not let through. */
+function checkable(schema: JsonObject): z.ZodType {
+  try {
+    return z.fromJSONSchema(schema);
+  } catch (error) {
+    throw new HoldpointError(
+      "invalid",
+      "the argsSchema of this review cannot be checked: approve it as it is, or reject it",
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 /** A hold is open only while the run that it names is `held` and names it under the same fence. */

@@ -78,7 +78,11 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   const mark = writeMark(deps, delivery, found, end.next);
   mark.catch(() => undefined);
   if (!delivery.first) await mark;
-  const events = new EventWriter(deps, { run: found.value, fence: lease.fence, next: end.next }, metadataFrame(found.value));
+  const events = new EventWriter(
+    deps,
+    { run: found.value, fence: lease.fence, next: end.next },
+    metadataFrame(found.value),
+  );
   let early = opened;
   const execution = new Execution(host, delivery, {
     mark,
@@ -129,7 +133,8 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     const run: Run = current.value;
     if (run.fence > lease.fence) return { kind: "lost" };
     if (isEnded(run.status)) return { kind: "ended", run };
-    const honoured: Outcome = run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
+    const honoured: Outcome =
+      run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
     const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
     if (written.won) {
       deps.hints.changed(run, written.stored.value);

@@ -75,7 +75,7 @@ async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run
     pool: hold.pool,
     priority: held?.value.priority ?? 5,
     startedBy: hold.startedBy,
-    stateless: false,
+    stateless: held?.value.stateless ?? false,
     settings: held?.value.settings ?? {
       streamModes: [],
       streamSubgraphs: false,

@@ -20,12 +20,11 @@ export interface ClaimedKey {
 export async function claimKey(
   deps: Deps,
   tenant: TenantId,
-  use: "runs" | "decisions",
   claim: { readonly key: string; readonly bodyHash: string; readonly result: Readonly<Record<string, string>> },
 ): Promise<ClaimedKey> {
   const put = await deps.table.put(
     {
-      ...idempotencyKey(tenant, use, claim.key),
+      ...idempotencyKey(tenant, "runs", claim.key),
       attributes: { k: claim.key, h: claim.bodyHash, d: JSON.stringify(claim.result) },
       expiresAt: deps.table.now() + KEPT_MS,
     },

@@ -31,7 +31,10 @@ export interface StartFrom {
   readonly first: boolean;
 }
 
-export async function startingPoint(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
+export async function startingPoint(
+  host: { readonly deps: Deps; readonly engine: Engine },
+  from: StartFrom,
+): Promise<Start> {
   if (from.run.kind === "continuation") return continuation(host, from);
   if (from.first) return begin(from.payload);
   const begun = from.saver.head()?.runId === from.run.runId;
@@ -40,11 +43,18 @@ export async function startingPoint(host: { readonly deps: Deps; readonly engine
 
 function begin(payload: RunPayload): Start {
   const hasInput = payload.input !== undefined && payload.input !== null;
-  return { payload, input: hasInput || payload.command ? { kind: "input", payload } : { kind: "continue" }, handed: [] };
+  return {
+    payload,
+    input: hasInput || payload.command ? { kind: "input", payload } : { kind: "continue" },
+    handed: [],
+  };
 }
 
 /** A later delivery goes on from the head; where every unfinished task waits for an answer it only finishes the pause. */
-async function takenOver({ engine }: { readonly engine: Engine }, { run, payload, saver, graph }: StartFrom): Promise<Start> {
+async function takenOver(
+  { engine }: { readonly engine: Engine },
+  { run, payload, saver, graph }: StartFrom,
+): Promise<Start> {
   const { checkpoint: _, ...rest } = payload;
   const waiting = await waitingAtHead(saver);
   if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver, run.threadId))) {
@@ -59,16 +69,28 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
   const waiting = await waitingAtHead(saver);
   const answered = handed.filter((hold) => waiting.some(({ id }) => id === hold.interruptId));
   if (answered.length > 0) {
-    const answers: Record<string, Json> = Object.fromEntries(answered.map((hold) => [hold.interruptId, resumeValue(hold)]));
+    const answers: Record<string, Json> = Object.fromEntries(
+      answered.map((hold) => [hold.interruptId, resumeValue(hold)]),
+    );
     const { update, goto } = payload.command ?? {};
     return {
       payload,
-      input: { kind: "resume", answers, ...(update === undefined ? {} : { update }), ...(goto === undefined ? {} : { goto }) },
+      input: {
+        kind: "resume",
+        answers,
+        ...(update === undefined ? {} : { update }),
+        ...(goto === undefined ? {} : { goto }),
+      },
       handed,
     };
   }
-  if (await host.engine.hasWorkLeft(graph, saver, run.threadId)) return { payload, input: { kind: "continue" }, handed };
-  return { payload, outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" }, handed };
+  if (await host.engine.hasWorkLeft(graph, saver, run.threadId))
+    return { payload, input: { kind: "continue" }, handed };
+  return {
+    payload,
+    outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" },
+    handed,
+  };
 }
 
 /**

@@ -32,7 +32,9 @@ export interface ReadFrame {
 }
 
 /** What `follow` yields: frames in their order, then the end, read from the run item. */
-export type Followed = { readonly kind: "frame"; readonly frame: ReadFrame } | { readonly kind: "end"; readonly run: Run };
+export type Followed =
+  | { readonly kind: "frame"; readonly frame: ReadFrame }
+  | { readonly kind: "end"; readonly run: Run };
 
 export interface FollowRequest {
   readonly threadId: ThreadId;
@@ -81,7 +83,10 @@ export interface AssistantUseCases {
   create(principal: Principal, assistant: NewAssistant): Promise<Assistant>;
   /** By id, or by graph id for the default assistant. */
   get(principal: Principal, assistantId: string): Promise<Assistant>;
-  search(principal: Principal, search: AssistantSearch): Promise<{ readonly items: readonly Assistant[]; readonly total: number }>;
+  search(
+    principal: Principal,
+    search: AssistantSearch,
+  ): Promise<{ readonly items: readonly Assistant[]; readonly total: number }>;
 }
 
 export interface NewAssistant {
@@ -127,13 +132,23 @@ export interface StateView {
 }
 
 export interface ThreadUseCases {
-  create(principal: Principal, thread: { readonly threadId?: ThreadId; readonly metadata: JsonObject; readonly ifExists: "raise" | "do_nothing" }): Promise<ThreadView>;
+  create(
+    principal: Principal,
+    thread: { readonly threadId?: ThreadId; readonly metadata: JsonObject; readonly ifExists: "raise" | "do_nothing" },
+  ): Promise<ThreadView>;
   get(principal: Principal, threadId: ThreadId): Promise<ThreadView>;
   /** Merges into the metadata. */
   patch(principal: Principal, threadId: ThreadId, metadata: JsonObject): Promise<ThreadView>;
   remove(principal: Principal, threadId: ThreadId): Promise<void>;
-  search(principal: Principal, search: ThreadSearch): Promise<{ readonly items: readonly ThreadView[]; readonly total: number }>;
-  state(principal: Principal, threadId: ThreadId, at: { readonly checkpoint?: CheckpointSelector; readonly subgraphs: boolean }): Promise<StateView>;
+  search(
+    principal: Principal,
+    search: ThreadSearch,
+  ): Promise<{ readonly items: readonly ThreadView[]; readonly total: number }>;
+  state(
+    principal: Principal,
+    threadId: ThreadId,
+    at: { readonly checkpoint?: CheckpointSelector; readonly subgraphs: boolean },
+  ): Promise<StateView>;
   updateState(principal: Principal, threadId: ThreadId, update: StateUpdate): Promise<JsonObject>;
   history(principal: Principal, threadId: ThreadId, page: HistoryPage): Promise<readonly StateView[]>;
 }
@@ -163,7 +178,10 @@ export interface HistoryPage {
 }
 
 export interface ReviewUseCases {
-  list(principal: Principal, page: { readonly state: "open" | "done"; readonly limit: number; readonly after?: string }): Promise<{ readonly items: readonly Hold[]; readonly next?: string }>;
+  list(
+    principal: Principal,
+    page: { readonly state: "open" | "done"; readonly limit: number; readonly after?: string },
+  ): Promise<{ readonly items: readonly Hold[]; readonly next?: string }>;
   /** A review's id is `<thread id>.<hold id>`. */
   get(principal: Principal, reviewId: string): Promise<Hold>;
   decide(principal: Principal, reviewId: string, decision: DecideRequest): Promise<Hold>;

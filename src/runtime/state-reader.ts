@@ -17,7 +17,14 @@ export function createStateReader(deps: Deps): StateReader {
       const known = deps.values.get(run, at);
       if (known !== undefined) return known;
       const { tenant, threadId, generation } = run;
-      const saver = new FencedSaver({ table: deps.table, blobs: deps.blobs, clock: deps.clock, tenant, threadId, generation });
+      const saver = new FencedSaver({
+        table: deps.table,
+        blobs: deps.blobs,
+        clock: deps.clock,
+        tenant,
+        threadId,
+        generation,
+      });
       const checkpoint = { checkpointId: at.checkpointId, checkpointNs: at.ns };
       const values = await valuesAt({ graph: deps.graphs.get(run.graphId), saver, threadId, checkpoint });
       deps.values.set(run, at, values);

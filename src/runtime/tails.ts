@@ -97,7 +97,12 @@ function start(deps: Deps, at: { readonly ref: ThreadRef; readonly generation: n
   return entry;
 }
 
-async function poll(deps: Deps, { ref, generation }: { readonly ref: ThreadRef; readonly generation: number }, entry: Followed, wakeAll: () => void): Promise<void> {
+async function poll(
+  deps: Deps,
+  { ref, generation }: { readonly ref: ThreadRef; readonly generation: number },
+  entry: Followed,
+  wakeAll: () => void,
+): Promise<void> {
   let before = "";
   let lastChange = deps.clock.monotonic();
   let lastLook = lastChange;
@@ -121,7 +126,11 @@ async function poll(deps: Deps, { ref, generation }: { readonly ref: ThreadRef; 
 }
 
 /** What a reader could see now, in short. */
-async function look(deps: Deps, { ref, generation }: { readonly ref: ThreadRef; readonly generation: number }, entry: Followed): Promise<string> {
+async function look(
+  deps: Deps,
+  { ref, generation }: { readonly ref: ThreadRef; readonly generation: number },
+  entry: Followed,
+): Promise<string> {
   const runs = [...new Set([...entry.readers].map((reader) => reader.runId))];
   const [end, items] = await Promise.all([
     deps.events.end(ref, generation),

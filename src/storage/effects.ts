@@ -17,7 +17,8 @@ export interface Effects {
 }
 
 export function createEffects(table: Table): Effects {
-  const key = (entry: Pick<EffectEntry, "tenant" | "root" | "token">): Key => effectKeys.entry(entry.tenant, entry.root, entry.token);
+  const key = (entry: Pick<EffectEntry, "tenant" | "root" | "token">): Key =>
+    effectKeys.entry(entry.tenant, entry.root, entry.token);
   const records: Records<EffectEntry> = createRecords(table, {
     key: (entry: EffectEntry) => key(entry),
     encode: (entry): Record<string, Value> => ({ f: entry.fence, d: JSON.stringify(entry) }),

@@ -21,7 +21,12 @@ export interface Holds {
 export function createHolds(table: Table, shards: number): Holds {
   const records: Records<Hold> = createRecords(table, {
     key: (hold: Hold) => threadKeys.hold(hold, hold.holdId),
-    encode: (hold): Record<string, Value> => ({ g: hold.generation, s: hold.state, f: hold.fence, d: JSON.stringify(hold) }),
+    encode: (hold): Record<string, Value> => ({
+      g: hold.generation,
+      s: hold.state,
+      f: hold.fence,
+      d: JSON.stringify(hold),
+    }),
     decode: (item: Item) => ({ ...(JSON.parse(textOf(item, "d")) as Hold), generation: numberOf(item, "g") }),
     index: (hold) => indexEntries(hold, shards),
   });
@@ -44,7 +49,10 @@ export function createHolds(table: Table, shards: number): Holds {
       return found;
     },
     async list(tenant, open, range) {
-      const rows = await table.queryIndex("list", listPartition(tenant, "reviews"), { ...range, prefix: listPrefix(open) });
+      const rows = await table.queryIndex("list", listPartition(tenant, "reviews"), {
+        ...range,
+        prefix: listPrefix(open),
+      });
       const found = await records.getMany(rows.items.map((row) => row.key));
       const bySort = new Map(found.map(({ value }) => [listSort(value), value]));
       return { ...rows, items: rows.items.flatMap((row) => bySort.get(row.sort) ?? []) };
@@ -54,7 +62,8 @@ export function createHolds(table: Table, shards: number): Holds {
 
 const isOpen = (state: HoldState): boolean => state === "pending";
 const listPrefix = (open: boolean): string => (open ? "open#" : "done#");
-const listSort = (hold: Hold): string => `${listPrefix(isOpen(hold.state))}${timePart(hold.raisedAt)}#${hold.threadId}#${hold.holdId}`;
+const listSort = (hold: Hold): string =>
+  `${listPrefix(isOpen(hold.state))}${timePart(hold.raisedAt)}#${hold.threadId}#${hold.holdId}`;
 
 function indexEntries(hold: Hold, shards: number): IndexEntries {
   const list = { pk: listPartition(hold.tenant, "reviews"), sk: listSort(hold) };

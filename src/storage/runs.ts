@@ -103,6 +103,11 @@ function decode(item: Item): Run {
 
 function indexEntries(run: Run, shards: number): IndexEntries {
   if (run.followUpAt === undefined) return {};
-  const at = { tenant: run.tenant, priority: run.priority, dueAt: run.followUpAt, subject: `${run.threadId}/${run.runId}` };
+  const at = {
+    tenant: run.tenant,
+    priority: run.priority,
+    dueAt: run.followUpAt,
+    subject: `${run.threadId}/${run.runId}`,
+  };
   return { due: { pk: duePartition(run.pool, run.tenant, shards), sk: futureSort(at) } };
 }

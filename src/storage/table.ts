@@ -8,7 +8,14 @@
  *   this settles a reply that was lost on the way, until the next writer.
  * - `now()` is the table's time, the only clock for due times and expiry.
  */
-export type Value = string | number | boolean | null | Uint8Array | readonly Value[] | { readonly [key: string]: Value };
+export type Value =
+  | string
+  | number
+  | boolean
+  | null
+  | Uint8Array
+  | readonly Value[]
+  | { readonly [key: string]: Value };
 export type Attributes = Readonly<Record<string, Value>>;
 
 export interface Key {
@@ -43,7 +50,9 @@ export type PutResult =
   | { readonly won: false; readonly current: Item | undefined };
 
 /** `gone`: there was nothing to remove; after a reply was lost, that may have been our own doing. */
-export type RemoveResult = { readonly outcome: "removed" | "gone" } | { readonly outcome: "lost"; readonly current: Item };
+export type RemoveResult =
+  | { readonly outcome: "removed" | "gone" }
+  | { readonly outcome: "lost"; readonly current: Item };
 
 /** A range of sort keys, both ends included. `prefix` is short for everything that starts with it. */
 export interface Range {

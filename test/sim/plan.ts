@@ -79,6 +79,39 @@ export function drawPlan(random: Random): Plan {
   };
 }
 
+/**
+ * Several reviews and a plain question on one thread with input queued behind them, two quick reviewers, answers that
+ * make their code fail, and cancels of whatever is there: where decisions are most easily lost.
+ */
+export function drawContested(random: Random): Plan {
+  const thread = "00000000-0000-4000-8000-000000000001";
+  const review = (shown: string): Task => ({ do: "review", shown, fails: random.chance(0.3) });
+  const start = (n: number, script: Script): Start => ({
+    atMs: n * 5,
+    thread,
+    tag: `run-${n}`,
+    strategy: "enqueue",
+    script,
+    watched: "no",
+  });
+  return {
+    ...drawPlan(random),
+    threads: [thread],
+    starts: [
+      start(0, [[{ do: "step", ms: 30 }], [review("a"), review("b")], [{ do: "step", ms: 20 }, review("c")]]),
+      start(1, [[{ do: "step", ms: 1 }]]),
+      start(2, [[review("d"), { do: "ask" }]]),
+    ],
+    reviewers: ["eve", "bob"],
+    resumer: false,
+    cancels: 4,
+    updates: 1,
+    drains: 0,
+    pauseMs: 25,
+    troubleMs: 1500,
+  };
+}
+
 function drawScript(random: Random, reviews: boolean): Script {
   return Array.from({ length: random.int(3) + 1 }, (_, i) => {
     const wide = random.chance(0.25) ? 2 : 1;

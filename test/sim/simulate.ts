@@ -37,7 +37,8 @@ export interface Options {
   readonly seed: number | string;
   /** How graphs are executed; as scripts unless given. */
   readonly stage?: (host: StageHost) => Stage;
-  readonly plan?: Plan;
+  /** What the clients want; drawn from the seed unless given. */
+  readonly plan?: Plan | ((random: Random) => Plan);
   readonly profile?: Profile;
   readonly planned?: Planned;
   readonly control?: Control;
@@ -95,7 +96,8 @@ function setUp(options: Options): Setting {
   const stage = (options.stage ?? scripted)(stageHost);
   const scheduler = createScheduler({ seed: options.seed, quietTurns: stage.quietTurns });
   const outside = createOutside(recorder, scheduler);
-  const plan = options.plan ?? drawPlan(random.fork("plan"));
+  const { plan: given = drawPlan } = options;
+  const plan = typeof given === "function" ? given(random.fork("plan")) : given;
   const chaos = createChaos({
     random: random.fork("chaos"),
     profile: options.profile ?? drawProfile(random.fork("profile")),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { narrate } from "./narrate.ts";
+import { drawContested } from "./plan.ts";
 import { simulate } from "./simulate.ts";
 import type { Options, Verdict } from "./simulate.ts";
 import { real } from "./stage.ts";
@@ -16,6 +17,7 @@ const LINES = 200;
 
 const STAGES = [
   { graphs: "scripts", schedules: SCHEDULES, options: {} },
+  { graphs: "contested reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawContested } },
   { graphs: "real graphs", schedules: Math.ceil(SCHEDULES / 10), options: { stage: real } },
 ] as const satisfies readonly { graphs: string; schedules: number; options: Partial<Options> }[];
 

@@ -66,11 +66,9 @@ describe("values", () => {
     const emit = (frame: Frame): void => {
       if (frame.kind !== "state") return;
       checked.push(
-        thread
-          .reader()
-          .getTuple({
-            configurable: { thread_id: thread.threadId, checkpoint_ns: "", checkpoint_id: frame.checkpointId },
-          }),
+        thread.reader().getTuple({
+          configurable: { thread_id: thread.threadId, checkpoint_ns: "", checkpoint_id: frame.checkpointId },
+        }),
       );
     };
     await thread.invoke({}, { ...streaming(["values"]), emit });
