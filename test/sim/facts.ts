@@ -56,6 +56,8 @@ export type Fact = { readonly at: number; readonly by: string } & (
   | { readonly kind: "heard"; readonly tag: string }
   | { readonly kind: "started" | "crashed" | "drained" }
   | { readonly kind: "frozen"; readonly ms: number }
+  /** One of its calls takes so much longer. */
+  | { readonly kind: "stalled"; readonly ms: number }
   /** From here on nothing goes wrong any more. */
   | { readonly kind: "calm" }
   | { readonly kind: "defect"; readonly message: string }

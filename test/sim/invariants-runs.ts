@@ -161,6 +161,7 @@ class Fleet {
         this.#workers.add(fact.by);
         return;
       case "frozen":
+      case "stalled":
         this.#since = Math.max(this.#since, fact.at + fact.ms);
         return;
       case "crashed":

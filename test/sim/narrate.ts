@@ -62,6 +62,7 @@ const TELL: { readonly [K in Fact["kind"]]: (fact: FactOf<K>) => string } = {
   crashed: () => "CRASHED",
   drained: () => "drained and gone",
   frozen: ({ ms }) => `FROZEN for ${Math.round(ms)} ms`,
+  stalled: ({ ms }) => `waits ${Math.round(ms)} ms for a call`,
   calm: () => "calm from here on",
 };
 

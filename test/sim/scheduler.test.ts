@@ -105,7 +105,7 @@ function fixture(
     chaos,
     onChange: (change) => void changes.push(change),
     onCrash: (process) => void crashed.push(process.name),
-    onFreeze: () => {},
+    onDelay: () => {},
     forgetWriteIds,
   });
   const process = scheduler.process("p");

@@ -22,7 +22,8 @@ export interface SimTableOptions {
   readonly chaos: Chaos;
   readonly onChange: (change: Change) => void;
   readonly onCrash: (process: SimProcess) => void;
-  readonly onFreeze: (process: SimProcess, ms: number) => void;
+  /** A process stands still, or waits for one call, for so long. */
+  readonly onDelay: (process: SimProcess, kind: "frozen" | "stalled", ms: number) => void;
   /** Negative control: a repeated write is not recognised as one's own. */
   readonly forgetWriteIds?: boolean;
   /** Calls of one process are named here, in the order in which they are made. */
@@ -121,7 +122,7 @@ const READS = /^(get|query|batchGet) /;
 
 type Travel = <T>(name: string, effect: () => Promise<T>) => Promise<T>;
 
-function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOptions, process: SimProcess): Travel {
+function createTravel({ scheduler, chaos, onCrash, onDelay, trace }: SimTableOptions, process: SimProcess): Travel {
   let [calls, writes] = [0, 0];
   return (name, effect) => {
     if (!process.alive) return new Promise(() => {});
@@ -137,7 +138,7 @@ function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOp
       };
       const freeze = (ms: number): void => {
         process.freeze(ms);
-        onFreeze(process, ms);
+        onDelay(process, "frozen", ms);
       };
       const refuse = (): void =>
         answer(() => reject(new HoldpointError("unavailable", "the table is away (simulated)")));
@@ -160,6 +161,7 @@ function createTravel({ scheduler, chaos, onCrash, onFreeze, trace }: SimTableOp
         freeze(fault.ms);
         return void scheduler.after(0, () => void scheduler.after(chaos.latency(), arrive), process);
       }
+      if (fault.kind === "slow") onDelay(process, "stalled", fault.ms);
       scheduler.after(chaos.latency() + (fault.kind === "slow" ? fault.ms : 0), arrive);
     });
   };

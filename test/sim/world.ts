@@ -76,7 +76,7 @@ export function createWorld(options: WorldOptions): World {
       const role = process.name.startsWith("api") ? startApi : startWorker;
       scheduler.after(scheduler.random.exponential(leaseMs / 2), role);
     },
-    onFreeze: (process, ms) => recorder.note({ kind: "frozen", at: scheduler.now(), by: process.name, ms }),
+    onDelay: (process, kind, ms) => recorder.note({ kind, at: scheduler.now(), by: process.name, ms }),
     ...(options.control === "forget-write-ids" ? { forgetWriteIds: true } : {}),
     ...(options.trace ? { trace: (line) => options.trace?.(`${scheduler.now()} ${line}`) } : {}),
   });

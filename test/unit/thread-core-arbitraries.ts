@@ -3,6 +3,7 @@ import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Run, RunStatus } from "../../src/core/run.ts";
 import { untouchedEnd } from "../../src/core/run.ts";
+import { tombstone } from "../../src/core/thread.ts";
 import type { Active, Lease, QueueEntry, Thread, ThreadMetadata, Waiting } from "../../src/core/thread.ts";
 
 export const POOLS = ["default", "gpu", "eu#1"] as const;
@@ -52,6 +53,7 @@ export const anyThread: fc.Arbitrary<Thread> = fc
     }),
     entries(8),
     fc.constantFrom("none", "run", "update"),
+    optional("remnants", fc.constant(true as const)),
     optional("lease", lease),
     optional("waiting", waiting),
     optional("lastEnd", fc.constantFrom("success" as const, "held" as const, "error" as const, "cancelled" as const)),
@@ -64,12 +66,16 @@ export const anyThread: fc.Arbitrary<Thread> = fc
         : activity === "run" && first
           ? { kind: "run", entry: first }
           : undefined;
-    return {
-      ...base,
-      ...Object.assign({}, ...rest),
+    const { deleted, ...alive } = base;
+    const some: object = Object.assign({}, ...rest);
+    const thread: Thread = {
+      ...alive,
+      deleted: false,
+      ...some,
       ...(active === undefined ? {} : { active }),
       queue: active?.kind === "run" ? others : all,
-    } satisfies Thread;
+    };
+    return deleted ? tombstone(thread, thread.updatedAt) : thread;
   });
 
 export const STATUSES: readonly RunStatus[] = [

@@ -79,7 +79,7 @@ describe("a thread's row in the due index", () => {
     await fc.assert(
       fc.asyncProperty(anyThread, async (thread) => {
         const row = (await written(thread)).item.index?.due;
-        const due = thread.deleted ? undefined : threadDue(thread);
+        const due = threadDue(thread);
         expect(row !== undefined).toBe(due !== undefined);
         if (!row || !due) return;
         expect(row.pk).toBe(duePartition(due.pool, thread.tenant, SHARDS));

@@ -9,6 +9,7 @@ import {
   appended,
   claimed,
   claimedForUpdate,
+  cleared,
   heartbeat,
   holds,
   isBusy,
@@ -17,9 +18,11 @@ import {
   newThread,
   nextRunnable,
   nothingWaits,
+  recreated,
   released,
   threadDue,
   threadStatus,
+  tombstone,
 } from "../../src/core/thread.ts";
 import type { QueueEntry, Thread } from "../../src/core/thread.ts";
 import { STATUSES, anyEntry, anyThread, entries, plainRun } from "./thread-core-arbitraries.ts";
@@ -125,7 +128,7 @@ describe("what runs next", () => {
         const next = nextRunnable(held);
         expect(next).toEqual(held.queue.find((entry) => entry.kind === "continuation"));
         const { lease: __, ...free } = held;
-        if (!next) expect(threadDue(free)).toBeUndefined();
+        if (!next) expect(threadDue(free)?.kind).not.toBe("ready");
       }),
     );
   });
@@ -289,7 +292,7 @@ describe("moving on", () => {
         const active = activeRunId(free);
         const next = movedOn(free, active && plainRun(active, status), NOW);
         const runnable = nextRunnable(next) !== undefined;
-        expect(threadDue(next) !== undefined).toBe(runnable);
+        expect(threadDue(next)?.kind === "ready").toBe(runnable);
         if (reviewsWait(next)) expect(activeRunId(next) === undefined || next.active?.kind === "run").toBe(true);
       }),
     );
@@ -300,7 +303,8 @@ describe("the due row", () => {
   it("stands at the end of the lease while somebody holds the thread", () => {
     fc.assert(
       fc.property(anyThread, (thread) => {
-        expect(threadDue(claimed(thread, claim))).toMatchObject({ kind: "lease", at: NOW + 5_000 });
+        const taken = claimed(thread, claim);
+        expect(threadDue(taken)).toMatchObject({ kind: "lease", at: NOW + 5_000 });
       }),
     );
   });
@@ -321,6 +325,27 @@ describe("the due row", () => {
     expect(threadDue(released(thread, NOW + 9))).toMatchObject({ kind: "ready", at: NOW + 9 });
     const empty = released(movedOn(claimed(queueOf(input(1)), claim), plainRun(uuid(1), "success"), NOW), NOW);
     expect(threadDue(empty)).toBeUndefined();
+  });
+});
+
+describe("deleting", () => {
+  it("raises generation and fence, names nothing any more and stays findable until what it kept is removed", () => {
+    fc.assert(
+      fc.property(anyThread, (thread) => {
+        const dead = tombstone(thread, NOW);
+        expect(dead).toMatchObject({ deleted: true, generation: thread.generation + 1, fence: thread.fence + 1 });
+        expect(everything(dead)).toEqual([]);
+        expect(threadDue(dead)?.kind).toBe("removal");
+        expect(threadDue(cleared(dead))).toBeUndefined();
+      }),
+    );
+  });
+
+  it("lets the thread be created again without forgetting what is still to be removed", () => {
+    const again = recreated(fresh(), tombstone(claimed(queueOf(input(1)), claim), NOW));
+    expect(again).toMatchObject({ deleted: false, generation: 1, fence: 2, queue: [] });
+    expect(threadDue(again)?.kind).toBe("removal");
+    expect(threadDue(appended(again, input(2), NOW))).toMatchObject({ kind: "ready", at: NOW });
   });
 });
 
