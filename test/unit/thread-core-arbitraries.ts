@@ -67,7 +67,7 @@ export const anyThread: fc.Arbitrary<Thread> = fc
           ? { kind: "run", entry: first }
           : undefined;
     const { deleted, ...alive } = base;
-    const some: object = Object.assign({}, ...rest);
+    const some = rest.reduce<object>((fields, field) => ({ ...fields, ...field }), {});
     const thread: Thread = {
       ...alive,
       deleted: false,
