@@ -10,9 +10,9 @@ import { HoldpointError, errorInfo } from "../core/errors.ts";
 import { runId as asRunId, threadId as asThreadId } from "../core/ids.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Principal } from "../core/principal.ts";
-import { isEnded, pendingRun, refused, takenOver } from "../core/run.ts";
+import { pendingRun, refused, takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { MAX_QUEUE, activeRunId, appended, isBusy, movedOn, names, newThread, recreated } from "../core/thread.ts";
+import { MAX_QUEUE, appended, isBusy, names, newThread, recreated } from "../core/thread.ts";
 import type { QueueEntry, Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
@@ -22,6 +22,8 @@ import { decideByResume } from "./decide.ts";
 import type { Deps } from "./deps.ts";
 import { claimKey } from "./idempotency.ts";
 import type { AcceptRequest, Assistant } from "./runtime.ts";
+import { repairHeader } from "./repair.ts";
+import { assertCheckpoint } from "./state-reader.ts";
 
 /** How long an accept may take at most; a run item that no header names is an orphan ten minutes later. */
 const REQUEST_DEADLINE_MS = 60_000;
@@ -66,6 +68,8 @@ export async function accept(
     throw new HoldpointError("gone", "the run of this Idempotency-Key has ended and its thread was deleted");
   }
 
+  const generation = header?.value.generation ?? 0;
+  await assertCheckpoint(deps, { ...ref, generation }, request.payload.checkpoint);
   const deadline = deps.clock.monotonic() + REQUEST_DEADLINE_MS;
   const draft = draftRun(deps, {
     principal,
@@ -73,7 +77,7 @@ export async function accept(
     assistant,
     graph,
     ids,
-    generation: header?.value.generation ?? 0,
+    generation,
   });
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
@@ -81,6 +85,8 @@ export async function accept(
   const accepting: Accepting = { ref, run, entry, createThread, repeated, deadline };
   const resume = request.payload.command?.resume;
   if (resume === undefined) return append(deps, accepting, header);
+  // The run that asks may have ended a moment ago, and its header not know of it yet.
+  for (let stale = await deps.threads.get(ref); stale;) stale = await repairHeader(deps, stale);
   const refusal = await decideByResume(deps, principal, run, resume);
   return refusal
     ? refuse(deps, accepting, refusal)
@@ -204,21 +210,6 @@ async function writeAppended(deps: Deps, { ref, run, entry }: Accepting, header:
 async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<string, string>>): Promise<Thread> {
   const metadata = { ...(await deps.threads.metadata(thread)), ...labels };
   return { ...thread, metadata: await deps.threads.keepMetadata(thread, metadata, deps.ids.token(8)) };
-}
-
-/**
- * Moves the header past an active run that has ended while its worker has not said so yet. The lease is left alone.
- * Returns the header as it is now if it had to be (or was) changed; undefined when there is nothing to repair.
- */
-export async function repairHeader(deps: Deps, header: Stored<Thread>): Promise<Stored<Thread> | undefined> {
-  const active = activeRunId(header.value);
-  if (!active) return undefined;
-  const run = await deps.runs.get(header.value, active);
-  if (!run || !isEnded(run.value.status)) return undefined;
-  const written = await deps.threads.put(movedOn(header.value, run.value, deps.table.now()), {
-    version: header.version,
-  });
-  return written.won ? written.stored : written.current;
 }
 
 function reasonToRefuse({ run, ref, createThread }: Accepting, thread: Thread | undefined): HoldpointError | undefined {

@@ -196,7 +196,11 @@ export async function decideByResume(
   resume: Json,
 ): Promise<HoldpointError | undefined> {
   const open = await openHolds(deps, run);
-  const byId = asInterruptMap(open, resume);
+  const byId = asInterruptMap(resume);
+  const stale = Object.keys(byId ?? {}).find((id) => !open.some(({ value }) => value.interruptId === id));
+  if (stale !== undefined) {
+    return new HoldpointError("conflict", `no interrupt ${stale} of this thread waits for an answer`);
+  }
   if (open.length > 1 && !byId) {
     return new HoldpointError(
       "conflict",
@@ -232,11 +236,14 @@ async function openHolds(deps: Deps, run: Run): Promise<readonly Stored<Hold>[]>
   return holds.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
 }
 
-function asInterruptMap(open: readonly Stored<Hold>[], resume: Json): Readonly<Record<string, Json>> | undefined {
+/** LangGraph's interrupt ids are 128-bit hashes: whatever is keyed by such is a map of answers, and nothing else is. */
+const INTERRUPT_ID = /^[0-9a-f]{32}$/;
+
+function asInterruptMap(resume: Json): Readonly<Record<string, Json>> | undefined {
   if (typeof resume !== "object" || resume === null || Array.isArray(resume)) return undefined;
   const map = resume as Readonly<Record<string, Json>>;
   const keys = Object.keys(map);
-  return keys.length > 0 && keys.every((id) => open.some(({ value }) => value.interruptId === id)) ? map : undefined;
+  return keys.length > 0 && keys.every((key) => INTERRUPT_ID.test(key)) ? map : undefined;
 }
 
 /** A review with a policy of its own is decided as a review, where the policy can be enforced. */

@@ -1,8 +1,10 @@
 import { FencedSaver } from "../checkpoint/saver.ts";
+import { HoldpointError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
-import type { Run } from "../core/run.ts";
+import type { CheckpointSelector, Run } from "../core/run.ts";
 import { valuesAt } from "../langgraph/views.ts";
 import { hasDeltaChannels, visibleValues } from "../langgraph/visible.ts";
+import type { ThreadRef } from "../storage/keys.ts";
 import type { Deps } from "./deps.ts";
 import type { ValuesAt } from "./value-cache.ts";
 
@@ -40,4 +42,35 @@ export async function rememberHead(deps: Deps, saver: FencedSaver, run: Run): Pr
   if (!head || !graph || hasDeltaChannels(graph)) return;
   const channels = await saver.headValues();
   if (channels) deps.values.set(run, { ns: "", checkpointId: head.checkpointId }, visibleValues(channels, graph));
+}
+
+/** The thread, and the generation of it, in which a checkpoint is looked for. */
+export interface InThread extends ThreadRef {
+  readonly generation: number;
+}
+
+/**
+ * Refuses a checkpoint that is not there, before anything starts from it: LangGraph would start from nothing.
+ * @throws HoldpointError `not_found`
+ */
+export async function assertCheckpoint(
+  deps: Deps,
+  thread: InThread,
+  selector: CheckpointSelector | undefined,
+): Promise<void> {
+  const { checkpointId, checkpointNs = "" } = selector ?? {};
+  if (checkpointId === undefined) return;
+  const { tenant, threadId, generation } = thread;
+  const saver = new FencedSaver({
+    table: deps.table,
+    blobs: deps.blobs,
+    clock: deps.clock,
+    tenant,
+    threadId,
+    generation,
+  });
+  const found = await saver.getTuple({
+    configurable: { thread_id: threadId, checkpoint_ns: checkpointNs, checkpoint_id: checkpointId },
+  });
+  if (!found) throw new HoldpointError("not_found", `Checkpoint ${checkpointId} not found`);
 }

@@ -21,6 +21,7 @@ import { removeThread } from "./remove-thread.ts";
 import type { ThreadUseCases, ThreadView } from "./runtime.ts";
 import { searchThreads } from "./thread-search.ts";
 import { updateState } from "./update.ts";
+import { assertCheckpoint } from "./state-reader.ts";
 
 /** A reader that still holds the header of before finds the metadata it names for this long. */
 const OLD_METADATA_KEPT_MS = 3_600_000;
@@ -71,6 +72,8 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
     },
     updateState: (principal, threadId, update) => updateState(deps, principal, threadId, update),
     async history(principal, threadId, page) {
+      const before = page.before === undefined ? undefined : { ...page.checkpoint, checkpointId: page.before };
+      await assertCheckpoint(deps, (await find(principal, threadId)).value, before);
       return historyViews({ ...(await viewed(principal, threadId)), ...page });
     },
   };

@@ -12,13 +12,17 @@ import { isBusy } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import { applyUpdate } from "../langgraph/views.ts";
 import type { Stored } from "../storage/records.ts";
-import { repairHeader, threadNotFound } from "./accept.ts";
+import { threadNotFound } from "./accept.ts";
 import type { Deps } from "./deps.ts";
 import { cancelPlainHolds } from "./follow-up.ts";
 import { Lease } from "./lease.ts";
 import type { StateUpdate } from "./runtime.ts";
+import { repairHeader } from "./repair.ts";
+import { assertCheckpoint } from "./state-reader.ts";
 
-const ATTEMPTS = 3;
+/** How long an update waits for the lease of a run that has just ended to be given up. */
+const LEASE_SOON_MS = 1000;
+const LEASE_POLL_MS = 20;
 
 /**
  * Writes an update as a checkpoint of its own and returns that checkpoint's selector.
@@ -31,19 +35,22 @@ export async function updateState(
   update: StateUpdate,
 ): Promise<JsonObject> {
   const ref = { tenant: principal.tenant, threadId };
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+  const until = deps.clock.monotonic() + LEASE_SOON_MS;
+  do {
     let header = await deps.threads.get(ref);
     if (!header || header.value.deleted) throw threadNotFound(ref);
     header = (await repairHeader(deps, header)) ?? header;
     assertIdle(header.value);
-    const lease = await Lease.claim(deps, header, "update");
+    await assertCheckpoint(deps, header.value, update.checkpoint);
+    const lease = header.value.lease ? undefined : await Lease.claim(deps, header, "update");
     if (lease) return underLease(deps, { lease, header, principal, update });
-  }
+    await deps.clock.sleep(LEASE_POLL_MS);
+  } while (deps.clock.monotonic() < until);
   throw new HoldpointError("conflict", "Thread is busy");
 }
 
 function assertIdle(thread: Thread): void {
-  if (isBusy(thread) || thread.lease) throw new HoldpointError("conflict", "Thread is busy");
+  if (isBusy(thread)) throw new HoldpointError("conflict", "Thread is busy");
   if (thread.waiting && thread.waiting.reviews > 0) {
     throw new HoldpointError(
       "conflict",

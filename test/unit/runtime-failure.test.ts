@@ -12,10 +12,13 @@ import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
 
+/** As LangGraph's own: 32 hex digits. */
+const interruptId = (n: number): string => String(n).padStart(32, "0");
+
 const interrupted = (values: readonly Json[]): DriveOutcome => ({
   kind: "interrupted",
   interrupts: values.map((value, i) => {
-    const id = `interrupt-${i}`;
+    const id = interruptId(i);
     return { id, value, node: "ask", raisedBy: { id, ns: "", checkpointId: "c", taskId: `t${i}`, ordinal: 0 } };
   }),
 });
@@ -153,7 +156,7 @@ describe("answers to several interrupts at once", () => {
     await endOf(kit, first);
     await eventually(async () => (await kit.deps.threads.get(first))?.value.waiting !== undefined);
     await worker.drain();
-    const resume = { "interrupt-0": 7, "interrupt-1": { type: "approve" } };
+    const resume = { [interruptId(0)]: 7, [interruptId(1)]: { type: "approve" } };
     const request = { ...inputFor(first.threadId), payload: { command: { resume } } };
     await expect(kit.runtime.runs.accept(ALICE, request)).rejects.toMatchObject({ code: "forbidden" });
     const states = (await kit.deps.holds.ofThread(first, 0)).map(({ value }) => value.state);
