@@ -20,13 +20,21 @@ export const holdInvariants: Invariants = {
   },
 
   "two decisions of one hold are never both acknowledged": ({ facts }, report) => {
+    const standing = new Map<string, string>();
+    const back = new Set<string>();
+    for (const { hold } of factsOf(facts, "hold")) {
+      const before = standing.get(hold.holdId);
+      if (before !== undefined && !hold.decision) back.add(before);
+      if (hold.decision) standing.set(hold.holdId, hold.decision.id);
+    }
     const won = new Map<string, string>();
-    for (const fact of facts) {
-      if (fact.kind === "hold" && !fact.hold.decision) won.delete(fact.hold.holdId);
-      if (fact.kind !== "answer" || fact.wish.do !== "decide" || fact.answer.is !== "yes") continue;
-      const before = won.get(fact.wish.hold) ?? fact.answer.id;
-      if (before !== fact.answer.id) report(fact, `hold ${fact.wish.hold} was decided twice`);
-      won.set(fact.wish.hold, fact.answer.id);
+    for (const fact of answersTo(facts)) {
+      const { wish, answer } = fact;
+      // One that was given back may have been acknowledged; the one that stands is another.
+      if (wish.do !== "decide" || answer.is !== "yes" || back.has(answer.id)) continue;
+      const before = won.get(wish.hold) ?? answer.id;
+      if (before !== answer.id) report(fact, `hold ${wish.hold} was decided twice`);
+      won.set(wish.hold, answer.id);
     }
   },
 
