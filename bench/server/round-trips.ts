@@ -13,20 +13,13 @@ import type { RunId, ThreadId } from "../../src/core/ids.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { loadGraphs } from "../../src/langgraph/load.ts";
 import type { GraphRegistry } from "../../src/langgraph/registry.ts";
-import { createRuntime } from "../../src/runtime/create.ts";
+import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps, Log } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import type { GraphServices } from "../../src/runtime/graph-context.ts";
-import { createHints } from "../../src/runtime/hints.ts";
-import { createValueCache } from "../../src/runtime/value-cache.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
-import { createEffects } from "../../src/storage/effects.ts";
-import { createEvents } from "../../src/storage/events.ts";
-import { createHolds } from "../../src/storage/holds.ts";
-import { createRuns } from "../../src/storage/runs.ts";
-import { createThreads } from "../../src/storage/threads.ts";
 import { createMemoryBlobs } from "../../test/support/memory-blobs.ts";
 import { createMemoryTable } from "../../test/support/memory-table.ts";
 import { createCountingTable, sequentialChain } from "../support/counting-table.ts";
@@ -57,22 +50,15 @@ interface Seen {
 
 function depsOn(table: CountingTable, graphs: GraphRegistry): Deps {
   const blobs = createMemoryBlobs();
-  return {
+  return createDeps({
     table,
     blobs,
-    threads: createThreads(table, SHARDS),
-    runs: createRuns({ table, blobs, shards: SHARDS }),
-    holds: createHolds(table, SHARDS),
-    events: createEvents(table),
-    effects: createEffects(table),
     graphs,
-    hints: createHints(),
-    values: createValueCache(),
     clock: systemClock,
     ids: systemIds,
     log: silent,
     settings: { leaseMs: 30_000, concurrency: 10, pool: "default", shards: SHARDS, recursionLimit: 25, owner: "bench" },
-  };
+  });
 }
 
 async function open(roundTripMs: number): Promise<Bench> {

@@ -6,6 +6,8 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
 import type { CheckpointSelector, Run, RunPayload, RunSettings } from "../core/run.ts";
 import type { Thread } from "../core/thread.ts";
+import type { ShownState } from "../langgraph/views.ts";
+import type { AssistantRecord } from "../storage/assistants.ts";
 
 export interface AcceptRequest {
   /** Undefined: a stateless run, on a fresh thread. */
@@ -66,18 +68,8 @@ export interface CancelRun {
   readonly signal: AbortSignal;
 }
 
-export interface Assistant {
-  readonly assistantId: string;
-  readonly graphId: string;
-  readonly name: string;
-  readonly description: string | null;
-  readonly config: JsonObject;
-  readonly context: JsonObject;
-  readonly metadata: JsonObject;
-  readonly version: number;
-  readonly createdAt: number;
-  readonly updatedAt: number;
-}
+/** An assistant as clients see it: also the default one of a graph, which is computed and never stored. */
+export type Assistant = Omit<AssistantRecord, "tenant">;
 
 export interface AssistantUseCases {
   create(principal: Principal, assistant: NewAssistant): Promise<Assistant>;
@@ -119,18 +111,6 @@ export interface ThreadView {
   readonly interrupts: Readonly<Record<string, readonly Json[]>>;
 }
 
-/** A state of a thread, shaped as the LangGraph API shows it. */
-export interface StateView {
-  readonly values: Json;
-  readonly next: readonly string[];
-  readonly tasks: readonly Json[];
-  readonly metadata: JsonObject;
-  readonly createdAt: string | null;
-  readonly checkpoint: JsonObject | null;
-  readonly parentCheckpoint: JsonObject | null;
-  readonly interrupts: readonly Json[];
-}
-
 export interface ThreadUseCases {
   create(
     principal: Principal,
@@ -148,9 +128,9 @@ export interface ThreadUseCases {
     principal: Principal,
     threadId: ThreadId,
     at: { readonly checkpoint?: CheckpointSelector; readonly subgraphs: boolean },
-  ): Promise<StateView>;
+  ): Promise<ShownState>;
   updateState(principal: Principal, threadId: ThreadId, update: StateUpdate): Promise<JsonObject>;
-  history(principal: Principal, threadId: ThreadId, page: HistoryPage): Promise<readonly StateView[]>;
+  history(principal: Principal, threadId: ThreadId, page: HistoryPage): Promise<readonly ShownState[]>;
 }
 
 export interface ThreadSearch {

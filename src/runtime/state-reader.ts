@@ -18,21 +18,24 @@ export function createStateReader(deps: Deps): StateReader {
     async valuesAt(run, at) {
       const known = deps.values.get(run, at);
       if (known !== undefined) return known;
-      const { tenant, threadId, generation } = run;
-      const saver = new FencedSaver({
-        table: deps.table,
-        blobs: deps.blobs,
-        clock: deps.clock,
-        tenant,
-        threadId,
-        generation,
-      });
       const checkpoint = { checkpointId: at.checkpointId, checkpointNs: at.ns };
-      const values = await valuesAt({ graph: deps.graphs.get(run.graphId), saver, threadId, checkpoint });
+      const graph = deps.graphs.get(run.graphId);
+      const values = await valuesAt({ graph, saver: readingSaver(deps, run), threadId: run.threadId, checkpoint });
       deps.values.set(run, at, values);
       return values;
     },
   };
+}
+
+/** The thread, and the generation of it, in which a checkpoint is looked for. */
+export interface InThread extends ThreadRef {
+  readonly generation: number;
+}
+
+/** A saver without a lease, for one generation of a thread. */
+function readingSaver(deps: Deps, { tenant, threadId, generation }: InThread): FencedSaver {
+  const { table, blobs, clock } = deps;
+  return new FencedSaver({ table, blobs, clock, tenant, threadId, generation });
 }
 
 /** Keeps what is shown of a delivery's last checkpoint for those in this process who wait for it. */
@@ -42,11 +45,6 @@ export async function rememberHead(deps: Deps, saver: FencedSaver, run: Run): Pr
   if (!head || !graph || hasDeltaChannels(graph)) return;
   const channels = await saver.headValues();
   if (channels) deps.values.set(run, { ns: "", checkpointId: head.checkpointId }, visibleValues(channels, graph));
-}
-
-/** The thread, and the generation of it, in which a checkpoint is looked for. */
-export interface InThread extends ThreadRef {
-  readonly generation: number;
 }
 
 /**
@@ -60,17 +58,8 @@ export async function assertCheckpoint(
 ): Promise<void> {
   const { checkpointId, checkpointNs = "" } = selector ?? {};
   if (checkpointId === undefined) return;
-  const { tenant, threadId, generation } = thread;
-  const saver = new FencedSaver({
-    table: deps.table,
-    blobs: deps.blobs,
-    clock: deps.clock,
-    tenant,
-    threadId,
-    generation,
-  });
-  const found = await saver.getTuple({
-    configurable: { thread_id: threadId, checkpoint_ns: checkpointNs, checkpoint_id: checkpointId },
+  const found = await readingSaver(deps, thread).getTuple({
+    configurable: { thread_id: thread.threadId, checkpoint_ns: checkpointNs, checkpoint_id: checkpointId },
   });
   if (!found) throw new HoldpointError("not_found", `Checkpoint ${checkpointId} not found`);
 }

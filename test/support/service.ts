@@ -9,19 +9,12 @@ import type { AppOptions } from "../../src/http/app.ts";
 import type { GraphRegistry } from "../../src/langgraph/registry.ts";
 import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
-import { createRuntime } from "../../src/runtime/create.ts";
+import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
-import { createHints } from "../../src/runtime/hints.ts";
-import { createValueCache } from "../../src/runtime/value-cache.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
-import { createEffects } from "../../src/storage/effects.ts";
-import { createEvents } from "../../src/storage/events.ts";
-import { createHolds } from "../../src/storage/holds.ts";
-import { createRuns } from "../../src/storage/runs.ts";
-import { createThreads } from "../../src/storage/threads.ts";
 import { createMemoryLog, startApp } from "./http.ts";
 import type { TestApp } from "./http.ts";
 
@@ -73,17 +66,10 @@ async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDispos
     await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }),
   );
   const blobs = createFolderBlobs({ dir: join(dir, "blobs") });
-  return {
+  return createDeps({
     table,
     blobs,
-    threads: createThreads(table, SHARDS),
-    runs: createRuns({ table, blobs, shards: SHARDS }),
-    holds: createHolds(table, SHARDS),
-    events: createEvents(table),
-    effects: createEffects(table),
     graphs,
-    hints: createHints(),
-    values: createValueCache(),
     clock: systemClock,
     ids: systemIds,
     log: createMemoryLog(),
@@ -95,7 +81,7 @@ async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDispos
       recursionLimit: 25,
       owner: "test/owner",
     },
-  };
+  });
 }
 
 function workerOf(deps: Deps, assistants: ReturnType<typeof createRuntime>["assistants"]): Worker {

@@ -2,8 +2,9 @@
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Run, RunConfig, RunPayload, RunStatus } from "../../core/run.ts";
 import { threadStatus } from "../../core/thread.ts";
-import type { Assistant, StateView, ThreadView } from "../../runtime/runtime.ts";
+import type { Assistant, ThreadView } from "../../runtime/runtime.ts";
 import { present } from "../parse.ts";
+import type { ShownState } from "../../langgraph/views.ts";
 
 export const WIRE_RUN_STATUSES = ["pending", "running", "error", "success", "timeout", "interrupted"] as const;
 export type WireRunStatus = (typeof WIRE_RUN_STATUSES)[number];
@@ -96,7 +97,7 @@ export function threadObject({ thread, metadata, values, interrupts }: ThreadVie
 }
 
 /** A thread that never ran has neither metadata nor interrupts of a checkpoint to show. */
-export function stateObject(view: StateView): JsonObject {
+export function stateObject(view: ShownState): JsonObject {
   const { values, next, tasks, createdAt, checkpoint, parentCheckpoint } = view;
   const common = { values, next, tasks, created_at: createdAt, checkpoint, parent_checkpoint: parentCheckpoint };
   return checkpoint === null ? common : { ...common, metadata: view.metadata, interrupts: view.interrupts };
