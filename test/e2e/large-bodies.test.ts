@@ -109,7 +109,7 @@ describe.each([sqlite, ...dynamo])("bodies larger than an item, on $name", { tim
     const [said, reply] = [noise("frame", FRAME_CHARACTERS), noise("update", UPDATE_CHARACTERS)];
     for (const text of [input.text, reply]) expect(text.length).toBeGreaterThan(MAX_ITEM_BYTES);
 
-    const first = start(place);
+    await using first = start(place);
     const thread = await newThread((await first.ready).url ?? "");
     const response = await post(`${thread}/runs/stream`, {
       assistant_id: "large",

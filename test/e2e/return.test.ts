@@ -18,8 +18,9 @@ const upFrom = (first: number, count: number): readonly number[] => Array.from({
 const stepsIn = (events: readonly ReadEvent[]) =>
   events.filter(({ event }) => event === "custom").map(({ data }) => data);
 
-const startSteps = (thread: string): Promise<Response> =>
-  fetch(`${thread}/runs/stream`, {
+/** Starts the run, and says under which path it is found. */
+async function startSteps(url: string, thread: string) {
+  const response = await fetch(`${url}/threads/${thread}/runs/stream`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({
@@ -28,6 +29,9 @@ const startSteps = (thread: string): Promise<Response> =>
       stream_mode: ["values", "updates", "custom"],
     }),
   });
+  const [path = ""] = /\/threads\/.*\/runs\/[0-9a-f-]{36}/.exec(response.headers.get("content-location") ?? "") ?? [];
+  return { response, path };
+}
 
 const read = async (url: string, after: number): Promise<readonly ReadEvent[]> => {
   const reader = new SseReader(await fetch(url, { headers: { "last-event-id": String(after) } }));
@@ -43,8 +47,7 @@ describe.each(fleetEngines().slice(0, 1))("on $name", { timeout: 120_000 }, (eng
     const worker = fleet.start({ role: "worker" });
     await worker.ready;
     const { thread_id: thread } = await killed.client.threads.create();
-    const response = await startSteps(`${killed.url}/threads/${thread}`);
-    const [path = ""] = /\/threads\/.*\/runs\/[0-9a-f-]{36}/.exec(response.headers.get("content-location") ?? "") ?? [];
+    const { response, path } = await startSteps(killed.url, thread);
     const reader = new SseReader(response);
     await until("some of the stream", () => numbersOf(reader.events()).length >= 8);
     await killed.service.stop("SIGKILL");
