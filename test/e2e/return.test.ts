@@ -40,6 +40,13 @@ const read = async (url: string, after: number): Promise<readonly ReadEvent[]> =
   return reader.events();
 };
 
+/** Whoever returns from anywhere gets what follows, and at the end no frame at all. */
+async function expectRestFromAnywhere(url: string, numbers: readonly number[]): Promise<void> {
+  for (const after of numbers) {
+    expect(numbersOf(await read(url, after))).toEqual(numbers.filter((number) => number > after));
+  }
+}
+
 describe.each(fleetEngines().slice(0, 1))("on $name", { timeout: 120_000 }, (engine) => {
   it("a reader whose API was killed gets exactly the rest from the next one", async () => {
     await using fleet = await engine.open({ HOLDPOINT_CONFIG });
@@ -71,9 +78,6 @@ describe.each(fleetEngines().slice(0, 1))("on $name", { timeout: 120_000 }, (eng
     expect(await next.client.runs.join(thread, path.slice(-36))).toMatchObject({
       taken: upFrom(1, STEPS).map(() => worker.pid),
     });
-    // Whoever returns from anywhere gets what follows, and at the end nothing but the end.
-    for (const after of numbers) {
-      expect(numbersOf(await read(url, after))).toEqual(numbers.filter((number) => number > after));
-    }
+    await expectRestFromAnywhere(url, numbers);
   });
 });
