@@ -52,7 +52,6 @@ describe.each(fleetEngines().slice(0, 1))("on $name", { timeout: 120_000 }, (eng
     await using fleet = await engine.open({ HOLDPOINT_CONFIG });
     const killed = await fleet.startApi();
     const worker = fleet.start({ role: "worker" });
-    await worker.ready;
     const { thread_id: thread } = await killed.client.threads.create();
     const { response, path } = await startSteps(killed.url, thread);
     const reader = new SseReader(response);
