@@ -1,5 +1,5 @@
 /** Opening the embedded table's file: its schema, its pragmas, and errors that say what is wrong with which path. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { errorInfo, HoldpointError } from "../core/errors.ts";
@@ -38,7 +38,7 @@ const SCHEMA = `
 export function openFile(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
     prepareFile(db, path);
     return db;
@@ -51,6 +51,17 @@ export function openFile(path: string): DatabaseSync {
     throw new HoldpointError("unavailable", `cannot open the table ${path}: ${errorInfo(error).message}`, {
       cause: error,
     });
+  }
+}
+
+/** Level by level: Node's own recursion never ends where a file system answers that what is to be made is not there. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    if (!existsSync(folder)) throw error;
   }
 }
 

@@ -209,6 +209,10 @@ describe("opening the embedded table says in one line what is wrong with", () =>
     expect(await failure(path)).toContain(path);
   });
 
+  it.runIf(process.platform === "linux")("says so of a folder on a file system that makes none", async () => {
+    expect(await failure("/proc/nowhere/deep/t.db")).toMatch(/^unavailable: cannot open the table [^\n]*$/);
+  });
+
   it("a path that is a folder", async () => {
     await using folder = await testFolder();
     const path = join(folder.path, "t.db");
