@@ -313,3 +313,5 @@ try {
   process.stderr.write(`holdpoint: ${errorInfo(error).message}\n`);
   process.exitCode = 1;
 }
+// Everything has unwound. What a graph left open (a pool of connections, an interval) must not keep the process.
+process.exit();

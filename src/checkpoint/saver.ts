@@ -52,6 +52,8 @@ export class FencedSaver extends BaseCheckpointSaver {
   readonly #reports: TaskReports = createTaskReports();
   readonly #whereabouts: KnownWhereabouts;
   #lost = false;
+  /** Once this delivery has put a checkpoint of its own, it executes from there and not from an older one. */
+  #hasMovedOn = false;
   #root: string | undefined;
   /** The root's head as `preload` read it; without a lease it answers one read and no more. */
   #preloaded: View | undefined;
@@ -219,6 +221,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       passed.then((written) => factsOf(ns, written)),
     );
     const written = await passed;
+    if (ns === "") this.#hasMovedOn = true;
     if (ns === "") this.#root ??= written.record.root;
     return configFor(threadId, ns, checkpoint.id);
   }
@@ -256,7 +259,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   async pendingInterrupts(): Promise<readonly PendingInterrupt[]> {
     const branch = await this.#bound("");
     const view = await this.#viewFor(branch);
-    const { executesFrom } = this.#options;
+    const executesFrom = this.#hasMovedOn ? undefined : this.#options.executesFrom;
     const latest = view.latest?.record.checkpointId;
     const loaded =
       executesFrom === undefined || executesFrom === latest

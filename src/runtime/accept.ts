@@ -87,7 +87,7 @@ export async function accept(
   if (resume === undefined) return append(deps, accepting, header);
   // The run that asks may have ended a moment ago, and its header not know of it yet.
   for (let stale = await deps.threads.get(ref); stale;) stale = await repairHeader(deps, stale);
-  const refusal = await decideByResume(deps, principal, run, resume);
+  const refusal = await decideByResume(deps, principal, run, resume).catch(asRefusal);
   return refusal
     ? refuse(deps, accepting, refusal)
     : append(deps, { ...accepting, repeated: true }, await deps.threads.get(ref));
@@ -258,10 +258,16 @@ async function confirm(deps: Deps, { ref, run }: Accepting): Promise<Run> {
 
 function answerFor(run: Run): Run {
   if (run.status !== "refused") return run;
-  throw new HoldpointError(
-    run.error?.name === "limit" ? "limit" : "conflict",
-    run.error?.message ?? "the run was refused",
-  );
+  const code = REFUSALS.find((known) => known === run.error?.name) ?? "conflict";
+  throw new HoldpointError(code, run.error?.message ?? "the run was refused");
+}
+
+/** Reasons that stand on the run item, so that a repeat hears the same. Anything else leaves the run to its repeat. */
+const REFUSALS = ["conflict", "limit", "invalid", "forbidden", "not_found"] as const;
+
+function asRefusal(error: unknown): HoldpointError {
+  if (error instanceof HoldpointError && REFUSALS.some((code) => code === error.code)) return error;
+  throw error;
 }
 
 const overtaken = (): HoldpointError =>

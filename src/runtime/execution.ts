@@ -146,7 +146,8 @@ export class Execution {
     const gate = Promise.all([mark.then(assertMarked), events.begun()]);
     gate.catch(() => undefined);
     const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
-    const executesFrom = payload.checkpoint?.checkpointId;
+    const hasMovedOn = saver.head()?.runId === run.runId;
+    const executesFrom = hasMovedOn ? undefined : payload.checkpoint?.checkpointId;
     saver.begin({
       gate,
       ...(fresh ? { newRoot: run.root } : {}),
