@@ -5,12 +5,18 @@
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { HoldpointError } from "./core/errors.ts";
+import { DEFAULT_LIMITS, LIMIT_SETTINGS, MAX_QUEUE } from "./core/limits.ts";
+import type { Limits } from "./core/limits.ts";
 
 const wholeNumber = (least: number, most: number) => {
   const error = `a whole number from ${least} to ${most} is expected`;
   return z.coerce.number({ error }).int({ error }).min(least, { error }).max(most, { error });
 };
 const text = z.string().trim().min(1);
+const limit = (name: keyof Limits, least: number, most: number, description: string) =>
+  wholeNumber(least, most).default(DEFAULT_LIMITS[name]).meta({ description });
+const DAY_MS = 24 * 3_600_000;
+const GIB = 1024 ** 3;
 
 const environment = z.object({
   HOLDPOINT_ROLE: z.enum(["api", "worker", "all"]).default("all").meta({
@@ -68,6 +74,73 @@ const environment = z.object({
     flag: "documents",
     description: "Folder of documents (Markdown, text, JSONL) that are ingested at start.",
   }),
+  ECS_AGENT_URI: z.url().optional().meta({
+    description: "Set by Amazon ECS: while runs are executed, the task asks there not to be stopped by scaling in.",
+  }),
+  HOLDPOINT_RUN_TIMEOUT_MS: limit(
+    "runTimeoutMs",
+    100,
+    30 * DAY_MS,
+    "Milliseconds from a run's first delivery until it must have ended; a graph may set its own in langgraph.json.",
+  ),
+  HOLDPOINT_NODE_TIMEOUT_MS: limit(
+    "nodeTimeoutMs",
+    100,
+    DAY_MS,
+    "Milliseconds that one attempt of one node may take, for nodes that set no time-out of their own.",
+  ),
+  HOLDPOINT_MAX_STEPS: limit(
+    "steps",
+    1,
+    1_000_000,
+    "Supersteps of a run, those before a crash or a review included; recursion_limit of a request, an assistant or a graph wins.",
+  ),
+  HOLDPOINT_MAX_STATE_BYTES: limit("stateBytes", 1024, GIB, "Bytes of a thread's state as it is stored."),
+  HOLDPOINT_MAX_PARALLEL_TASKS: limit("parallelTasks", 1, 100_000, "Tasks of one superstep."),
+  HOLDPOINT_MAX_EVENT_BYTES: limit(
+    "eventBytes",
+    1024,
+    GIB,
+    "Bytes of streamed frames that are kept of one run; what comes after is dropped, and marked so.",
+  ),
+  HOLDPOINT_EVENT_RETENTION_MS: limit(
+    "eventRetentionMs",
+    60_000,
+    3650 * DAY_MS,
+    "Milliseconds that frames stay readable.",
+  ),
+  HOLDPOINT_MAX_QUEUE: limit("queuePerThread", 1, MAX_QUEUE, "Runs that may wait in the queue of one thread."),
+  HOLDPOINT_TENANT_CONCURRENCY: limit(
+    "tenantConcurrency",
+    1,
+    1000,
+    "Runs of one tenant that one worker executes at once.",
+  ),
+  HOLDPOINT_GRAPH_WAIT_MS: wholeNumber(0, 30 * DAY_MS)
+    .optional()
+    .meta({
+      description:
+        "Milliseconds that a run waits for a worker with its graph, in a version that may go on with it, before it fails (3600000 for start, 0 for dev).",
+    }),
+  HOLDPOINT_MAX_TENANT_BACKLOG: limit(
+    "backlogPerTenant",
+    1,
+    1_000_000,
+    "Threads of one tenant that may wait for a worker; beyond it new runs are refused with 429.",
+  ),
+  HOLDPOINT_MAX_BACKLOG: limit("backlog", 1, 10_000_000, "Threads of all tenants that may wait for a worker."),
+  HOLDPOINT_MAX_REQUESTS: limit(
+    "requestsInFlight",
+    1,
+    100_000,
+    "Requests that one process works on at once; those that only wait or stream are not counted.",
+  ),
+  HOLDPOINT_MAX_LOOP_DELAY_MS: limit(
+    "eventLoopDelayMs",
+    10,
+    60_000,
+    "Milliseconds by which the event loop may be late before new runs are refused.",
+  ),
   HOLDPOINT_LEDGER_URL: z.url().optional().meta({ description: "Where the shipped refund tool sends its payments." }),
 });
 
@@ -92,6 +165,9 @@ export interface Config {
   readonly leaseMs: number;
   readonly concurrency: number;
   readonly shards: number;
+  readonly limits: Limits;
+  /** The agent of Amazon ECS, when this process is one of its tasks. */
+  readonly ecsAgentUri: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
   readonly corsOrigins: readonly string[];
   readonly documents: string | undefined;
@@ -202,11 +278,21 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     leaseMs: env.HOLDPOINT_LEASE_MS ?? (table === undefined ? 5_000 : 30_000),
     concurrency: env.HOLDPOINT_CONCURRENCY,
     shards: env.HOLDPOINT_SHARDS ?? (table === undefined ? 1 : 4),
+    limits: limitsOf(mode, env),
+    ecsAgentUri: env.ECS_AGENT_URI,
     logLevel: env.HOLDPOINT_LOG_LEVEL,
     corsOrigins: env.HOLDPOINT_CORS_ORIGINS?.split(",").flatMap((origin) => origin.trim() || []) ?? [],
     documents: env.HOLDPOINT_DOCUMENTS,
     ledgerUrl: env.HOLDPOINT_LEDGER_URL,
   };
+}
+
+/** In development the graph changes under its threads all the time: there is no other worker to wait for. */
+function limitsOf(mode: "dev" | "start", env: Environment): Limits {
+  const { graphWaitMs: _, ...settings } = LIMIT_SETTINGS;
+  const entries = Object.entries(settings).map(([limit, name]): [string, number] => [limit, env[name]]);
+  const graphWaitMs = env.HOLDPOINT_GRAPH_WAIT_MS ?? (mode === "dev" ? 0 : DEFAULT_LIMITS.graphWaitMs);
+  return { ...DEFAULT_LIMITS, ...Object.fromEntries(entries), graphWaitMs };
 }
 
 function helpText(): string {

@@ -37,8 +37,6 @@ import { tableKey } from "./storage/keys.ts";
 import { agreeOnShards } from "./storage/shards.ts";
 import type { Table } from "./storage/table.ts";
 
-/** LangGraph's own default bound on the supersteps of a run. */
-const RECURSION_LIMIT = 25;
 /** Documents that are ingested at start belong to the tenant of a service without keys. */
 const LOCAL_TENANT = tenantId("default");
 const COLLECTION = "documents";
@@ -111,8 +109,8 @@ async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<
   opening.use(table);
   await agreeOnShards(table, config.shards);
   const graphs = await openGraphs(config, log);
-  const { shards, leaseMs, concurrency, pool } = config;
-  const settings = { leaseMs, concurrency, pool, shards, recursionLimit: RECURSION_LIMIT, owner: owner.id };
+  const { shards, leaseMs, concurrency, pool, limits } = config;
+  const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
   const deps = createDeps({ table, blobs, graphs, clock: systemClock, ids: systemIds, log, settings });
   const opened = opening.move();
   return { deps, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };

@@ -25,6 +25,7 @@ import { createMemoryTable } from "../../test/support/memory-table.ts";
 import { createCountingTable, sequentialChain } from "../support/counting-table.ts";
 import type { Call, CountingTable } from "../support/counting-table.ts";
 import { textTable } from "../support/stats.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 const HELP = "npm run bench -- round-trips [--runs 11] [--round-trip-ms 10]";
 const SETTLE_MS = 10_000;
@@ -57,7 +58,14 @@ function depsOn(table: CountingTable, graphs: GraphRegistry): Deps {
     clock: systemClock,
     ids: systemIds,
     log: silent,
-    settings: { leaseMs: 30_000, concurrency: 10, pool: "default", shards: SHARDS, recursionLimit: 25, owner: "bench" },
+    settings: {
+      leaseMs: 30_000,
+      concurrency: 10,
+      pool: "default",
+      shards: SHARDS,
+      limits: DEFAULT_LIMITS,
+      owner: "bench",
+    },
   });
 }
 

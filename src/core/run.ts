@@ -74,6 +74,9 @@ export type StreamMode = (typeof STREAM_MODES)[number];
 export const MULTITASK_STRATEGIES = ["enqueue", "reject"] as const;
 export type MultitaskStrategy = (typeof MULTITASK_STRATEGIES)[number];
 
+/** Attempts that were made of nodes which failed and are to be tried again, by task id. */
+export type Retries = Readonly<Record<string, number>>;
+
 export interface Run {
   readonly tenant: TenantId;
   readonly threadId: ThreadId;

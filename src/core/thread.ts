@@ -8,9 +8,6 @@ import type { JsonObject } from "./json.ts";
 import { isEnded } from "./run.ts";
 import type { Run, RunKind } from "./run.ts";
 
-/** A thread accepts this many waiting runs; the next one is refused. */
-export const MAX_QUEUE = 100;
-
 export interface QueueEntry {
   readonly runId: RunId;
   readonly kind: RunKind;

@@ -116,13 +116,13 @@ export function metadataOf({ run, payload }: Pick<Drive, "run" | "payload">): Re
 }
 
 /** The bound on supersteps: the run's own, the assistant's, the graph's, or the default. Never undefined. */
-export function recursionLimitOf({ payload, assistant, recursionLimit }: Drive, graph: CompiledGraph): number {
+export function recursionLimitOf({ payload, assistant, limits }: Drive, graph: CompiledGraph): number {
   const ofAssistant = assistant.config["recursion_limit"];
   return (
     payload.config?.recursionLimit ??
     (typeof ofAssistant === "number" ? ofAssistant : undefined) ??
     graph.config?.recursionLimit ??
-    recursionLimit
+    limits.steps
   );
 }
 

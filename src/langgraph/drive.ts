@@ -14,7 +14,8 @@ import type { Frame } from "../core/event.ts";
 import type { RaisedBy } from "../core/hold.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { plainJson } from "../core/plain-json.ts";
-import type { Run, RunPayload } from "../core/run.ts";
+import type { RunLimits } from "../core/limits.ts";
+import type { Retries, Run, RunPayload } from "../core/run.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import {
   breakpointsOf,
@@ -64,10 +65,20 @@ export type DriveOutcome =
   | { readonly kind: "drained" }
   | { readonly kind: "aborted" }
   | { readonly kind: "failed"; readonly error: ErrorInfo; readonly parks: boolean }
+  /** A node is to be tried again, later than this delivery may wait. */
+  | {
+      readonly kind: "backoff";
+      readonly delayMs: number;
+      readonly retries: Retries;
+      readonly error: ErrorInfo;
+    }
   /** The head was not what the delivery had read, and no node has run: it is to begin again from the new head. */
   | { readonly kind: "moved" }
   /** Another holder has the thread: nothing may be recorded. */
   | { readonly kind: "lost" };
+
+/** The bounds that hold within a delivery. `steps` is for a run, an assistant and a graph that name none. */
+export type DriveLimits = Pick<RunLimits, "steps" | "nodeTimeoutMs" | "parallelTasks" | "stateBytes">;
 
 export interface Drive {
   readonly graph: RegisteredGraph;
@@ -75,8 +86,9 @@ export interface Drive {
   readonly run: Run;
   readonly payload: RunPayload;
   readonly input: DriveInput;
-  /** Default bound on supersteps, for a run, an assistant and a graph that name none. */
-  readonly recursionLimit: number;
+  readonly limits: DriveLimits;
+  /** Attempts that earlier deliveries made. */
+  readonly retries: Retries;
   /** Assistant's configuration and context, under the run's own. */
   readonly assistant: { readonly config: JsonObject; readonly context: JsonObject };
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
@@ -109,7 +121,7 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   if (d.drain.aborted) onDrain();
   d.drain.addEventListener("abort", onDrain, { once: true });
   const saver = new RunSaver(d.saver, metadataOf(d));
-  let limit = d.recursionLimit;
+  let limit = d.limits.steps;
   try {
     const graph = await d.graph.compiled({ configurable: configurableOf(d), metadata: metadataOf(d) });
     graph.checkpointer = saver;

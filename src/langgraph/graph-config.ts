@@ -5,6 +5,7 @@ import { parseEnv } from "node:util";
 import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import { isUuid } from "../core/ids.ts";
+import type { RunLimits } from "../core/limits.ts";
 
 /** One graph as the configuration names it. */
 export interface GraphEntry {
@@ -17,6 +18,12 @@ export interface GraphEntry {
   readonly pool: string;
   /** 0 to 9; lower runs first. */
   readonly priority: number;
+  /** A run executes in the version it was accepted with, or not at all. */
+  readonly pinned: boolean;
+  /** Runs of it that one worker executes at once. */
+  readonly concurrency?: number;
+  /** Its own bounds, in place of the settings'. */
+  readonly limits: Partial<RunLimits>;
 }
 
 export interface GraphConfigFile {
@@ -28,6 +35,15 @@ export interface GraphConfigFile {
   readonly ignored: readonly string[];
 }
 
+const bound = z.int().min(1).optional();
+const limitsSchema = z.strictObject({
+  runTimeoutMs: bound,
+  steps: bound,
+  nodeTimeoutMs: bound,
+  stateBytes: bound,
+  parallelTasks: bound,
+  eventBytes: bound,
+});
 const entrySchema = z.union([
   z.string(),
   z.object({
@@ -35,6 +51,9 @@ const entrySchema = z.union([
     description: z.string().optional(),
     pool: z.string().min(1).optional(),
     priority: z.int().min(0).max(9).optional(),
+    pinned: z.boolean().optional(),
+    concurrency: z.int().min(1).max(1000).optional(),
+    limits: limitsSchema.optional(),
   }),
 ]);
 const fileSchema = z.looseObject({
@@ -94,7 +113,8 @@ function parseJson(text: string, wrong: Wrong): unknown {
 }
 
 function entryOf(graphId: string, entry: z.infer<typeof entrySchema>, { folder, wrong }: In): GraphEntry {
-  const { path, description, pool, priority } = typeof entry === "string" ? { path: entry } : entry;
+  const { path, description, pool, priority, pinned, concurrency, limits } =
+    typeof entry === "string" ? { path: entry } : entry;
   if (!GRAPH_ID.test(graphId) || isUuid(graphId)) {
     throw wrong(`graphs.${graphId}: a graph id is 1 to 64 letters, digits, ".", "_" or "-", and no UUID`);
   }
@@ -107,7 +127,15 @@ function entryOf(graphId: string, entry: z.infer<typeof entrySchema>, { folder, 
     ...(description === undefined ? {} : { description }),
     pool: pool ?? "default",
     priority: priority ?? 5,
+    pinned: pinned ?? false,
+    ...(concurrency === undefined ? {} : { concurrency }),
+    limits: set(limits ?? {}),
   };
+}
+
+/** What is set, without what is undefined. */
+function set(limits: z.infer<typeof limitsSchema>): Partial<RunLimits> {
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
 
 /** A map is taken as it is, a text names a file of `KEY=value` lines; a list only says what must be set from outside. */

@@ -48,7 +48,7 @@ export async function loadGraphs({
 }
 
 async function loadGraph(loader: ModuleLoader, entry: GraphEntry): Promise<RegisteredGraph> {
-  const { graphId, file, exportName, description, pool, priority } = entry;
+  const { file, exportName, ...settings } = entry;
   const version = await graphVersion(file);
   const exports = await loader.load(file);
   if (!(exportName in exports)) {
@@ -56,11 +56,8 @@ async function loadGraph(loader: ModuleLoader, entry: GraphEntry): Promise<Regis
     throw new HoldpointError("invalid", `${file} has no export ${exportName}; it has ${names.join(", ") || "none"}`);
   }
   return {
-    graphId,
+    ...settings,
     version,
-    ...(description === undefined ? {} : { description }),
-    pool,
-    priority,
     compiled: instances(await exports[exportName], `${file}:${exportName}`),
   };
 }

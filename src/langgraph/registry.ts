@@ -1,6 +1,7 @@
 import type { Pregel } from "@langchain/langgraph";
 import { HoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
+import type { RunLimits } from "../core/limits.ts";
 
 /** Any compiled graph; what its channels hold is its own business. */
 // oxlint-disable-next-line typescript/no-explicit-any -- LangGraph's own way to say "whatever its type parameters"
@@ -20,6 +21,12 @@ export interface RegisteredGraph {
   readonly description?: string;
   readonly pool: string;
   readonly priority: number;
+  /** A run executes in the version it was accepted with, or not at all (I9). */
+  readonly pinned: boolean;
+  /** Runs of it that one worker executes at once. */
+  readonly concurrency?: number;
+  /** Its own bounds, in place of the settings'. */
+  readonly limits: Partial<RunLimits>;
   /**
    * A fresh instance for one delivery, since the checkpointer is set on it. A graph that is exported as a function is
    * made anew with the delivery's configuration.
@@ -57,7 +64,8 @@ export function createRegistry(
 
 /** A graph made in this process, for embedding and for tests. `graph` is whatever a graph file may export. */
 export function registeredGraph(graphId: string, graph: unknown, version = "in-process"): RegisteredGraph {
-  return { graphId, version, pool: "default", priority: 5, compiled: instances(graph, graphId) };
+  const compiled = instances(graph, graphId);
+  return { graphId, version, pool: "default", priority: 5, pinned: false, limits: {}, compiled };
 }
 
 /**

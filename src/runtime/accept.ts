@@ -9,10 +9,11 @@
 import { HoldpointError, errorInfo } from "../core/errors.ts";
 import { runId as asRunId, threadId as asThreadId } from "../core/ids.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
+import { limitError } from "../core/limits.ts";
 import type { Principal } from "../core/principal.ts";
 import { pendingRun, refused, takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { MAX_QUEUE, appended, isBusy, names, newThread, recreated } from "../core/thread.ts";
+import { appended, isBusy, names, newThread, recreated } from "../core/thread.ts";
 import type { QueueEntry, Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
@@ -177,7 +178,7 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
       again = true;
       continue;
     }
-    const refusal = reasonToRefuse(accepting, header?.value);
+    const refusal = reasonToRefuse(deps, accepting, header?.value);
     if (refusal) return refuse(deps, accepting, refusal);
 
     if (deps.clock.monotonic() > accepting.deadline)
@@ -212,7 +213,11 @@ async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<st
   return { ...thread, metadata: await deps.threads.keepMetadata(thread, metadata, deps.ids.token(8)) };
 }
 
-function reasonToRefuse({ run, ref, createThread }: Accepting, thread: Thread | undefined): HoldpointError | undefined {
+function reasonToRefuse(
+  { settings }: Deps,
+  { run, ref, createThread }: Accepting,
+  thread: Thread | undefined,
+): HoldpointError | undefined {
   if ((thread?.generation ?? 0) !== run.generation) return threadNotFound(ref);
   if (!thread || thread.deleted) return createThread ? undefined : threadNotFound(ref);
   if (run.kind === "continuation") return undefined;
@@ -227,12 +232,10 @@ function reasonToRefuse({ run, ref, createThread }: Accepting, thread: Thread | 
   }
   if (run.settings.multitaskStrategy === "reject" && isBusy(thread))
     return new HoldpointError("conflict", "Thread is busy");
-  if (thread.queue.length >= MAX_QUEUE) {
-    return new HoldpointError("limit", `Thread ${ref.threadId} has ${MAX_QUEUE} runs waiting (queue per thread)`, {
-      retryAfterMs: 1000,
-    });
-  }
-  return undefined;
+  const { queuePerThread } = settings.limits;
+  return thread.queue.length >= queuePerThread
+    ? limitError("queuePerThread", `Thread ${ref.threadId} has ${queuePerThread} runs waiting`, queuePerThread, 1000)
+    : undefined;
 }
 
 /** 409 is answered only after `refused` stands on the run item at this accept number. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import type { IdSource } from "../core/ids.ts";
+import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import type { Effects } from "../storage/effects.ts";
@@ -27,8 +28,7 @@ export interface Settings {
   readonly pool: string;
   /** Partitions of the `due` index per pool; the same in every process on one table. */
   readonly shards: number;
-  /** Default bound on the supersteps of one run. */
-  readonly recursionLimit: number;
+  readonly limits: Limits;
   /** `<host>/<boot>/<pid namespace>/<pid>/<start>/<random>` of this process. */
   readonly owner: string;
 }

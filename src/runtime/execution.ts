@@ -128,6 +128,8 @@ export class Execution {
         return { kind: "lost" };
       case "drained":
         return this.#stop();
+      case "backoff":
+        return this.#conclude(run, saver, { start, outcome: { kind: "failed", error: outcome.error, parks: false } });
       case "aborted":
         return cancel.aborted ? this.#conclude(run, saver, { start, outcome }) : this.#stop();
       case "done":
@@ -177,7 +179,8 @@ export class Execution {
       ...on,
       payload: start.payload,
       input: start.input,
-      recursionLimit: deps.settings.recursionLimit,
+      limits: { ...deps.settings.limits, ...on.graph.limits },
+      retries: {},
       assistant: { config: assistant.config, context: assistant.context },
       context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
       signal,

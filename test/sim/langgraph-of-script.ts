@@ -39,6 +39,8 @@ export function createLangGraphOfScript(host: GraphHost): RegisteredGraph {
     version: "1",
     pool: "default",
     priority: 5,
+    pinned: false,
+    limits: {},
     compiled: async () => compile() as CompiledGraph,
   };
 }

@@ -23,5 +23,7 @@ export const scriptGraph: RegisteredGraph = {
   version: "1",
   pool: "default",
   priority: 5,
+  pinned: false,
+  limits: {},
   compiled: async () => compile() as CompiledGraph,
 };

@@ -16,6 +16,7 @@ import type { Scheduler, SimProcess } from "./scheduler.ts";
 import { createSimTable } from "./sim-table.ts";
 import type { SimTable } from "./sim-table.ts";
 import type { Stage } from "./stage.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 /** One protection taken away, to show that the checker would see it missing. */
 export type Control = "none" | "forget-write-ids";
@@ -96,7 +97,14 @@ export function createWorld(options: WorldOptions): World {
       clock: process.clock,
       ids: process.ids,
       log: logOf(process, options),
-      settings: { leaseMs, concurrency: 4, pool: "default", shards: SHARDS, recursionLimit: 50, owner: process.name },
+      settings: {
+        leaseMs,
+        concurrency: 4,
+        pool: "default",
+        shards: SHARDS,
+        limits: { ...DEFAULT_LIMITS, steps: 50 },
+        owner: process.name,
+      },
     });
     return options.adapt?.(deps) ?? deps;
   };

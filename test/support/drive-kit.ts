@@ -19,6 +19,7 @@ import { createEffects } from "../../src/storage/effects.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";
 import { createMemoryTable } from "./memory-table.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 const TENANT = tenantId("t1");
 const THREAD = threadId("11111111-1111-4111-8111-111111111111");
@@ -152,7 +153,8 @@ export class DrivenThread {
         run,
         payload,
         input,
-        recursionLimit: options.recursionLimit ?? 100,
+        limits: { ...DEFAULT_LIMITS, steps: options.recursionLimit ?? 100 },
+        retries: {},
         assistant: options.assistant ?? { config: {}, context: {} },
         context: this.#context(run, saver, { ...options, table: table.table, fence }),
         signal: options.signal ?? new AbortController().signal,

@@ -17,6 +17,7 @@ import { createWorker } from "../../src/runtime/worker.ts";
 import type { Worker } from "../../src/runtime/worker.ts";
 import { createMemoryLog, startApp } from "./http.ts";
 import type { TestApp } from "./http.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 const SHARDS = 1;
 
@@ -78,7 +79,7 @@ async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDispos
       concurrency: 10,
       pool: "default",
       shards: SHARDS,
-      recursionLimit: 25,
+      limits: DEFAULT_LIMITS,
       owner: "test/owner",
     },
   });

@@ -18,6 +18,7 @@ import type { ManualClock } from "../support/manual-clock.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 import type { MemoryTable } from "../support/memory-table.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 export const LEASE_MS = 30_000;
 export const ALICE: Principal = { tenant: tenantId("acme"), subject: "alice", roles: ["admin"], groups: [] };
@@ -41,6 +42,8 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
     version: "1",
     pool: "default",
     priority: 5,
+    pinned: false,
+    limits: {},
     compiled: () => Promise.reject(new Error("these tests execute no graph")),
   };
   const log = createMemoryLog();
@@ -56,7 +59,7 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
       concurrency: 4,
       pool: "default",
       shards: 1,
-      recursionLimit: 25,
+      limits: DEFAULT_LIMITS,
       owner: "test/owner",
     },
   });

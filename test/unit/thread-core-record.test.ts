@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runId, tenantId, threadId } from "../../src/core/ids.ts";
-import { MAX_QUEUE, claimed, newThread, threadDue } from "../../src/core/thread.ts";
+import { MAX_QUEUE } from "../../src/core/limits.ts";
+import { claimed, newThread, threadDue } from "../../src/core/thread.ts";
 import type { QueueEntry, Thread } from "../../src/core/thread.ts";
 import { duePartition, threadKeys } from "../../src/storage/keys.ts";
 import { createThreads } from "../../src/storage/threads.ts";
