@@ -19,6 +19,11 @@ export type RunStatus =
 /** A continuation carries decisions on into a held thread; every other run brings input of its own. */
 export type RunKind = "input" | "continuation";
 
+/** A run that no header names yet, since its time has not come. */
+export function isScheduled(run: Run, now: number): boolean {
+  return run.status === "pending" && run.startAt !== undefined && run.startAt > now;
+}
+
 const UNFINISHED: ReadonlySet<RunStatus> = new Set(["pending", "running", "waiting"]);
 
 /** True once the run will never be executed again: the queue moves past it. */
@@ -71,7 +76,7 @@ export interface CheckpointSelector {
 
 export const STREAM_MODES = ["values", "updates", "messages", "messages-tuple", "custom"] as const;
 export type StreamMode = (typeof STREAM_MODES)[number];
-export const MULTITASK_STRATEGIES = ["enqueue", "reject"] as const;
+export const MULTITASK_STRATEGIES = ["enqueue", "reject", "interrupt", "rollback"] as const;
 export type MultitaskStrategy = (typeof MULTITASK_STRATEGIES)[number];
 
 /** Attempts that were made of nodes which failed and are to be tried again, by task id. */
@@ -110,7 +115,14 @@ export interface Run {
    * may have died in between); once a stateless run has ended, to delete its thread.
    */
   readonly followUpAt?: number;
+  /** Table time before which it must not begin: until then no header names it. */
+  readonly startAt?: number;
   readonly cancelAsked?: CancelRequest;
+  /** Present while it is `waiting`; kept after that for as long as the reason stays the same. */
+  readonly sleep?: Sleep;
+  readonly retries?: Retries;
+  /** Its checkpoints were hidden: as if it had never been, but for its effects. */
+  readonly rolledBack?: true;
   readonly error?: ErrorInfo;
   /** Number of its first event frame, known from its first delivery on. */
   readonly firstEvent?: number;
@@ -120,7 +132,19 @@ export interface Run {
   readonly startedAt?: number;
 }
 
+/** How a run is stopped before its end: its steps are kept, or hidden as if it had never been. */
+export type StopAction = "interrupt" | "rollback";
+
+/** Why a run sleeps, and since when. */
+export interface Sleep {
+  readonly reason: string;
+  readonly since: number;
+  readonly until: number;
+}
+
 export interface CancelRequest {
+  /** Absent: interrupt. */
+  readonly action?: StopAction;
   readonly by: string;
   readonly at: number;
   readonly reason?: string;
@@ -174,17 +198,38 @@ export type Outcome = {
   readonly status: Extract<RunStatus, "success" | "held" | "error" | "timeout" | "cancelled" | "parked">;
   readonly error?: ErrorInfo;
   readonly end: RunEnd;
+  readonly rolledBack?: true;
 };
+
+/** The run goes on later by itself; what its next delivery needs to know is kept on it. */
+export function asleep(
+  run: Run,
+  fence: number,
+  sleep: { readonly reason: string; readonly until: number; readonly retries?: Retries },
+  now: number,
+): Run {
+  const { reason, until, retries } = sleep;
+  const since = run.sleep?.reason === reason ? run.sleep.since : now;
+  return {
+    ...run,
+    status: "waiting",
+    fence,
+    sleep: { reason, since, until },
+    ...(retries === undefined ? {} : { retries }),
+    updatedAt: now,
+  };
+}
 
 /** The end of a run, written by the holder of `fence`. */
 export function ended(run: Run, fence: number, outcome: Outcome): Run {
-  const { error: _error, followUpAt: _followUpAt, ...rest } = run;
+  const { error: _error, followUpAt: _followUpAt, sleep: _sleep, retries: _retries, ...rest } = run;
   return {
     ...rest,
     ...(deletesThread(run, outcome) ? { followUpAt: outcome.end.at + STATELESS_KEPT_MS } : {}),
     status: outcome.status,
     fence,
     ...(outcome.error === undefined ? {} : { error: shortened(outcome.error) }),
+    ...(outcome.rolledBack === undefined ? {} : { rolledBack: outcome.rolledBack }),
     end: outcome.end,
     updatedAt: outcome.end.at,
   };
@@ -214,26 +259,23 @@ export type CancelResult =
   | { readonly kind: "already"; readonly status: RunStatus }
   | { readonly kind: "not_yet"; readonly reason: string };
 
-/** Cancels a run that has not ended: at once while it is pending, as a request to its worker once it runs. */
+/**
+ * Cancels a run that has not ended: at once while it is pending or asleep, as a request to its worker once it runs. A
+ * sleeping one stays findable until its thread's header knows (I11).
+ */
 export function cancelled(run: Run, request: CancelRequest): CancelResult {
-  const { followUpAt: _, ...rest } = run;
+  const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
+  const { at } = request;
+  const end = { status: "cancelled", cancelAsked: request, end: untouchedEnd(at), updatedAt: at } as const;
   switch (run.status) {
     case "pending":
       if (run.kind === "continuation") {
         return { kind: "not_yet", reason: "the run carries decisions and cannot be cancelled before it has begun" };
       }
-      return {
-        kind: "written",
-        run: {
-          ...rest,
-          status: "cancelled",
-          cancelAsked: request,
-          end: untouchedEnd(request.at),
-          updatedAt: request.at,
-        },
-      };
-    case "running":
+      return { kind: "written", run: { ...rest, ...end } };
     case "waiting":
+      return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
+    case "running":
       if (run.cancelAsked) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, updatedAt: request.at } };
     case "success":

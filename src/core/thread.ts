@@ -1,17 +1,35 @@
 /**
- * The thread header and every change of it, as functions from old to new.
- * The header's queue is the order of the thread's runs; being named by the header is what makes a run exist for
- * workers. Releasing is a function of the header as it is now, never of what a worker remembers (I11).
+ * The thread header, and what is read from it. The header's queue is the order of the thread's runs; being named by the
+ * header is what makes a run exist for workers. How it changes is in `thread-changes.ts`.
  */
 import type { RunId, TenantId, ThreadId } from "./ids.ts";
 import type { JsonObject } from "./json.ts";
-import { isEnded } from "./run.ts";
-import type { Run, RunKind } from "./run.ts";
+import type { RunKind, StopAction } from "./run.ts";
 
 export interface QueueEntry {
   readonly runId: RunId;
   readonly kind: RunKind;
   readonly pool: string;
+  readonly graphId: string;
+  /** A later run takes its place: whoever holds the thread ends it so, even if nobody else comes to say it. */
+  readonly stop?: StopAction;
+}
+
+/** Deliveries of the active run in a row that ended with their worker, and without a new checkpoint. */
+export interface Strikes {
+  readonly count: number;
+  /** The head of the log at the last one. */
+  readonly head?: string;
+  /** Who held the thread then. */
+  readonly owner: string;
+}
+
+/** So many in a row, and the run is parked; after two it is executed alone, to spare its neighbours. */
+export const MAX_STRIKES = 5;
+const SUSPECT_STRIKES = 2;
+
+export function isSuspect(thread: Thread): boolean {
+  return (thread.strikes?.count ?? 0) >= SUSPECT_STRIKES;
 }
 
 /** Who may advance the thread now. `beat` changes with every heartbeat; the holder is dead when it stays the same. */
@@ -48,6 +66,9 @@ export interface Thread {
   readonly fence: number;
   readonly lease?: Lease;
   readonly active?: Active;
+  /** Table time before which the active run does not go on: its run item is `waiting`. */
+  readonly wakeAt?: number;
+  readonly strikes?: Strikes;
   readonly queue: readonly QueueEntry[];
   readonly waiting?: Waiting;
   /** How its last ended run ended. */
@@ -92,7 +113,11 @@ export function nextRunnable(thread: Thread): QueueEntry | undefined {
 }
 
 /** Where the thread stands in the `due` index; undefined when no worker has to look at it. */
-export type Due = { readonly kind: "ready" | "lease" | "removal"; readonly at: number; readonly pool: string };
+export type Due = {
+  readonly kind: "ready" | "lease" | "timer" | "removal";
+  readonly at: number;
+  readonly pool: string;
+};
 
 /** Who deletes a thread has this long before a worker does it as well. */
 const REMOVAL_MS = 60_000;
@@ -101,6 +126,7 @@ export function threadDue(thread: Thread): Due | undefined {
   const next = nextRunnable(thread);
   const pool = next?.pool ?? "default";
   if (thread.lease) return { kind: "lease", at: thread.lease.endsAt, pool };
+  if (thread.wakeAt !== undefined) return { kind: "timer", at: thread.wakeAt, pool };
   if (next) return { kind: "ready", at: thread.readyAt, pool };
   return thread.remnants ? { kind: "removal", at: thread.updatedAt + REMOVAL_MS, pool } : undefined;
 }
@@ -117,148 +143,9 @@ export function isBusy(thread: Thread): boolean {
   return thread.active !== undefined || thread.queue.length > 0;
 }
 
-/** The commit point of accepting a run. */
-export function appended(thread: Thread, entry: QueueEntry, now: number): Thread {
-  const due = threadDue(thread);
-  const ready = due === undefined || due.kind === "removal" ? { readyAt: now } : {};
-  return { ...thread, ...ready, queue: [...thread.queue, entry], updatedAt: now };
-}
-
-export interface Claim {
-  readonly owner: string;
-  readonly leaseMs: number;
-  readonly now: number;
-}
-
-/** A worker takes the thread: fence + 1, and the next runnable run becomes the active one. */
-export function claimed(thread: Thread, claim: Claim): Thread {
-  const taken: Thread = { ...thread, fence: thread.fence + 1, lease: leaseOf(claim, 0), updatedAt: claim.now };
-  return taken.active ? taken : activated(taken);
-}
-
-/** The API takes the thread to update its state; only an idle thread may be taken so. */
-export function claimedForUpdate(thread: Thread, claim: Claim): Thread {
-  return {
-    ...thread,
-    fence: thread.fence + 1,
-    lease: leaseOf(claim, 0),
-    active: { kind: "update" },
-    updatedAt: claim.now,
-  };
-}
-
-export function heartbeat(thread: Thread, claim: Claim): Thread {
-  return { ...thread, lease: leaseOf(claim, (thread.lease?.beat ?? 0) + 1) };
-}
-
-function leaseOf(claim: Claim, beat: number): Lease {
-  return { owner: claim.owner, beat, endsAt: claim.now + claim.leaseMs };
-}
-
 /** True while this owner holds the thread under this fence. */
 export function holds(thread: Thread, owner: string, fence: number): boolean {
   return thread.fence === fence && thread.lease?.owner === owner;
-}
-
-/**
- * Moves past the active run once it has ended, sets the summary of what waits, and makes the next runnable run the
- * active one. Pure in header and run item, so that anyone who finds an ended run at the front may apply it, and
- * applying it twice is applying it once. `undefined` stands for a run item that is gone.
- * The lease is the caller's business: see `released`.
- */
-export function movedOn(thread: Thread, activeRun: Run | undefined, now: number): Thread {
-  if (activeRun && (activeRunId(thread) !== activeRun.runId || !isEnded(activeRun.status))) return thread;
-  const { active: _, ...idle } = thread;
-  const settled = activeRun ? withEnd(idle, activeRun) : idle;
-  const next = activated({ ...settled, updatedAt: now });
-  return next.lease === undefined && threadDue(next) ? { ...next, readyAt: now } : next;
-}
-
-function withEnd(thread: Thread, run: Run): Thread {
-  const { waiting: before, ...rest } = thread;
-  const after = run.end?.waiting ?? "unchanged";
-  const raisedBy = run.status === "held" ? run.runId : (before?.runId ?? run.runId);
-  const waiting =
-    after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: raisedBy, ...after } : undefined;
-  return { ...rest, ...(waiting === undefined ? {} : { waiting }), ...lastEnd(run.status) };
-}
-
-function lastEnd(status: Run["status"]): Pick<Thread, "lastEnd"> {
-  switch (status) {
-    case "success":
-    case "held":
-    case "cancelled":
-      return { lastEnd: status };
-    case "error":
-    case "timeout":
-    case "parked":
-      return { lastEnd: "error" };
-    case "pending":
-    case "running":
-    case "waiting":
-    case "refused":
-      return {};
-  }
-}
-
-/** Puts the active run back to the front of the queue, for the continuation of a decision that came before it. */
-export function yielded(thread: Thread, now: number): Thread {
-  if (thread.active?.kind !== "run") return thread;
-  const { active, ...rest } = thread;
-  return activated({ ...rest, queue: [active.entry, ...thread.queue], updatedAt: now });
-}
-
-/** Takes the next runnable run out of the queue and makes it the active one. */
-function activated(thread: Thread): Thread {
-  const entry = nextRunnable(thread);
-  if (!entry) return thread;
-  return {
-    ...thread,
-    active: { kind: "run", entry },
-    queue: thread.queue.filter((other) => other.runId !== entry.runId),
-  };
-}
-
-/** Gives the lease up. A run that is active stays so and is found again by the thread's ready row. */
-export function released(thread: Thread, now: number): Thread {
-  const { lease: _, ...free } = thread;
-  return { ...free, readyAt: now, updatedAt: now };
-}
-
-/**
- * Deletes the thread: a later writer of this generation writes where nobody reads, and what it kept is to be removed.
- * Its numbers go on if it is created again.
- */
-export function tombstone(thread: Thread, now: number): Thread {
-  const { lease: _lease, active: _active, waiting: _waiting, lastEnd: _lastEnd, ...rest } = thread;
-  return {
-    ...rest,
-    generation: thread.generation + 1,
-    fence: thread.fence + 1,
-    deleted: true,
-    remnants: true,
-    queue: [],
-    // The name of an item stays until that has been removed.
-    metadata: thread.metadata.kind === "item" ? thread.metadata : { kind: "inline", value: {} },
-    updatedAt: now,
-  };
-}
-
-/** A thread created again in the place of a deleted one. */
-export function recreated(fresh: Thread, { generation, fence, remnants }: Thread): Thread {
-  return { ...fresh, generation, fence, ...(remnants === undefined ? {} : { remnants }) };
-}
-
-/** Everything that older generations kept has been removed. */
-export function cleared(thread: Thread): Thread {
-  const { remnants: _, ...rest } = thread;
-  return thread.deleted ? { ...rest, metadata: { kind: "inline", value: {} } } : rest;
-}
-
-/** No review waits any more (they were cancelled on the record). */
-export function nothingWaits(thread: Thread, now: number): Thread {
-  const { waiting: _, ...rest } = thread;
-  return { ...rest, readyAt: now, updatedAt: now };
 }
 
 /** Status of the thread as the LangGraph API names it. */

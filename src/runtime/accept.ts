@@ -13,7 +13,8 @@ import { limitError } from "../core/limits.ts";
 import type { Principal } from "../core/principal.ts";
 import { pendingRun, refused, takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { appended, isBusy, names, newThread, recreated } from "../core/thread.ts";
+import { appended, recreated } from "../core/thread-changes.ts";
+import { isBusy, names, newThread } from "../core/thread.ts";
 import type { QueueEntry, Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
@@ -82,7 +83,7 @@ export async function accept(
   });
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
-  const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool };
+  const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
   const accepting: Accepting = { ref, run, entry, createThread, repeated, deadline };
   const resume = request.payload.command?.resume;
   if (resume === undefined) return append(deps, accepting, header);

@@ -9,7 +9,8 @@ import type { Hold } from "../core/hold.ts";
 import type { HoldId, RunId } from "../core/ids.ts";
 import { pendingRun } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { activeRunId, appended, nothingWaits } from "../core/thread.ts";
+import { appended, nothingWaits } from "../core/thread-changes.ts";
+import { activeRunId } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
@@ -48,7 +49,7 @@ async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name
   if (existing && activeRunId(header.value) === runId) return { kind: "done" };
   if (!existing) await deps.runs.create(await continuationOf(deps, hold, runId));
 
-  const entry = { runId, kind: "continuation", pool: hold.pool } as const;
+  const entry = { runId, kind: "continuation", pool: hold.pool, graphId: hold.graphId } as const;
   const written = await deps.threads.put(appended(header.value, entry, deps.table.now()), { version: header.version });
   if (!written.won) return { kind: "again", name };
   deps.hints.ready(hold, written.stored);

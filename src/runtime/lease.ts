@@ -3,7 +3,8 @@
  * The holder counts from the moment a successful heartbeat was *sent*; with two thirds of the lease gone and none
  * newer it stops. Any doubt counts as loss.
  */
-import { claimed, claimedForUpdate, heartbeat, holds, movedOn, released, yielded } from "../core/thread.ts";
+import { claimed, claimedForUpdate, heartbeat, movedOn, released, yielded } from "../core/thread-changes.ts";
+import { holds } from "../core/thread.ts";
 import type { Active, Thread } from "../core/thread.ts";
 import type { Run } from "../core/run.ts";
 import type { Stored } from "../storage/records.ts";

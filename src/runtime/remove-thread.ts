@@ -4,7 +4,7 @@
  * while the thread is being created again: nothing of the new generation is touched.
  */
 import { removeOldGenerations } from "../checkpoint/lifecycle.ts";
-import { cleared, tombstone } from "../core/thread.ts";
+import { cleared, tombstone } from "../core/thread-changes.ts";
 import type { Thread } from "../core/thread.ts";
 import { eventKeys, runMapKey, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";

@@ -1,5 +1,6 @@
 import { isEnded } from "../core/run.ts";
-import { activeRunId, movedOn } from "../core/thread.ts";
+import { movedOn } from "../core/thread-changes.ts";
+import { activeRunId } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";

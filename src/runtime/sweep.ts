@@ -6,7 +6,8 @@
 import type { RunId } from "../core/ids.ts";
 import { isEnded } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { isBusy, names, threadDue, tombstone } from "../core/thread.ts";
+import { tombstone } from "../core/thread-changes.ts";
+import { isBusy, names, threadDue } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";

@@ -12,7 +12,9 @@ import type { Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
 
 const ENTRY_BYTES = 18;
-const MAX_POOLS = 8;
+/** Pairs of pool and graph in one queue. */
+const MAX_LANES = 8;
+const KIND = { continuation: 1, interrupt: 2, rollback: 4 } as const;
 /** The header of a deleted thread outlives any writer that may still be on its way. */
 const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 const INLINE_METADATA_BYTES = 1024;
@@ -75,14 +77,14 @@ type Body = Omit<Thread, "tenant" | "threadId" | "generation" | "queue" | "activ
 function encode(thread: Thread): Record<string, Value> {
   const { tenant, threadId, generation, queue, active, ...rest } = thread;
   const entries = active?.kind === "run" ? [active.entry, ...queue] : queue;
-  const pools = [...new Set(entries.map((entry) => entry.pool))];
-  if (pools.length > MAX_POOLS) throw new HoldpointError("limit", `a thread's queue spans at most ${MAX_POOLS} pools`);
+  const lanes = [...new Set(entries.map(laneOf))];
+  if (lanes.length > MAX_LANES) throw new HoldpointError("limit", `a thread's queue spans at most ${MAX_LANES} graphs`);
   const body: Body = { ...rest, ...(active === undefined ? {} : { active: { kind: active.kind } }) };
   return {
     t: tenant,
     i: threadId,
     g: generation,
-    ...(entries.length === 0 ? {} : { q: encodeQueue(entries, pools), p: pools }),
+    ...(entries.length === 0 ? {} : { q: encodeQueue(entries, lanes), p: lanes }),
     d: JSON.stringify(body),
   };
 }
@@ -103,26 +105,40 @@ function decode(item: Item): Thread {
 }
 
 /** The active run, if there is one, stands first; then the queue in its order. */
-function encodeQueue(entries: readonly QueueEntry[], pools: readonly string[]): Uint8Array {
+function encodeQueue(entries: readonly QueueEntry[], lanes: readonly string[]): Uint8Array {
   const bytes = new Uint8Array(entries.length * ENTRY_BYTES);
   entries.forEach((entry, i) => {
     bytes.set(parseUuid(entry.runId), i * ENTRY_BYTES);
-    bytes[i * ENTRY_BYTES + 16] = entry.kind === "continuation" ? 1 : 0;
-    bytes[i * ENTRY_BYTES + 17] = pools.indexOf(entry.pool);
+    const stop = entry.stop === undefined ? 0 : KIND[entry.stop];
+    bytes[i * ENTRY_BYTES + 16] = stop | (entry.kind === "continuation" ? KIND.continuation : 0);
+    bytes[i * ENTRY_BYTES + 17] = lanes.indexOf(laneOf(entry));
   });
   return bytes;
 }
 
+/** A graph's id has no `#`. */
+const laneOf = ({ pool, graphId }: QueueEntry): string => `${pool}#${graphId}`;
+
+function stopIn(kind: number): Pick<QueueEntry, "stop"> {
+  if ((kind & KIND.rollback) !== 0) return { stop: "rollback" };
+  return (kind & KIND.interrupt) !== 0 ? { stop: "interrupt" } : {};
+}
+
 function decodeQueue(item: Item): QueueEntry[] {
   const bytes = item.attributes["q"];
-  const pools = item.attributes["p"];
-  if (!(bytes instanceof Uint8Array) || !Array.isArray(pools)) return [];
+  const lanes = item.attributes["p"];
+  if (!(bytes instanceof Uint8Array) || !Array.isArray(lanes)) return [];
   return Array.from({ length: bytes.length / ENTRY_BYTES }, (_, i) => {
     const at = i * ENTRY_BYTES;
+    const kind = bytes[at + 16] ?? 0;
+    const lane = String(lanes[bytes[at + 17] ?? 0]);
+    const hash = lane.lastIndexOf("#");
     return {
       runId: runId(stringifyUuid(bytes.subarray(at, at + 16))),
-      kind: bytes[at + 16] === 1 ? "continuation" : "input",
-      pool: String(pools[bytes[at + 17] ?? 0]),
+      kind: (kind & KIND.continuation) === 0 ? "input" : "continuation",
+      pool: lane.slice(0, hash),
+      graphId: lane.slice(hash + 1),
+      ...stopIn(kind),
     };
   });
 }

@@ -4,7 +4,8 @@ import type { Hold } from "../../src/core/hold.ts";
 import { decisionId, holdId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { cancelled, ended, marked, pendingRun, refused } from "../../src/core/run.ts";
 import type { Run, RunEnd } from "../../src/core/run.ts";
-import { appended, claimed, movedOn, newThread, released } from "../../src/core/thread.ts";
+import { appended, claimed, movedOn, released } from "../../src/core/thread-changes.ts";
+import { newThread } from "../../src/core/thread.ts";
 import type { Thread } from "../../src/core/thread.ts";
 import type { Fact, RecordFact } from "./facts.ts";
 import { INVARIANTS, check } from "./invariants.ts";
@@ -118,7 +119,7 @@ const events = (first: number, fence: number): Bare<Fact> => ({
 });
 
 const idle = newThread(ref, { kind: "inline", value: {} }, 0);
-const input = (n: number) => ({ runId: idOf(n), kind: "input" as const, pool: "default" });
+const input = (n: number) => ({ runId: idOf(n), kind: "input" as const, pool: "default", graphId: "g" });
 const claim = (thread: Thread, owner = "worker1/a"): Thread => claimed(thread, { owner, leaseMs: LEASE_MS, now: 0 });
 const mark = (value: Run, fence: number): Run => marked(value, { fence, firstEvent: 0, graphVersion: undefined }, 0);
 
@@ -137,7 +138,7 @@ const twoDone = ended(twoMarked, 3, { status: "success", end: END });
 const queued = appended(appended(idle, input(1), 0), input(2), 0);
 const first = claim(queued);
 const held = released(movedOn(first, oneHeld, 0), 0);
-const carried = appended(held, { runId: next.runId, kind: "continuation", pool: "default" }, 0);
+const carried = appended(held, { runId: next.runId, kind: "continuation", pool: "default", graphId: "g" }, 0);
 const second = claim(carried);
 const afterNext = released(movedOn(second, nextDone, 0), 0);
 const third = claim(afterNext);

@@ -3,7 +3,7 @@ import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Run, RunStatus } from "../../src/core/run.ts";
 import { untouchedEnd } from "../../src/core/run.ts";
-import { tombstone } from "../../src/core/thread.ts";
+import { tombstone } from "../../src/core/thread-changes.ts";
 import type { Active, Lease, QueueEntry, Thread, ThreadMetadata, Waiting } from "../../src/core/thread.ts";
 
 export const POOLS = ["default", "gpu", "eu#1"] as const;
@@ -13,8 +13,9 @@ const id = fc.uuid({ version: [4, 5, 7] }).map(runId);
 
 export const anyEntry: fc.Arbitrary<QueueEntry> = fc.record({
   runId: id,
-  kind: fc.constantFrom("input", "continuation"),
+  kind: fc.constantFrom<QueueEntry["kind"]>("input", "continuation"),
   pool: fc.constantFrom(...POOLS),
+  graphId: fc.constantFrom("g", "desk"),
 });
 
 /** Distinct entries, as in every queue that `appended` can make. */

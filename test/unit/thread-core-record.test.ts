@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { MAX_QUEUE } from "../../src/core/limits.ts";
-import { claimed, newThread, threadDue } from "../../src/core/thread.ts";
+import { claimed } from "../../src/core/thread-changes.ts";
+import { newThread, threadDue } from "../../src/core/thread.ts";
 import type { QueueEntry, Thread } from "../../src/core/thread.ts";
 import { duePartition, threadKeys } from "../../src/storage/keys.ts";
 import { createThreads } from "../../src/storage/threads.ts";
@@ -52,11 +53,12 @@ describe("a thread's header item", () => {
       fc.asyncProperty(queue, async (all) => {
         const id = { tenant: tenantId("acme"), threadId: threadId("00000000-0000-7000-8000-000000000001") };
         const base = newThread(id, { kind: "inline", value: { text: "m".repeat(1000) } }, NOW);
-        const spread = all.map((entry, i) => ({ ...entry, pool: `pool-${i % 8}` }));
+        const spread = all.map((entry, i) => ({ ...entry, pool: `pool-${i % 8}`, graphId: "g".repeat(32) }));
         const owner = `ip-10-0-0-1.eu-west-1.compute.internal/${"b".repeat(36)}/4026531836/12345/987654321/0123456789abcdef`;
         const thread = claimed(
           { ...base, queue: spread, waiting: { runId: runId(id.threadId), reviews: 3, plain: 1 } },
           { owner, leaseMs: 1, now: NOW },
+          { count: 4, owner, head: id.threadId },
         );
         expect(itemBytes((await written(thread)).item)).toBeLessThanOrEqual(4096);
       }),
@@ -64,12 +66,13 @@ describe("a thread's header item", () => {
     );
   });
 
-  it("refuses a ninth pool rather than to lose one", async () => {
+  it("refuses a ninth pair of pool and graph rather than to lose one", async () => {
     const base = newThread({ tenant: tenantId("acme"), threadId: threadId("t") }, { kind: "inline", value: {} }, NOW);
     const queue = Array.from({ length: 9 }, (_, i): QueueEntry => ({
       runId: runId(`00000000-0000-7000-8000-00000000000${i}`),
       kind: "input",
       pool: `p${i}`,
+      graphId: "g",
     }));
     await expect(written({ ...base, queue })).rejects.toMatchObject({ code: "limit" });
   });
@@ -97,7 +100,7 @@ describe("a thread's row in the due index", () => {
         { kind: "inline", value: {} },
         NOW,
       ),
-      queue: [{ runId: runId("00000000-0000-7000-8000-000000000001"), kind: "input", pool: "default" }],
+      queue: [{ runId: runId("00000000-0000-7000-8000-000000000001"), kind: "input", pool: "default", graphId: "g" }],
       priority,
       readyAt,
     });

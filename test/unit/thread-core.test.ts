@@ -5,24 +5,26 @@ import type { RunId } from "../../src/core/ids.ts";
 import type { Run, RunStatus } from "../../src/core/run.ts";
 import { isEnded } from "../../src/core/run.ts";
 import {
-  activeRunId,
   appended,
   claimed,
   claimedForUpdate,
   cleared,
   heartbeat,
-  holds,
-  isBusy,
   movedOn,
-  names,
-  newThread,
-  nextRunnable,
   nothingWaits,
   recreated,
   released,
+  tombstone,
+} from "../../src/core/thread-changes.ts";
+import {
+  activeRunId,
+  holds,
+  isBusy,
+  names,
+  newThread,
+  nextRunnable,
   threadDue,
   threadStatus,
-  tombstone,
 } from "../../src/core/thread.ts";
 import type { QueueEntry, Thread } from "../../src/core/thread.ts";
 import { STATUSES, anyEntry, anyThread, entries, plainRun } from "./thread-core-arbitraries.ts";
@@ -32,8 +34,13 @@ const claim = { owner: "w1", leaseMs: 5_000, now: NOW };
 const fresh = (): Thread =>
   newThread({ tenant: tenantId("acme"), threadId: threadId("case") }, { kind: "inline", value: {} }, NOW);
 const uuid = (n: number): RunId => runId(`00000000-0000-7000-8000-${String(n).padStart(12, "0")}`);
-const input = (n: number): QueueEntry => ({ runId: uuid(n), kind: "input", pool: "default" });
-const continuation = (n: number): QueueEntry => ({ runId: uuid(n), kind: "continuation", pool: "default" });
+const input = (n: number): QueueEntry => ({ runId: uuid(n), kind: "input", pool: "default", graphId: "g" });
+const continuation = (n: number): QueueEntry => ({
+  runId: uuid(n),
+  kind: "continuation",
+  pool: "default",
+  graphId: "g",
+});
 const queueOf = (...all: QueueEntry[]): Thread => all.reduce((thread, entry) => appended(thread, entry, NOW), fresh());
 /** Everything the header still names, the active run first. */
 const everything = (thread: Thread): QueueEntry[] => [

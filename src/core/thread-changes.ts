@@ -1,0 +1,211 @@
+/**
+ * Every change of a thread's header, as functions from old to new. Releasing is a function of the header as it is now,
+ * never of what a worker remembers (I11).
+ */
+import { isEnded } from "./run.ts";
+import type { Run, StopAction } from "./run.ts";
+import { activeRunId, nextRunnable, threadDue } from "./thread.ts";
+import type { Lease, QueueEntry, Strikes, Thread } from "./thread.ts";
+
+/** The commit point of accepting a run. */
+export function appended(thread: Thread, entry: QueueEntry, now: number): Thread {
+  const due = threadDue(thread);
+  const ready = due === undefined || due.kind === "removal" ? { readyAt: now } : {};
+  return { ...thread, ...ready, queue: [...thread.queue, entry], updatedAt: now };
+}
+
+export interface Claim {
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly now: number;
+}
+
+/**
+ * A worker takes the thread: fence + 1, and the next runnable run becomes the active one. `strikes`: of an active run
+ * whose holder was lost, see `struck`.
+ */
+export function claimed(thread: Thread, claim: Claim, strikes?: Strikes): Thread {
+  const { wakeAt: _, ...rest } = thread;
+  const taken: Thread = {
+    ...rest,
+    fence: thread.fence + 1,
+    lease: leaseOf(claim, 0),
+    ...(strikes === undefined ? {} : { strikes }),
+    updatedAt: claim.now,
+  };
+  return taken.active ? taken : activated(taken);
+}
+
+/** The newest checkpoint of a thread, as far as poison is concerned. */
+export interface HeadSeen {
+  readonly checkpointId?: string;
+  /** It is the result of a superstep of the active run, and not only of its input. */
+  readonly isProgress: boolean;
+}
+
+/**
+ * What a takeover says of the run that it finds active: one delivery more that ended with its holder, unless there is a
+ * checkpoint that was not there at the last one. Undefined when the last holder gave it back on purpose.
+ */
+export function struck(thread: Thread, head: HeadSeen): Strikes | undefined {
+  if (!thread.lease || thread.active?.kind !== "run") return thread.strikes;
+  const { owner } = thread.lease;
+  const before = thread.strikes;
+  const at = head.checkpointId === undefined ? {} : { head: head.checkpointId };
+  const hasMoved = before ? before.head !== head.checkpointId : head.isProgress;
+  return { count: hasMoved ? 0 : (before?.count ?? 0) + 1, owner, ...at };
+}
+
+/** The API takes the thread to update its state; only an idle thread may be taken so. */
+export function claimedForUpdate(thread: Thread, claim: Claim): Thread {
+  return {
+    ...thread,
+    fence: thread.fence + 1,
+    lease: leaseOf(claim, 0),
+    active: { kind: "update" },
+    updatedAt: claim.now,
+  };
+}
+
+export function heartbeat(thread: Thread, claim: Claim): Thread {
+  return { ...thread, lease: leaseOf(claim, (thread.lease?.beat ?? 0) + 1) };
+}
+
+function leaseOf(claim: Claim, beat: number): Lease {
+  return { owner: claim.owner, beat, endsAt: claim.now + claim.leaseMs };
+}
+
+/**
+ * Moves past the active run once it has ended, sets the summary of what waits, and makes the next runnable run the
+ * active one. Pure in header and run item, so that anyone who finds an ended run at the front may apply it, and
+ * applying it twice is applying it once. `undefined` stands for a run item that is gone.
+ * The lease is the caller's business: see `released`.
+ */
+export function movedOn(thread: Thread, activeRun: Run | undefined, now: number): Thread {
+  if (activeRun && (activeRunId(thread) !== activeRun.runId || !isEnded(activeRun.status))) return thread;
+  const { active: _active, wakeAt: _wakeAt, strikes: _strikes, ...idle } = thread;
+  const settled = activeRun ? withEnd(idle, activeRun) : idle;
+  const next = activated({ ...settled, updatedAt: now });
+  return next.lease === undefined && threadDue(next) ? { ...next, readyAt: now } : next;
+}
+
+function withEnd(thread: Thread, run: Run): Thread {
+  const { waiting: before, ...rest } = thread;
+  const after = run.end?.waiting ?? "unchanged";
+  const raisedBy = run.status === "held" ? run.runId : (before?.runId ?? run.runId);
+  const waiting =
+    after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: raisedBy, ...after } : undefined;
+  return { ...rest, ...(waiting === undefined ? {} : { waiting }), ...lastEnd(run.status) };
+}
+
+function lastEnd(status: Run["status"]): Pick<Thread, "lastEnd"> {
+  switch (status) {
+    case "success":
+    case "held":
+    case "cancelled":
+      return { lastEnd: status };
+    case "error":
+    case "timeout":
+    case "parked":
+      return { lastEnd: "error" };
+    case "pending":
+    case "running":
+    case "waiting":
+    case "refused":
+      return {};
+  }
+}
+
+/** Puts the active run back to the front of the queue, for the continuation of a decision that came before it. */
+export function yielded(thread: Thread, now: number): Thread {
+  if (thread.active?.kind !== "run") return thread;
+  const { active, strikes: _, ...rest } = thread;
+  return activated({ ...rest, queue: [active.entry, ...thread.queue], updatedAt: now });
+}
+
+/** Takes the next runnable run out of the queue and makes it the active one. */
+function activated(thread: Thread): Thread {
+  const entry = nextRunnable(thread);
+  if (!entry) return thread;
+  return {
+    ...thread,
+    active: { kind: "run", entry },
+    queue: thread.queue.filter((other) => other.runId !== entry.runId),
+  };
+}
+
+/** Gives the lease up. A run that is active stays so and is found again by the thread's ready row. */
+export function released(thread: Thread, now: number): Thread {
+  const { lease: _, ...free } = thread;
+  return { ...free, readyAt: now, updatedAt: now };
+}
+
+/** Gives the lease up and lets the active run sleep until `wakeAt`, by the table's time. */
+export function suspended(thread: Thread, wakeAt: number, now: number): Thread {
+  const { strikes: _, ...rest } = released(thread, now);
+  return { ...rest, wakeAt };
+}
+
+/** The time of a sleeping run has come. */
+export function woken(thread: Thread, now: number): Thread {
+  const { wakeAt: _, ...rest } = thread;
+  return { ...rest, readyAt: now, updatedAt: now };
+}
+
+/** Every run that has been accepted with input so far is to stop, in favour of one that is about to be appended. */
+export function stopping(thread: Thread, action: StopAction): Thread {
+  const stopped = (entry: QueueEntry): QueueEntry =>
+    entry.kind === "input" && entry.stop === undefined ? { ...entry, stop: action } : entry;
+  const { active } = thread;
+  return {
+    ...thread,
+    ...(active?.kind === "run"
+      ? { active: { kind: "run", entry: { ...active.entry, stop: active.entry.stop ?? action } } }
+      : {}),
+    queue: thread.queue.map(stopped),
+  };
+}
+
+/**
+ * Deletes the thread: a later writer of this generation writes where nobody reads, and what it kept is to be removed.
+ * Its numbers go on if it is created again.
+ */
+export function tombstone(thread: Thread, now: number): Thread {
+  const {
+    lease: _lease,
+    active: _active,
+    wakeAt: _wakeAt,
+    strikes: _strikes,
+    waiting: _waiting,
+    lastEnd: _lastEnd,
+    ...rest
+  } = thread;
+  return {
+    ...rest,
+    generation: thread.generation + 1,
+    fence: thread.fence + 1,
+    deleted: true,
+    remnants: true,
+    queue: [],
+    // The name of an item stays until that has been removed.
+    metadata: thread.metadata.kind === "item" ? thread.metadata : { kind: "inline", value: {} },
+    updatedAt: now,
+  };
+}
+
+/** A thread created again in the place of a deleted one. */
+export function recreated(fresh: Thread, { generation, fence, remnants }: Thread): Thread {
+  return { ...fresh, generation, fence, ...(remnants === undefined ? {} : { remnants }) };
+}
+
+/** Everything that older generations kept has been removed. */
+export function cleared(thread: Thread): Thread {
+  const { remnants: _, ...rest } = thread;
+  return thread.deleted ? { ...rest, metadata: { kind: "inline", value: {} } } : rest;
+}
+
+/** No review waits any more (they were cancelled on the record). */
+export function nothingWaits(thread: Thread, now: number): Thread {
+  const { waiting: _, ...rest } = thread;
+  return { ...rest, readyAt: now, updatedAt: now };
+}
