@@ -145,6 +145,8 @@ export interface Sleep {
 export interface CancelRequest {
   /** Absent: interrupt. */
   readonly action?: StopAction;
+  /** Roll back although an effect happened. */
+  readonly force?: boolean;
   readonly by: string;
   readonly at: number;
   readonly reason?: string;

@@ -10,14 +10,15 @@
 import { FencedSaver } from "../checkpoint/saver.ts";
 import { errorInfo, isHoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
-import { ended, isEnded, marked, untouchedEnd } from "../core/run.ts";
-import type { Outcome, Run } from "../core/run.ts";
+import { asleep, ended, isEnded, marked, untouchedEnd } from "../core/run.ts";
+import type { Outcome, Retries, Run } from "../core/run.ts";
 import type { QueueEntry } from "../core/thread.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
 import { EventWriter } from "./event-writer.ts";
 import { Execution } from "./execution.ts";
 import type { Executed, ExecutionDeps, Mark, OpenSaver } from "./execution.ts";
+import { hasWaitedLongEnough, lookAgainAt, whyNotHere } from "./graph-wait.ts";
 import type { Lease } from "./lease.ts";
 
 export interface Delivery {
@@ -38,6 +39,8 @@ export type Delivered =
   | { readonly kind: "ended"; readonly run: Run | undefined }
   /** Stopped without ending: the lease is to be given up, the run stays active. */
   | { readonly kind: "stopped" }
+  /** The run goes on by itself at this table time; until then its thread sleeps. */
+  | { readonly kind: "asleep"; readonly until: number }
   /** A continuation in the queue goes first. */
   | { readonly kind: "yielded" }
   | { readonly kind: "lost" };
@@ -74,15 +77,16 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   if (!found) return { kind: "ended", run: undefined };
   if (found.value.fence > lease.fence || end.fence > lease.fence) return { kind: "lost" };
   if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
+  const run = toBeStopped(found.value, entry, deps.table.now());
+  const lacking = run.cancelAsked ? undefined : whyNotHere(deps, run);
+  if (lacking !== undefined && !hasWaitedLongEnough(deps, run)) {
+    return sleep(deps, delivery, found, { reason: lacking, until: lookAgainAt(deps, run) });
+  }
 
-  const mark = writeMark(deps, delivery, found, end.next);
+  const mark = writeMark(deps, delivery, { run, version: found.version }, end.next);
   mark.catch(() => undefined);
   if (!delivery.first) await mark;
-  const events = new EventWriter(
-    deps,
-    { run: found.value, fence: lease.fence, next: end.next },
-    metadataFrame(found.value),
-  );
+  const events = new EventWriter(deps, { run, fence: lease.fence, next: end.next }, metadataFrame(run));
   let early = opened;
   const execution = new Execution(host, delivery, {
     mark,
@@ -93,10 +97,25 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
       return saver;
     },
   });
-  const executed = await execution.run(found.value).catch((error: unknown) => failed(deps, error));
+  const executed = await execution.run(run).catch((error: unknown) => failed(deps, error));
   const settled = await mark;
   if (settled.kind !== "marked") return settled;
-  return executed.kind === "ended" ? finish(deps, delivery, settled.stored, executed.outcome) : executed;
+  switch (executed.kind) {
+    case "ended":
+      return finish(deps, delivery, settled.stored, executed.outcome);
+    case "asleep":
+      return sleep(deps, delivery, settled.stored, executed.sleep);
+    case "stopped":
+    case "yielded":
+    case "lost":
+      return executed;
+  }
+}
+
+/** A later run takes this one's place, and who accepted it may have died before it could say so here. */
+function toBeStopped(run: Run, { stop }: QueueEntry, now: number): Run {
+  if (!stop || run.cancelAsked) return run;
+  return { ...run, cancelAsked: { action: stop, by: "a later run", at: now } };
 }
 
 /** Whatever is not the table being away, or another holder, is the run's own end: it must not be tried for ever. */
@@ -108,17 +127,23 @@ function failed(deps: Deps, error: unknown): Executed {
 }
 
 /** The mark on the run item, unless a later holder was there first or the run ended meanwhile. */
-async function writeMark(deps: Deps, { lease }: Delivery, found: Stored<Run>, firstEvent: number): Promise<Mark> {
-  const graphVersion = deps.graphs.get(found.value.graphId)?.version;
-  let current: Stored<Run> | undefined = found;
+async function writeMark(
+  deps: Deps,
+  { lease, entry }: Delivery,
+  found: { readonly run: Run; readonly version: number },
+  firstEvent: number,
+): Promise<Mark> {
+  const graphVersion = deps.graphs.get(found.run.graphId)?.version;
+  let current: Stored<Run> | undefined = { value: found.run, version: found.version };
   while (current && current.value.fence <= lease.fence) {
     if (isEnded(current.value.status)) return { kind: "ended", run: current.value };
+    const now = deps.table.now();
     const written = await deps.runs.put(
-      marked(current.value, { fence: lease.fence, firstEvent, graphVersion }, deps.table.now()),
+      marked(toBeStopped(current.value, entry, now), { fence: lease.fence, firstEvent, graphVersion }, now),
       current.version,
     );
     if (written.won) {
-      deps.hints.changed(found.value, written.stored.value);
+      deps.hints.changed(found.run, written.stored.value);
       return { kind: "marked", stored: written.stored };
     }
     current = written.current;
@@ -133,6 +158,7 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     const run: Run = current.value;
     if (run.fence > lease.fence) return { kind: "lost" };
     if (isEnded(run.status)) return { kind: "ended", run };
+    // Too late to hide what it did: a rollback that comes after the last step keeps the steps.
     const honoured: Outcome =
       run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
     const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
@@ -140,6 +166,31 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
       deps.hints.changed(run, written.stored.value);
       deps.log.info({ thread: run.threadId, run: run.runId, status: honoured.status, fence: lease.fence }, "run ended");
       return { kind: "ended", run: written.stored.value };
+    }
+    current = written.current;
+  }
+  return { kind: "ended", run: undefined };
+}
+
+/** The run goes on by itself later, unless it was cancelled meanwhile. */
+async function sleep(
+  deps: Deps,
+  { lease }: Delivery,
+  found: Stored<Run>,
+  asked: { readonly reason: string; readonly until: number; readonly retries?: Retries },
+): Promise<Delivered> {
+  let current: Stored<Run> | undefined = found;
+  while (current) {
+    const run: Run = current.value;
+    if (run.fence > lease.fence) return { kind: "lost" };
+    if (isEnded(run.status)) return { kind: "ended", run };
+    // Its next delivery begins with the cancel, and begins at once.
+    if (run.cancelAsked) return { kind: "stopped" };
+    const written = await deps.runs.put(asleep(run, lease.fence, asked, deps.table.now()), current.version);
+    if (written.won) {
+      const { threadId, runId } = run;
+      deps.log.info({ thread: threadId, run: runId, reason: asked.reason, until: asked.until }, "run sleeps");
+      return { kind: "asleep", until: asked.until };
     }
     current = written.current;
   }

@@ -19,33 +19,55 @@ import type { Deps } from "./deps.ts";
 export interface DueRow {
   readonly ref: ThreadRef;
   readonly sk: string;
+  /** Its place in the index, which is another one after every change that matters. */
+  readonly sort: string;
 }
 
-/** Ready rows of one tenant that are read at once. */
-const READY_ROWS = 64;
+export interface DueNow {
+  /** In the order in which they are to be done within a tenant: by priority, then by the time at which they became ready. */
+  readonly ready: readonly DueRow[];
+  /** Future rows whose time has come. */
+  readonly past: readonly DueRow[];
+}
+
+/** Rows that are read at once. Of a tenant with more that are ready, only the first are seen. */
+const PAGE_ROWS = 64;
 /** Rows worked on at once, besides the threads that are advanced. */
 const ROWS_AT_ONCE = 16;
 
-/** What is ready, in the order in which it became so. From tenant to tenant, so that none with thousands of threads hides another's. */
-export async function readyRows(deps: Deps): Promise<readonly DueRow[]> {
-  const rows = await Promise.all(shards(deps).map((pk) => readyIn(deps, pk)));
-  return rows
-    .flat()
-    .toSorted((a, b) => readyAt(a) - readyAt(b))
-    .flatMap(dueRow);
+/**
+ * What is ready or has become due. Both stand in one range of the index, so that an idle worker pays one request. From
+ * tenant to tenant, so that none with thousands of threads hides another's.
+ */
+export async function dueNow(deps: Deps): Promise<DueNow> {
+  const to = futureUntil(deps.table.now());
+  const rows = (await Promise.all(shards(deps).map((pk) => dueIn(deps, pk, to)))).flat();
+  return {
+    ready: rows.filter(isReady).flatMap(dueRow),
+    past: rows.filter((row) => !isReady(row)).flatMap(dueRow),
+  };
 }
 
-async function readyIn({ table }: Deps, pk: string): Promise<readonly IndexRow[]> {
+async function dueIn({ table }: Deps, pk: string, to: string): Promise<readonly IndexRow[]> {
   const rows: IndexRow[] = [];
   let from = READY_PREFIX;
+  let after: string | undefined;
   for (;;) {
-    const page = await table.queryIndex("due", pk, { prefix: READY_PREFIX, from, limit: READY_ROWS });
+    const page = await table.queryIndex("due", pk, {
+      from,
+      to,
+      limit: PAGE_ROWS,
+      ...(after === undefined ? {} : { after }),
+    });
     rows.push(...page.items);
     const last = page.items.at(-1);
     if (!last || page.next === undefined) return rows;
-    from = afterTenant(last.sort);
+    if (isReady(last)) from = afterTenant(last.sort);
+    else after = page.next;
   }
 }
+
+const isReady = (row: IndexRow): boolean => row.sort.startsWith(READY_PREFIX);
 
 /** Future rows that are due within `aheadMs` of now, by the table's time; all of them. */
 export async function futureRows(deps: Deps, aheadMs: number): Promise<readonly DueRow[]> {
@@ -82,9 +104,8 @@ function shards({ settings }: Deps): readonly string[] {
   return Array.from({ length: settings.shards }, (_, shard) => dueShard(settings.pool, shard));
 }
 
-const readyAt = (row: IndexRow): number => Number(row.sort.split("#")[3] ?? 0);
-
-function dueRow({ key }: IndexRow): readonly DueRow[] {
+function dueRow({ key, sort }: IndexRow): readonly DueRow[] {
   const parsed = parseThreadPartition(key.pk);
-  return parsed ? [{ ref: { tenant: tenantId(parsed.tenant), threadId: threadId(parsed.threadId) }, sk: key.sk }] : [];
+  if (!parsed) return [];
+  return [{ ref: { tenant: tenantId(parsed.tenant), threadId: threadId(parsed.threadId) }, sk: key.sk, sort }];
 }

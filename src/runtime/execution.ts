@@ -4,9 +4,12 @@
  */
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
+import type { ErrorInfo } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { Hold } from "../core/hold.ts";
-import type { Outcome, Run, RunEnd, RunPayload } from "../core/run.ts";
+import type { Outcome, Retries, Run, RunPayload } from "../core/run.ts";
+import { MAX_STRIKES } from "../core/thread.ts";
+import type { Strikes } from "../core/thread.ts";
 import type { DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { Stored } from "../storage/records.ts";
@@ -18,11 +21,13 @@ import type { EventWriter } from "./event-writer.ts";
 import { cancelPlainHolds } from "./follow-up.ts";
 import { graphContext } from "./graph-context.ts";
 import type { GraphServices } from "./graph-context.ts";
-import { leaveHolds, raiseHolds } from "./raise.ts";
-import type { Left } from "./raise.ts";
+import { conclude } from "./conclude.ts";
+import type { Concluded } from "./conclude.ts";
+import { gaveUpWaiting, whyNotHere } from "./graph-wait.ts";
 import { handOver, startingPoint } from "./resume.ts";
 import type { Start } from "./resume.ts";
-import { rememberHead } from "./state-reader.ts";
+import { leftMs, limitsOf, timedOut, timer } from "./run-time.ts";
+import type { TimedOut } from "./run-time.ts";
 
 export interface ExecutionDeps {
   readonly deps: Deps;
@@ -42,18 +47,24 @@ export type OpenSaver = () => Promise<FencedSaver>;
 export type Executed =
   | { readonly kind: "ended"; readonly outcome: Outcome }
   | { readonly kind: "stopped" }
+  | { readonly kind: "asleep"; readonly sleep: SleepUntil }
   /** A decision came before this run's input: its continuation goes first. */
   | { readonly kind: "yielded" }
   | { readonly kind: "lost" };
+
+/** Why a run goes on later by itself, and when. */
+export interface SleepUntil {
+  readonly reason: string;
+  /** Table time. */
+  readonly until: number;
+  readonly retries?: Retries;
+}
 
 export interface ExecutionWith {
   readonly mark: Promise<Mark>;
   readonly events: EventWriter;
   readonly openSaver: OpenSaver;
 }
-
-/** A delivery that came to an end of its own. */
-type Concluded = Extract<DriveOutcome, { readonly kind: "done" | "interrupted" | "aborted" | "failed" }>;
 
 /** The head was not what was read, and no node has run. */
 type Moved = Extract<DriveOutcome, { readonly kind: "moved" }>;
@@ -91,7 +102,7 @@ export class Execution {
   async #attempt(run: Run): Promise<Executed | Moved> {
     const prepared = await this.#prepare(run);
     const { payload, saver, handed, unable } = prepared;
-    if (unable) return this.#conclude(run, saver, { start: { payload, handed, outcome: unable }, outcome: unable });
+    if (unable) return this.#conclude(run, saver, { start: { payload, handed }, outcome: unable });
     try {
       return await this.#execute(run, prepared);
     } catch (error) {
@@ -102,7 +113,7 @@ export class Execution {
         "a delivery failed outside of its graph",
       );
       const outcome = { kind: "failed", error: errorInfo(error), parks: false } as const;
-      return this.#conclude(run, saver, { start: { payload, handed, outcome }, outcome });
+      return this.#conclude(run, saver, { start: { payload, handed }, outcome });
     }
   }
 
@@ -129,12 +140,17 @@ export class Execution {
       case "drained":
         return this.#stop();
       case "backoff":
-        return this.#conclude(run, saver, { start, outcome: { kind: "failed", error: outcome.error, parks: false } });
+        return this.#sleep({
+          reason: `a node is tried again: ${outcome.error.message}`,
+          until: deps.table.now() + outcome.delayMs,
+          retries: outcome.retries,
+        });
       case "aborted":
         return cancel.aborted ? this.#conclude(run, saver, { start, outcome }) : this.#stop();
       case "done":
       case "interrupted":
       case "failed":
+      case "timeout":
         return this.#conclude(run, saver, { start, outcome });
     }
   }
@@ -156,51 +172,75 @@ export class Execution {
       ...(executesFrom === undefined ? {} : { executesFrom }),
     });
     const graph = deps.graphs.get(run.graphId);
-    const able = graph !== undefined && !run.cancelAsked;
+    const unable = this.#whyNot(run, graph);
     // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
     // earlier holder may still append.
-    const isOwnBarrier = fresh && this.#delivery.first && able;
+    const isOwnBarrier = fresh && this.#delivery.first && unable === undefined;
     if (!isOwnBarrier) await saver.barrier();
     const handed = await handOver(deps, run, this.#delivery.lease.fence);
-    if (able) return { payload, saver, handed, graph };
-    return { payload, saver, handed, unable: run.cancelAsked ? { kind: "aborted" } : graphMissing(deps, run) };
+    return graph && !unable
+      ? { payload, saver, handed, graph }
+      : { payload, saver, handed, unable: unable ?? { kind: "aborted" } };
+  }
+
+  /** What a run comes to without being executed. */
+  #whyNot(run: Run, graph: RegisteredGraph | undefined): Concluded | undefined {
+    const { deps } = this.#host;
+    const { strikes } = this.#delivery.lease.thread;
+    if (run.cancelAsked) return { kind: "aborted" };
+    if (strikes && strikes.count >= MAX_STRIKES) return { kind: "failed", error: poisonError(strikes), parks: true };
+    const lacking = whyNotHere(deps, run);
+    if (!graph || lacking !== undefined)
+      return { kind: "failed", error: gaveUpWaiting(deps, lacking ?? "no graph"), parks: false };
+    return leftMs(deps, run, graph) > 0 ? undefined : timedOut(deps, graph);
   }
 
   async #drive(
     on: { readonly run: Run; readonly saver: FencedSaver; readonly graph: RegisteredGraph },
     start: Start,
-  ): Promise<DriveOutcome> {
+  ): Promise<DriveOutcome | TimedOut> {
     const { deps, engine, assistants, services } = this.#host;
     const { lease, cancel, drain, abort } = this.#delivery;
     if (!start.input) return start.outcome;
-    const signal = AbortSignal.any([lease.lost, cancel, abort]);
     const assistant = await assistants.ofRun(on.run);
-    return engine.drive({
+    using time = timer(deps.clock, leftMs(deps, on.run, on.graph));
+    const signal = AbortSignal.any([lease.lost, cancel, abort, time.signal]);
+    const outcome = await engine.drive({
       ...on,
       payload: start.payload,
       input: start.input,
-      limits: { ...deps.settings.limits, ...on.graph.limits },
-      retries: {},
+      limits: limitsOf(deps, on.graph),
+      retries: on.run.retries ?? {},
       assistant: { config: assistant.config, context: assistant.context },
       context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
       signal,
       drain,
       emit: (frame: Frame) => this.#with.events.emit(frame),
     });
+    const isTimeout = outcome.kind === "aborted" && time.signal.aborted && !cancel.aborted && !abort.aborted;
+    return isTimeout ? timedOut(deps, on.graph) : outcome;
   }
 
-  /** The run whose holds wait on the thread, if any do. */
-  async #heldRun(): Promise<Run | undefined> {
-    const { thread } = this.#delivery.lease;
-    return thread.waiting && (await this.#host.deps.runs.get(thread, thread.waiting.runId))?.value;
+  #conclude(
+    run: Run,
+    saver: FencedSaver,
+    { start, outcome }: { readonly start: Pick<Start, "payload" | "handed">; readonly outcome: Concluded },
+  ): Promise<Executed> {
+    return conclude(this.#host.deps, {
+      run,
+      saver,
+      delivery: this.#delivery,
+      events: this.#with.events,
+      marked: this.#with.mark.then(assertMarked),
+      payload: start.payload,
+      handed: start.handed,
+      outcome,
+    });
   }
 
-  /** Only saves a reading: what goes wrong here goes wrong again for who reads, and must not change how the run ended. */
-  async #remember(run: Run, saver: FencedSaver): Promise<void> {
-    const { deps } = this.#host;
-    await rememberHead(deps, saver, run).catch((error: unknown) =>
-      deps.log.debug({ thread: run.threadId, run: run.runId, err: error }, "what a run ended with is left to be read"),
-    );
+  async #sleep(sleep: SleepUntil): Promise<Executed> {
+    await this.#with.events.flush();
+    return { kind: "asleep", sleep };
   }
 
   async #stop(): Promise<Executed> {
@@ -208,64 +248,14 @@ export class Execution {
     await this.#with.events.flush();
     return { kind: "stopped" };
   }
-
-  async #conclude(
-    run: Run,
-    saver: FencedSaver,
-    { start, outcome }: { readonly start: Start; readonly outcome: Concluded },
-  ): Promise<Executed> {
-    const { deps } = this.#host;
-    const { lease } = this.#delivery;
-    const { events, mark } = this.#with;
-    if (saver.lost || lease.lost.aborted) return { kind: "lost" };
-    await mark.then(assertMarked);
-    const context = { run, saver, fence: lease.fence, handed: start.handed };
-    const left: Left =
-      outcome.kind === "done" || outcome.kind === "interrupted"
-        ? await raiseHolds(deps, { ...context, interrupts: outcome.kind === "interrupted" ? outcome.interrupts : [] })
-        : await leaveHolds(deps, {
-            ...context,
-            held: await this.#heldRun(),
-            reason: outcome.kind === "failed" ? outcome.error.message : "it was cancelled",
-          });
-    if (deps.hints.isFollowed(run)) await this.#remember(run, saver);
-    const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, start.payload) });
-    if (ending.error)
-      events.emit({ kind: "data", event: "error", data: { error: ending.error.name, message: ending.error.message } });
-    await events.flush();
-    return { kind: "ended", outcome: ending };
-  }
-}
-
-/** The checkpoint at which a run ended: the head, unless it executed from an older one and never wrote its own. */
-function endsAt(run: Run, saver: FencedSaver, payload: RunPayload): Pick<RunEnd, "checkpointId"> {
-  const head = saver.head();
-  const checkpointId =
-    head?.runId === run.runId ? head.checkpointId : (payload.checkpoint?.checkpointId ?? head?.checkpointId);
-  return checkpointId === undefined ? {} : { checkpointId };
 }
 
 function assertMarked(mark: Mark): void {
   if (mark.kind !== "marked") throw new HoldpointError("lost", "another holder marked the run");
 }
 
-function outcomeOf(outcome: Concluded, end: RunEnd): Outcome {
-  switch (outcome.kind) {
-    case "done":
-      return { status: "success", end };
-    case "interrupted":
-      return { status: "held", end };
-    case "aborted":
-      return { status: "cancelled", end };
-    case "failed":
-      return { status: outcome.parks ? "parked" : "error", error: outcome.error, end };
-  }
-}
-
-function graphMissing(deps: Deps, run: Run): Extract<Concluded, { readonly kind: "failed" }> {
-  const failure = deps.graphs.failure(run.graphId);
-  const message = failure
-    ? `graph ${run.graphId} could not be loaded: ${failure.error.message}`
-    : `graph ${run.graphId} is not registered`;
-  return { kind: "failed", error: { name: "graph_unavailable", message }, parks: false };
+function poisonError({ count, owner, head }: Strikes): ErrorInfo {
+  const at = head === undefined ? "before its first checkpoint" : `at checkpoint ${head}`;
+  const message = `${count} deliveries in a row ended with their worker and without a new checkpoint, ${at}; the last worker was ${owner}`;
+  return { name: "poison", message };
 }

@@ -3,9 +3,9 @@
  * The holder counts from the moment a successful heartbeat was *sent*; with two thirds of the lease gone and none
  * newer it stops. Any doubt counts as loss.
  */
-import { claimed, claimedForUpdate, heartbeat, movedOn, released, yielded } from "../core/thread-changes.ts";
+import { claimed, claimedForUpdate, heartbeat, movedOn, released, suspended, yielded } from "../core/thread-changes.ts";
 import { holds } from "../core/thread.ts";
-import type { Active, Thread } from "../core/thread.ts";
+import type { Active, Strikes, Thread } from "../core/thread.ts";
 import type { Run } from "../core/run.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
@@ -19,6 +19,7 @@ export class Lease implements AsyncDisposable {
   readonly #stop = new AbortController();
   #stored: Stored<Thread>;
   #confirmedAt: number;
+  #listen: (thread: Thread) => void = () => undefined;
   #beating: Promise<void>;
 
   private constructor(deps: Deps, stored: Stored<Thread>, claimSentAt: number) {
@@ -31,12 +32,16 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Takes the thread as it was read, or undefined when the race was lost. Whether it may be taken is the caller's to know. */
-  static async claim(deps: Deps, seen: Stored<Thread>, purpose: "run" | "update" = "run"): Promise<Lease | undefined> {
+  static async claim(
+    deps: Deps,
+    seen: Stored<Thread>,
+    { purpose = "run", strikes }: { readonly purpose?: "run" | "update"; readonly strikes?: Strikes } = {},
+  ): Promise<Lease | undefined> {
     const sentAt = deps.clock.monotonic();
     const owner = `${deps.settings.owner}/${deps.ids.token(4)}`;
     const claim = { owner, leaseMs: deps.settings.leaseMs, now: deps.table.now() };
-    const take = purpose === "run" ? claimed : claimedForUpdate;
-    const written = await deps.threads.put(take(seen.value, claim), { version: seen.version });
+    const taken = purpose === "run" ? claimed(seen.value, claim, strikes) : claimedForUpdate(seen.value, claim);
+    const written = await deps.threads.put(taken, { version: seen.version });
     const stored = written.won ? written.stored : written.current;
     return stored && holds(stored.value, owner, seen.value.fence + 1) ? new Lease(deps, stored, sentAt) : undefined;
   }
@@ -55,6 +60,11 @@ export class Lease implements AsyncDisposable {
   deadline(): number {
     const { clock, settings, table } = this.#deps;
     return table.now() + this.#confirmedAt + (settings.leaseMs * 2) / 3 - clock.monotonic();
+  }
+
+  /** Calls with the header whenever this holder has seen a newer one: others may have written to it. */
+  onHeader(listen: (thread: Thread) => void): void {
+    this.#listen = listen;
   }
 
   lose(): void {
@@ -85,6 +95,11 @@ export class Lease implements AsyncDisposable {
   async yieldToContinuation(): Promise<{ readonly thread: Thread; readonly first: boolean } | undefined> {
     const after = await this.#write((thread) => yielded(thread, this.#deps.table.now()));
     return after && { thread: after, first: false };
+  }
+
+  /** Gives the lease up and lets the active run sleep until `wakeAt`. */
+  async suspend(wakeAt: number): Promise<void> {
+    await this.#write((thread) => suspended(thread, wakeAt, this.#deps.table.now()));
   }
 
   /** Gives the lease up and leaves the thread, with whatever is runnable, to whoever finds it due. */
@@ -123,6 +138,7 @@ export class Lease implements AsyncDisposable {
     // A heartbeat's reply may come after that of a later move: it must not bring back what the header no longer says.
     const isLatest = purpose === "move" || this.#stored === before;
     if (after.value.lease && isLatest) this.#stored = after;
+    this.#listen(after.value);
     return after.value;
   }
 

@@ -1,3 +1,4 @@
+import type { SaverHead } from "../checkpoint/options.ts";
 import { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
@@ -36,6 +37,11 @@ export interface InThread extends ThreadRef {
 function readingSaver(deps: Deps, { tenant, threadId, generation }: InThread): FencedSaver {
   const { table, blobs, clock } = deps;
   return new FencedSaver({ table, blobs, clock, tenant, threadId, generation });
+}
+
+/** The newest checkpoint of a thread as anybody sees it; a later holder may be writing the next one. */
+export async function readHead(deps: Deps, thread: InThread): Promise<SaverHead | undefined> {
+  return readingSaver(deps, thread).preload();
 }
 
 /** Keeps what is shown of a delivery's last checkpoint for those in this process who wait for it. */

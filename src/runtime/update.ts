@@ -42,7 +42,7 @@ export async function updateState(
     header = (await repairHeader(deps, header)) ?? header;
     assertIdle(header.value);
     await assertCheckpoint(deps, header.value, update.checkpoint);
-    const lease = header.value.lease ? undefined : await Lease.claim(deps, header, "update");
+    const lease = header.value.lease ? undefined : await Lease.claim(deps, header, { purpose: "update" });
     if (lease) return underLease(deps, { lease, header, principal, update });
     await deps.clock.sleep(LEASE_POLL_MS);
   } while (deps.clock.monotonic() < until);
