@@ -4,14 +4,18 @@ import type { Express, Router } from "express";
 import helmet from "helmet";
 import type { Clock } from "../core/clock.ts";
 import type { IdSource } from "../core/ids.ts";
+import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Log } from "../runtime/deps.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { openDoors } from "./admission.ts";
+import type { Admission } from "./admission.ts";
 import type { Authenticator } from "./auth.ts";
 import { cors } from "./cors.ts";
 import type { CorsOptions } from "./cors.ts";
 import { answerErrors, httpError } from "./errors.ts";
 import { addAssistantRoutes } from "./langgraph/assistants.ts";
 import { addRunRoutes } from "./langgraph/runs.ts";
+import type { EnterPool } from "./langgraph/runs.ts";
 import { addExistingRunRoutes } from "./langgraph/run.ts";
 import { addStateRoutes } from "./langgraph/state.ts";
 import { addSystemRoutes } from "./langgraph/system.ts";
@@ -31,6 +35,8 @@ export interface AppOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly ids: IdSource;
+  /** Everybody is let in by default. */
+  readonly admission?: Admission;
   readonly limits?: Partial<HttpLimits>;
   readonly cors?: CorsOptions;
   /** Where everything is mounted, such as `/langgraph`; the root by default. */
@@ -58,22 +64,23 @@ export function createApp(options: AppOptions): Express {
 }
 
 function createSurfaces(options: AppOptions): Router {
-  const { runtime, auth, info, ready, log, clock } = options;
+  const { runtime, auth, info, ready, log, clock, admission = openDoors } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const gate = { auth, admission, limits };
   const closing = options.closing ?? new AbortController().signal;
   const router = express.Router({ caseSensitive: true });
 
   const own = express.Router({ caseSensitive: true });
-  addReviewRoutes(createRoutes(own, auth, limits), runtime.reviews);
+  addReviewRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.reviews);
   router.use(OWN_SURFACE, own);
 
-  const routes = createRoutes(router, auth, limits);
+  const routes = createRoutes(router, { ...gate, prefix: "" });
   addSystemRoutes(routes, { info, ready });
   addAssistantRoutes(routes, runtime.assistants);
   addThreadRoutes(routes, runtime.threads);
   addStateRoutes(routes, runtime.threads);
   const host = { runs: runtime.runs, clock, log, limits, closing };
-  addRunRoutes(routes, host);
+  addRunRoutes(routes, { ...host, enterPool: enteringPools(runtime, info.graphs, admission) });
   addExistingRunRoutes(routes, host);
 
   router.use(() => {
@@ -81,4 +88,14 @@ function createSurfaces(options: AppOptions): Router {
   });
   router.use(answerErrors({ log, ownSurface: OWN_SURFACE }));
   return router;
+}
+
+/** Where graphs run in several pools, which of them a run is for is known only from its body. */
+function enteringPools(runtime: Runtime, graphs: GraphRegistry, admission: Admission): EnterPool {
+  if (new Set(graphs.list().map(({ pool }) => pool)).size < 2) return async () => undefined;
+  return async (principal, assistantId) => {
+    const { graphId } = await runtime.assistants.get(principal, assistantId);
+    const graph = graphs.get(graphId);
+    if (graph) admission.enterPool(principal.tenant, graph.pool);
+  };
 }

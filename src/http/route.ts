@@ -1,11 +1,18 @@
-/** Routes: none can be added without saying who may call it and how large its body may be. */
+/**
+ * Routes: none can be added without saying who may call it and how large its body may be. What is refused because there
+ * is too much to do, or because the table is away, is refused before anything is read for it.
+ */
 import { createHash } from "node:crypto";
 import type { Request, Response, Router } from "express";
 import type { Action, Principal } from "../core/principal.ts";
+import type { Admission } from "./admission.ts";
 import { authorized } from "./auth.ts";
 import type { Authenticator } from "./auth.ts";
 import { createBodyReader } from "./body.ts";
+import type { Body, BodyReader } from "./body.ts";
 import type { HttpLimits } from "./limits.ts";
+import { rankingOf } from "./ranks.ts";
+import type { Rank, Ranking } from "./ranks.ts";
 
 /** One request of a principal who may do what the route does. */
 export interface Call {
@@ -16,6 +23,8 @@ export interface Call {
   readonly body: unknown;
   /** SHA-256 of method, path and raw body: what an idempotency key is bound to. */
   readonly bodyHash: string;
+  /** From now on the request only waits or streams: it is no longer one of those in flight. */
+  waits(): void;
 }
 
 export type Handler = (call: Call) => Promise<void>;
@@ -32,25 +41,78 @@ export interface Routes {
   post(path: string, action: Action, handle: Handler, body?: BodyKind): void;
 }
 
-export function createRoutes(router: Router, auth: Authenticator, limits: HttpLimits): Routes {
+/** What stands before every route of a surface. */
+export interface Gate {
+  readonly auth: Authenticator;
+  readonly admission: Admission;
+  readonly limits: HttpLimits;
+  /** Where the router is mounted, from the root of what is served. */
+  readonly prefix: string;
+}
+
+export function createRoutes(router: Router, { auth, admission, limits, prefix }: Gate): Routes {
   const readers = { json: createBodyReader(limits.bodyBytes), run: createBodyReader(limits.runBodyBytes) };
-  const serve = (action: Action, handle: Handler, kind?: BodyKind) => async (request: Request, response: Response) => {
-    const principal = await authorized(auth, request, action);
-    const body = kind && (await readers[kind](request, response));
-    const bodyHash = hashOf(request, body?.raw);
-    await handle({ principal, request, response, body: body?.value, bodyHash });
+  const serve = (route: string, action: Action, handle: Handler, kind?: BodyKind) => {
+    const ranking = rankingOf(route);
+    return async (request: Request, response: Response) => {
+      const principal = await authorized(auth, request, action);
+      const read = kind === undefined ? undefined : once(readers[kind], request, response);
+      const rank = await admittedAs(ranking, { admission, principal, request, read });
+      using admitted = admission.enter(rank, principal.tenant);
+      const body = await read?.();
+      const bodyHash = hashOf(request, body?.raw);
+      await handle({ principal, request, response, body: body?.value, bodyHash, waits: () => admitted.waits() });
+    };
   };
   const serveAll = (handle: Parameters<Routes["open"]>[1]) => async (request: Request, response: Response) => {
     auth.admit(request);
     await handle(request, response);
   };
+  const at = (method: string, path: string): string => `${method} ${prefix}${path}`;
   return {
     open: (path, handle) => void router.get(path, serveAll(handle)),
-    get: (path, action, handle) => void router.get(path, serve(action, handle)),
-    delete: (path, action, handle) => void router.delete(path, serve(action, handle)),
-    patch: (path, action, handle) => void router.patch(path, serve(action, handle, "json")),
-    post: (path, action, handle, body = "json") => void router.post(path, serve(action, handle, body)),
+    get: (path, action, handle) => void router.get(path, serve(at("GET", path), action, handle)),
+    delete: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle)),
+    patch: (path, action, handle) => void router.patch(path, serve(at("PATCH", path), action, handle, "json")),
+    post: (path, action, handle, body = "json") =>
+      void router.post(path, serve(at("POST", path), action, handle, body)),
   };
+}
+
+type ReadBody = () => Promise<Body>;
+
+function once(read: BodyReader, request: Request, response: Response): ReadBody {
+  let body: Promise<Body> | undefined;
+  return () => (body ??= read(request, response));
+}
+
+interface Applicant {
+  readonly admission: Admission;
+  readonly principal: Principal;
+  readonly request: Request;
+  readonly read: ReadBody | undefined;
+}
+
+/** A body of this many bytes is read to see whether it must not be refused. */
+const SMALL_BYTES = 16 * 1024;
+
+/** The rank by which a request is let in. @throws HoldpointError `limit`, `unavailable` */
+async function admittedAs(
+  { rank, byBody }: Ranking,
+  { admission, principal, request, read }: Applicant,
+): Promise<Rank> {
+  const refusal = admission.refusal(rank, principal.tenant);
+  if (!refusal) return rank;
+  if (!byBody || !read || !isSmall(request)) throw refusal;
+  const shown = byBody((await read()).value);
+  const stillRefused = shown === rank ? refusal : admission.refusal(shown, principal.tenant);
+  if (stillRefused) throw stillRefused;
+  return shown;
+}
+
+function isSmall(request: Request): boolean {
+  const length = request.get("content-length");
+  return length !== undefined && Number(length) <= SMALL_BYTES;
 }
 
 function hashOf(request: Request, raw: Uint8Array = new Uint8Array()): string {

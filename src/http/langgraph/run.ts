@@ -52,6 +52,7 @@ export function addExistingRunRoutes(routes: Routes, host: RunRoutes): void {
     const run = await find(call);
     const { cancel_on_disconnect: cancelWhenGone } = parse(joinQuery, call.request.query, "query");
     requireCancel(call, cancelWhenGone);
+    call.waits();
     await answerOutcome(host, call, { run, cancelWhenGone }, joinBody);
   });
 
@@ -66,6 +67,7 @@ export function addExistingRunRoutes(routes: Routes, host: RunRoutes): void {
     const after = lastEventId(call.request);
     const withEnd = run.settings.streamResumable || after !== undefined;
     call.response.setHeader("content-location", `/threads/${run.threadId}/runs/${run.runId}`);
+    call.waits();
     await answerStream(host, call, { run, cancelWhenGone, after, modes, withEnd });
   };
   routes.get("/threads/:thread_id/runs/:run_id/stream", "runs:read", async (call) =>
@@ -85,6 +87,7 @@ export function addExistingRunRoutes(routes: Routes, host: RunRoutes): void {
     if (action === "rollback")
       throw new HoldpointError("unsupported", "action rollback is not supported yet; use interrupt");
     const signal = AbortSignal.any([whenGone(call.response), host.closing]);
+    if (wait) call.waits();
     await runs.cancel(call.principal, { threadId, runId, wait, signal, ...present({ reason }) });
     call.response.status(wait ? 204 : 202).end();
   });

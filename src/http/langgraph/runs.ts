@@ -1,5 +1,6 @@
 /** Starting runs, on a thread and without one. */
 import type { ThreadId } from "../../core/ids.ts";
+import type { Principal } from "../../core/principal.ts";
 import type { Run, StreamMode } from "../../core/run.ts";
 import type { BodyKind, Call, Routes } from "../route.ts";
 import { headersForGraphs, idempotencyOf } from "./headers.ts";
@@ -19,7 +20,14 @@ const NO_MODES: readonly StreamMode[] = [];
 
 type ThreadOf = (call: Call) => ThreadId | undefined;
 
-export function addRunRoutes(routes: Routes, host: RunRoutes): void {
+/** Lets a run into the pool of its assistant's graph. @throws HoldpointError `limit` when that has no room */
+export type EnterPool = (principal: Principal, assistantId: string) => Promise<void>;
+
+export interface StartRoutes extends RunRoutes {
+  readonly enterPool: EnterPool;
+}
+
+export function addRunRoutes(routes: Routes, host: StartRoutes): void {
   addStartRoutes(routes, host, { prefix: "/threads/:thread_id", threadOf: ({ request }) => threadIdOf(request) });
   addStartRoutes(routes, host, { prefix: "", threadOf: () => undefined });
 }
@@ -29,7 +37,7 @@ interface Surface {
   readonly threadOf: ThreadOf;
 }
 
-function addStartRoutes(routes: Routes, host: RunRoutes, { prefix, threadOf }: Surface): void {
+function addStartRoutes(routes: Routes, host: StartRoutes, { prefix, threadOf }: Surface): void {
   const start = async (call: Call, defaultModes: readonly StreamMode[]) => {
     const threadId = threadOf(call);
     const request = parseRunBody(call.body, { threadId, defaultModes, headers: headersForGraphs(call.request) });
@@ -52,6 +60,7 @@ function addStartRoutes(routes: Routes, host: RunRoutes, { prefix, threadOf }: S
     "runs:write",
     async (call) => {
       const { run, cancelWhenGone } = await start(call, DEFAULT_MODES);
+      call.waits();
       const withEnd = run.settings.streamResumable;
       await answerStream(host, call, { run, cancelWhenGone, after: -1, modes: undefined, withEnd });
     },
@@ -62,6 +71,7 @@ function addStartRoutes(routes: Routes, host: RunRoutes, { prefix, threadOf }: S
     "runs:write",
     async (call) => {
       const { run, cancelWhenGone } = await start(call, NO_MODES);
+      call.waits();
       await answerOutcome(host, call, { run, cancelWhenGone }, waitBody);
     },
     RUN,
@@ -69,13 +79,14 @@ function addStartRoutes(routes: Routes, host: RunRoutes, { prefix, threadOf }: S
 }
 
 async function accept(
-  { runs }: RunRoutes,
+  { runs, enterPool }: StartRoutes,
   call: Call,
   threadId: ThreadId | undefined,
   request: RunRequest,
 ): Promise<Run> {
   const { assistantId, payload, settings, ifNotExists } = request;
   const idempotency = idempotencyOf(call);
+  if (payload.command?.resume === undefined) await enterPool(call.principal, assistantId);
   return runs.accept(call.principal, {
     threadId,
     assistantId,
