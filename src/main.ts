@@ -26,14 +26,16 @@ import type { Assistants } from "./runtime/assistants.ts";
 import type { Deps, Log } from "./runtime/deps.ts";
 import { langGraphEngine } from "./runtime/engine.ts";
 import type { GraphServices } from "./runtime/graph-context.ts";
+import { limitRepeats } from "./runtime/log-limit.ts";
 import type { Runtime } from "./runtime/runtime.ts";
+import { watchTable } from "./runtime/table-health.ts";
+import type { TableHealth } from "./runtime/table-health.ts";
 import type { DocumentFolder } from "./retrieval/folder.ts";
 import type { Retriever } from "./retrieval/retriever.ts";
 import { createWorker } from "./runtime/worker.ts";
 import type { Worker } from "./runtime/worker.ts";
 import { stopSignal } from "./signals.ts";
 import type { Blobs } from "./storage/blobs.ts";
-import { tableKey } from "./storage/keys.ts";
 import { agreeOnShards } from "./storage/shards.ts";
 import type { Table } from "./storage/table.ts";
 
@@ -99,21 +101,24 @@ async function openGraphs(config: Config, log: Log): Promise<GraphRegistry> {
 
 interface Core extends AsyncDisposable {
   readonly deps: Deps;
+  readonly health: TableHealth;
   readonly place: string;
 }
 
 /** What every role is made of: storage, records, graphs. */
 async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<Core> {
   await using opening = new AsyncDisposableStack();
-  const { table, blobs, place } = await openStorage(config);
+  const storage = await openStorage(config);
+  const { table, health } = watchTable(storage.table, { clock: systemClock, log });
   opening.use(table);
   await agreeOnShards(table, config.shards);
   const graphs = await openGraphs(config, log);
   const { shards, leaseMs, concurrency, pool, limits } = config;
   const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
+  const { blobs, place } = storage;
   const deps = createDeps({ table, blobs, graphs, clock: systemClock, ids: systemIds, log, settings });
   const opened = opening.move();
-  return { deps, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { deps, health, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 async function authenticator(config: Config, log: Log): Promise<Authenticator> {
@@ -141,34 +146,36 @@ interface Http extends AsyncDisposable {
 interface HttpOptions {
   readonly config: Config;
   readonly deps: Deps;
+  readonly health: TableHealth;
   readonly runtime: Runtime;
   /** Aborts as soon as the process is asked to end. */
   readonly stopping: AbortSignal;
 }
 
-async function openHttp({ config, deps, runtime, stopping }: HttpOptions): Promise<Http> {
-  const { table, log, graphs, clock, ids } = deps;
+async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions): Promise<Http> {
+  const { log, graphs, clock, ids } = deps;
   const auth = await authenticator(config, log);
-  const [{ createApp }, { createHttpServer }, { listen, closeServer }, info] = await Promise.all([
-    import("./http/app.ts"),
-    import("./http/server.ts"),
-    import("./http/listen.ts"),
-    versions(),
-  ]);
+  const [{ createApp }, { measuredAdmission }, { createHttpServer }, { listen, closeServer }, info] = await Promise.all(
+    [
+      import("./http/app.ts"),
+      import("./http/admission.ts"),
+      import("./http/server.ts"),
+      import("./http/listen.ts"),
+      versions(),
+    ],
+  );
   const closing = new AbortController();
   const ready = async (): Promise<Readiness> => {
     if (stopping.aborted) return { ready: false, reason: "stopping" };
-    const reached = await table.get(tableKey("shards")).then(
-      () => true,
-      () => false,
-    );
-    return reached ? { ready: true } : { ready: false, reason: "the table cannot be reached" };
+    return (await health.look()) ? { ready: true } : { ready: false, reason: "the table cannot be reached" };
   };
+  const admission = measuredAdmission(deps, health);
   const app = createApp({
     runtime,
     auth,
     info: { ...info, graphs },
     ready,
+    admission,
     log,
     clock,
     ids,
@@ -182,6 +189,7 @@ async function openHttp({ config, deps, runtime, stopping }: HttpOptions): Promi
     async [Symbol.asyncDispose]() {
       closing.abort();
       await closeServer(server, clock);
+      admission[Symbol.dispose]();
     },
   };
 }
@@ -266,10 +274,11 @@ async function serve(config: Config, log: Log, stopping: AbortSignal): Promise<v
   }
   await using stack = new AsyncDisposableStack();
   const owner = processOwner(systemIds);
-  const { deps, place } = stack.use(await openCore(config, owner, log));
+  const { deps, health, place } = stack.use(await openCore(config, owner, log));
   const runtime = createRuntime(deps);
   const { assistants } = runtime;
-  const http = config.role === "worker" ? undefined : stack.use(await openHttp({ config, deps, runtime, stopping }));
+  const http =
+    config.role === "worker" ? undefined : stack.use(await openHttp({ config, deps, health, runtime, stopping }));
   const working = config.role === "api" ? undefined : stack.use(await openWorker({ config, deps, assistants, owner }));
   const folder = working && config.documents !== undefined ? await openDocuments(config.documents) : undefined;
   working?.worker.start();
@@ -302,7 +311,7 @@ async function main(): Promise<void> {
   using log = createLog({ level: read.config.logLevel, format: process.stdout.isTTY ? "text" : "json" });
   // A promise that nobody awaits, in somebody's graph, must not end the runs of everybody else.
   process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
-  await serve(read.config, log, stopSignal(systemClock, log));
+  await serve(read.config, limitRepeats(log, systemClock), stopSignal(systemClock, log));
 }
 
 try {

@@ -6,9 +6,12 @@ import { HoldpointError } from "../core/errors.ts";
 import type { IdSource, TenantId } from "../core/ids.ts";
 import { limitError } from "../core/limits.ts";
 import type { Limits } from "../core/limits.ts";
+import { createBacklog } from "../runtime/backlog.ts";
 import type { Backlog } from "../runtime/backlog.ts";
+import type { Deps } from "../runtime/deps.ts";
 import { jittered } from "../runtime/retry-after.ts";
 import type { TableHealth } from "../runtime/table-health.ts";
+import { monitorLoopDelay } from "./loop-delay.ts";
 import type { Rank } from "./ranks.ts";
 
 export interface Admission {
@@ -85,6 +88,19 @@ export function createAdmission({ limits, backlog, table, loop, ids }: Admission
       backlog.letIn(tenant, pool);
     },
   };
+}
+
+/** Admission to what runs on these dependencies, as this process and its table are now. */
+export function measuredAdmission(
+  { table, graphs, clock, ids, settings }: Deps,
+  health: Pick<TableHealth, "isThere">,
+): Admission & Disposable {
+  const { shards, limits } = settings;
+  const pools = [...new Set(graphs.list().map(({ pool }) => pool))];
+  const backlog = createBacklog({ table, clock, ids, pools, shards, limits });
+  const loop = monitorLoopDelay(clock);
+  const admission = createAdmission({ limits, backlog, table: health, loop, ids });
+  return { ...admission, [Symbol.dispose]: () => loop[Symbol.dispose]() };
 }
 
 /** Lets everybody in. */
