@@ -19,11 +19,6 @@ export type RunStatus =
 /** A continuation carries decisions on into a held thread; every other run brings input of its own. */
 export type RunKind = "input" | "continuation";
 
-/** A run that no header names yet, since its time has not come. */
-export function isScheduled(run: Run, now: number): boolean {
-  return run.status === "pending" && run.startAt !== undefined && run.startAt > now;
-}
-
 const UNFINISHED: ReadonlySet<RunStatus> = new Set(["pending", "running", "waiting"]);
 
 /** True once the run will never be executed again: the queue moves past it. */
@@ -269,12 +264,13 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
   const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
   const { at } = request;
   const end = { status: "cancelled", cancelAsked: request, end: untouchedEnd(at), updatedAt: at } as const;
+  const hidden = request.action === "rollback" ? ({ rolledBack: true } as const) : {};
   switch (run.status) {
     case "pending":
       if (run.kind === "continuation") {
         return { kind: "not_yet", reason: "the run carries decisions and cannot be cancelled before it has begun" };
       }
-      return { kind: "written", run: { ...rest, ...end } };
+      return { kind: "written", run: { ...rest, ...end, ...hidden } };
     case "waiting":
       return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
     case "running":

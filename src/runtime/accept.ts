@@ -6,12 +6,11 @@
  * After any lost race the header and the run item are asked first whether this change is already there: an answer of
  * 409 must never be given for a run that executes.
  */
-import { HoldpointError, errorInfo } from "../core/errors.ts";
+import { HoldpointError } from "../core/errors.ts";
 import { runId as asRunId, threadId as asThreadId } from "../core/ids.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
-import { limitError } from "../core/limits.ts";
 import type { Principal } from "../core/principal.ts";
-import { pendingRun, refused, takenOver } from "../core/run.ts";
+import { pendingRun, takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
 import { appended, recreated } from "../core/thread-changes.ts";
 import { isBusy, names, newThread } from "../core/thread.ts";
@@ -19,10 +18,13 @@ import type { QueueEntry, Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
+import { answerFor, asRefusal, confirm, refuse, threadNotFound } from "./accept-answer.ts";
 import type { Assistants } from "./assistants.ts";
 import { decideByResume } from "./decide.ts";
 import type { Deps } from "./deps.ts";
+import { cancelHolds, followUp } from "./follow-up.ts";
 import { claimKey } from "./idempotency.ts";
+import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
 import type { AcceptRequest, Assistant } from "./runtime.ts";
 import { repairHeader } from "./repair.ts";
 import { assertCheckpoint } from "./state-reader.ts";
@@ -39,6 +41,7 @@ interface Accepting {
   readonly run: Run;
   readonly entry: QueueEntry;
   readonly createThread: boolean;
+  readonly force: boolean;
   /** True when somebody may have tried to accept this very run before: then nothing is known without asking. */
   readonly repeated: boolean;
   /** Monotonic time after which the header is not written any more, since the run item may be swept. */
@@ -84,15 +87,45 @@ export async function accept(
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
   const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
-  const accepting: Accepting = { ref, run, entry, createThread, repeated, deadline };
+  const accepting: Accepting = { ref, run, entry, createThread, force: request.force ?? false, repeated, deadline };
+  if (run.startAt !== undefined) return schedule(deps, accepting, header);
+  const prepared = await prepareThread(deps, principal, { request, accepting, header }).catch(asRefusal);
+  if (prepared instanceof HoldpointError) return refuse(deps, accepting, prepared);
+  return append(deps, { ...accepting, repeated: repeated || prepared.hasChanged }, prepared.header);
+}
+
+interface Preparing {
+  readonly request: AcceptRequest;
+  readonly accepting: Accepting;
+  readonly header: Header;
+}
+
+/** Decides what the run answers, or cancels what it is not to wait for. */
+async function prepareThread(
+  deps: Deps,
+  principal: Principal,
+  { request, accepting, header }: Preparing,
+): Promise<HoldpointError | { readonly header: Header; readonly hasChanged: boolean }> {
+  const { ref, run } = accepting;
   const resume = request.payload.command?.resume;
-  if (resume === undefined) return append(deps, accepting, header);
-  // The run that asks may have ended a moment ago, and its header not know of it yet.
-  for (let stale = await deps.threads.get(ref); stale;) stale = await repairHeader(deps, stale);
-  const refusal = await decideByResume(deps, principal, run, resume).catch(asRefusal);
-  return refusal
-    ? refuse(deps, accepting, refusal)
-    : append(deps, { ...accepting, repeated: true }, await deps.threads.get(ref));
+  if (resume !== undefined) {
+    // The run that asks may have ended a moment ago, and its header not know of it yet.
+    for (let stale = await deps.threads.get(ref); stale;) stale = await repairHeader(deps, stale);
+    const refusal = await decideByResume(deps, principal, run, resume);
+    if (refusal) return refusal;
+  } else if (request.onPending === "cancel" && header?.value.waiting)
+    await cancelPending(deps, principal, header.value);
+  else return { header, hasChanged: false };
+  return { header: await deps.threads.get(ref), hasChanged: true };
+}
+
+/** Whatever waits on the thread is won as cancelled, on the record. */
+async function cancelPending(deps: Deps, principal: Principal, thread: Thread): Promise<void> {
+  const who = { by: principal.subject, reason: "new input was sent" };
+  const { decided, cancelled } = await cancelHolds(deps, thread, who, () => true);
+  if (decided)
+    throw new HoldpointError("conflict", "a review of this thread was decided, and its answer is being carried on");
+  for (const { holdId } of cancelled) await followUp(deps, thread, holdId);
 }
 
 interface Ids {
@@ -130,13 +163,16 @@ function draftRun(deps: Deps, { principal, request, assistant, graph, ids, gener
     root: ids.runId,
     assistantId: assistant.assistantId,
     graphId: assistant.graphId,
+    graphVersion: graph.version,
     pool: graph.pool,
     priority: graph.priority,
     startedBy: principal.subject,
     stateless: request.threadId === undefined,
     settings: request.settings,
     payload: request.payload,
-    followUpAt: now + REQUEST_DEADLINE_MS + ORPHAN_MARGIN_MS,
+    ...(request.afterMs === undefined
+      ? { followUpAt: now + REQUEST_DEADLINE_MS + ORPHAN_MARGIN_MS }
+      : { followUpAt: now + request.afterMs, startAt: now + request.afterMs }),
     createdAt: now,
   });
 }
@@ -179,7 +215,7 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
       again = true;
       continue;
     }
-    const refusal = reasonToRefuse(deps, accepting, header?.value);
+    const refusal = await reasonToRefuse(deps, accepting, header?.value);
     if (refusal) return refuse(deps, accepting, refusal);
 
     if (deps.clock.monotonic() > accepting.deadline)
@@ -187,6 +223,7 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
     const written = await writeAppended(deps, accepting, header);
     if (written.won) {
       deps.hints.ready(accepting.ref, written.stored);
+      await tellStopped(deps, written.stored.value, accepting);
       const mayBeSwept = deps.clock.monotonic() > accepting.deadline;
       return accepting.repeated || mayBeSwept ? confirm(deps, accepting) : accepting.run;
     }
@@ -195,18 +232,42 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
   }
 }
 
+/** The run item is the promise; of the thread there is only made sure that it is there and would take the run now. */
+async function schedule(deps: Deps, accepting: Accepting, first: Header): Promise<Run> {
+  const { ref, run } = accepting;
+  for (let header = first; ;) {
+    const refusal = await reasonToRefuse(deps, accepting, header?.value);
+    if (refusal) return refuse(deps, accepting, refusal);
+    if (header && !header.value.deleted) return confirm(deps, accepting);
+    const written = await putFresh(deps, { ref, run }, header, (thread) => thread);
+    header = written.won ? written.stored : written.current;
+  }
+}
+
 async function writeAppended(deps: Deps, { ref, run, entry }: Accepting, header: Header) {
   const now = deps.table.now();
-  const labels = { graph_id: run.graphId, assistant_id: run.assistantId };
   if (header && !header.value.deleted) {
     const labelled =
-      header.value.lastEnd || isBusy(header.value) ? header.value : await withLabels(deps, header.value, labels);
-    return deps.threads.put(appended(labelled, entry, now), { version: header.version });
+      header.value.lastEnd || isBusy(header.value) ? header.value : await withLabels(deps, header.value, labelsOf(run));
+    return deps.threads.put(appended(makingRoom(labelled, run), entry, now), { version: header.version });
   }
-  const thread = { ...newThread(ref, { kind: "inline", value: labels }, now), priority: run.priority };
-  if (!header) return deps.threads.put(appended(thread, entry, now), "absent");
-  return deps.threads.put(appended(recreated(thread, header.value), entry, now), { version: header.version });
+  return putFresh(deps, { ref, run }, header, (thread) => appended(thread, entry, now));
 }
+
+/** A thread that was not there, or no more. */
+async function putFresh(
+  deps: Deps,
+  { ref, run }: Pick<Accepting, "ref" | "run">,
+  header: Header,
+  change: (thread: Thread) => Thread,
+) {
+  const labels = labelsOf(run);
+  const thread = { ...newThread(ref, { kind: "inline", value: labels }, deps.table.now()), priority: run.priority };
+  if (!header) return deps.threads.put(change(thread), "absent");
+  return deps.threads.put(change(recreated(thread, header.value)), { version: header.version });
+}
+
+const labelsOf = (run: Run) => ({ graph_id: run.graphId, assistant_id: run.assistantId });
 
 /** Clients find threads by the graph and assistant of their first run. */
 async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<string, string>>): Promise<Thread> {
@@ -214,73 +275,16 @@ async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<st
   return { ...thread, metadata: await deps.threads.keepMetadata(thread, metadata, deps.ids.token(8)) };
 }
 
-function reasonToRefuse(
-  { settings }: Deps,
-  { run, ref, createThread }: Accepting,
+async function reasonToRefuse(
+  deps: Deps,
+  accepting: Accepting,
   thread: Thread | undefined,
-): HoldpointError | undefined {
+): Promise<HoldpointError | undefined> {
+  const { run, ref, createThread } = accepting;
   if ((thread?.generation ?? 0) !== run.generation) return threadNotFound(ref);
   if (!thread || thread.deleted) return createThread ? undefined : threadNotFound(ref);
-  if (run.kind === "continuation") return undefined;
-  if (thread.waiting && thread.waiting.reviews > 0) {
-    return new HoldpointError(
-      "conflict",
-      `Thread ${ref.threadId} waits for a review: decide it under /v1/reviews first`,
-      {
-        detail: { reviews: thread.waiting.reviews },
-      },
-    );
-  }
-  if (run.settings.multitaskStrategy === "reject" && isBusy(thread))
-    return new HoldpointError("conflict", "Thread is busy");
-  const { queuePerThread } = settings.limits;
-  return thread.queue.length >= queuePerThread
-    ? limitError("queuePerThread", `Thread ${ref.threadId} has ${queuePerThread} runs waiting`, queuePerThread, 1000)
-    : undefined;
+  return run.kind === "continuation" ? undefined : reasonNotToJoin(deps, accepting, thread);
 }
-
-/** 409 is answered only after `refused` stands on the run item at this accept number. */
-async function refuse(deps: Deps, { ref, run }: Accepting, reason: HoldpointError): Promise<Run> {
-  for (;;) {
-    const current = await deps.runs.get(ref, run.runId);
-    if (!current) throw reason;
-    if (current.value.status !== "pending") return answerFor(current.value);
-    if (current.value.acceptNumber !== run.acceptNumber) throw overtaken();
-    const written = await deps.runs.put(refused(current.value, errorInfo(reason), deps.table.now()), current.version);
-    if (written.won) throw reason;
-  }
-}
-
-/** 200 is answered only while this attempt still owns the run item, or once the run is past `pending`. */
-async function confirm(deps: Deps, { ref, run }: Accepting): Promise<Run> {
-  const current = await deps.runs.get(ref, run.runId);
-  if (!current) throw overtaken();
-  if (current.value.status !== "pending") return answerFor(current.value);
-  if (current.value.acceptNumber !== run.acceptNumber) throw overtaken();
-  return current.value;
-}
-
-function answerFor(run: Run): Run {
-  if (run.status !== "refused") return run;
-  const code = REFUSALS.find((known) => known === run.error?.name) ?? "conflict";
-  throw new HoldpointError(code, run.error?.message ?? "the run was refused");
-}
-
-/** Reasons that stand on the run item, so that a repeat hears the same. Anything else leaves the run to its repeat. */
-const REFUSALS = ["conflict", "limit", "invalid", "forbidden", "not_found"] as const;
-
-function asRefusal(error: unknown): HoldpointError {
-  if (error instanceof HoldpointError && REFUSALS.some((code) => code === error.code)) return error;
-  throw error;
-}
-
-const overtaken = (): HoldpointError =>
-  new HoldpointError("unavailable", "another attempt at the same request is under way; repeat it", {
-    retryAfterMs: 1000,
-  });
-
-export const threadNotFound = (ref: { readonly threadId: string }): HoldpointError =>
-  new HoldpointError("not_found", `Thread with ID ${ref.threadId} not found`);
 
 function graphUnavailable(deps: Deps, graphId: string): HoldpointError {
   const failure = deps.graphs.failure(graphId);

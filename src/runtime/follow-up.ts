@@ -73,6 +73,7 @@ async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run
     parent: hold.runId,
     assistantId: hold.assistantId,
     graphId: hold.graphId,
+    ...(held?.value.graphVersion === undefined ? {} : { graphVersion: held.value.graphVersion }),
     pool: hold.pool,
     priority: held?.value.priority ?? 5,
     startedBy: hold.startedBy,
@@ -114,23 +115,42 @@ export interface Dropping extends ThreadRef {
  * stay due until the header's summary says so. Returns a hold that was decided before that: its continuation is queued
  * then, and goes first.
  */
-export async function cancelPlainHolds(
+export async function cancelPlainHolds(deps: Deps, dropping: Dropping, who: Who): Promise<Hold | undefined> {
+  const { decided } = await cancelHolds(
+    deps,
+    dropping,
+    who,
+    (hold) => hold.origin === "interrupt" && hold.runId !== dropping.runId,
+  );
+  if (decided) await followUp(deps, decided, decided.holdId);
+  return decided;
+}
+
+interface Who {
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** Wins every waiting hold that is meant as cancelled, unless one of them is decided: then none, as far as can be. */
+export async function cancelHolds(
   deps: Deps,
   dropping: Dropping,
-  who: { readonly by: string; readonly reason: string },
-): Promise<Hold | undefined> {
+  who: Who,
+  isMeant: (hold: Hold) => boolean,
+): Promise<{ readonly decided: Hold | undefined; readonly cancelled: readonly Hold[] }> {
   const all = (await deps.holds.ofThread(dropping, dropping.generation)).map(({ value }) => value);
-  const isMeant = (hold: Hold): boolean =>
-    hold.origin === "interrupt" && hold.runId !== dropping.runId && hold.fence <= dropping.fence;
-  const holds = all.filter(isMeant);
+  const holds = all.filter((hold) => hold.fence <= dropping.fence && isMeant(hold));
   let decided = holds.find((hold) => hold.state === "decided");
+  const cancelled: Hold[] = [];
   for (const { holdId } of decided ? [] : holds.filter((hold) => hold.state === "pending")) {
     const at = { now: deps.table.now(), followUpDue: true };
     const after = await deps.holds.update(dropping, holdId, (hold) =>
-      hold.state === "pending" && isMeant(hold) ? cancelledHold(hold, who.by, who.reason, at) : undefined,
+      hold.state === "pending" && hold.fence <= dropping.fence && isMeant(hold)
+        ? cancelledHold(hold, who.by, who.reason, at)
+        : undefined,
     );
     if (after?.value.state === "decided") decided = after.value;
+    if (after?.value.state === "cancelled") cancelled.push(after.value);
   }
-  if (decided) await followUp(deps, decided, decided.holdId);
-  return decided;
+  return { decided, cancelled };
 }

@@ -7,12 +7,12 @@ import { HoldpointError, errorInfo } from "../core/errors.ts";
 import type { NumberedFrame } from "../core/event.ts";
 import type { Json } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
-import { cancelled, isEnded } from "../core/run.ts";
+import { isEnded } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Deps } from "./deps.ts";
 import type { StateReader } from "./state-reader.ts";
-import type { CancelRun, Followed, FollowRequest, RunResult } from "./runtime.ts";
+import type { Followed, FollowRequest, RunResult } from "./runtime.ts";
 import type { Tails } from "./tails.ts";
 
 export interface FollowDeps {
@@ -121,28 +121,4 @@ async function resultOf({ states }: FollowDeps, run: Run): Promise<RunResult> {
   if (run.end && run.end.interrupts.length > 0)
     return { kind: "interrupted", run, interrupts: run.end.interrupts, values };
   return { kind: "values", run, values };
-}
-
-/** Asks a run to stop. A run that has ended stays as it ended; a held one is released by its reviews. */
-export async function cancelRun(host: FollowDeps, principal: Principal, request: CancelRun): Promise<Run> {
-  const { deps } = host;
-  const run = await findRun(deps, principal, request.threadId, request.runId);
-  const asked = {
-    by: principal.subject,
-    at: deps.table.now(),
-    ...(request.reason === undefined ? {} : { reason: request.reason }),
-  };
-  let refusal: string | undefined;
-  const after = await deps.runs.update(run, run.runId, (current) => {
-    const result = cancelled(current, asked);
-    refusal = result.kind === "not_yet" ? result.reason : undefined;
-    return result.kind === "written" ? result.run : undefined;
-  });
-  if (refusal !== undefined) throw new HoldpointError("conflict", refusal);
-  deps.hints.cancelled(run);
-  deps.hints.changed(run);
-  deps.hints.ready(run);
-  const result = after?.value ?? run;
-  if (!request.wait || isEnded(result.status)) return result;
-  return (await waitForRun(host, principal, request)).run;
 }

@@ -4,7 +4,7 @@ import type { Hold, HoldAnswer } from "../core/hold.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
-import type { CheckpointSelector, Run, RunPayload, RunSettings } from "../core/run.ts";
+import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } from "../core/run.ts";
 import type { Thread } from "../core/thread.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
@@ -17,6 +17,12 @@ export interface AcceptRequest {
   readonly assistantId: string;
   readonly payload: RunPayload;
   readonly settings: RunSettings;
+  /** Do not begin before this long from now. */
+  readonly afterMs?: number;
+  /** What becomes of reviews that wait on the thread: `cancel` wins each as cancelled; otherwise the run is refused. */
+  readonly onPending?: "cancel";
+  /** With the strategy `rollback`: also over effects that happened. */
+  readonly force?: boolean;
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
 }
 
@@ -64,6 +70,10 @@ export interface CancelRun {
   readonly threadId: ThreadId;
   readonly runId: RunId;
   readonly wait: boolean;
+  /** `interrupt` unless given: its steps are kept. */
+  readonly action?: StopAction;
+  /** Roll back although an effect happened. */
+  readonly force?: boolean;
   readonly reason?: string;
   readonly signal: AbortSignal;
 }

@@ -6,12 +6,14 @@
 import type { RunId } from "../core/ids.ts";
 import { isEnded } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
-import { tombstone } from "../core/thread-changes.ts";
-import { isBusy, names, threadDue } from "../core/thread.ts";
+import { tombstone, woken } from "../core/thread-changes.ts";
+import { activeRunId, isBusy, names, threadDue } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
 import { removeRemnants } from "./remove-thread.ts";
+import { repairHeader } from "./repair.ts";
+import { begin } from "./scheduled.ts";
 
 /** A run that is named by its header is looked at again this much later. */
 const AGAIN_MS = 600_000;
@@ -21,7 +23,9 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   const stored = await deps.runs.get(ref, runId);
   const dueAt = stored?.value.followUpAt;
   if (!stored || dueAt === undefined || dueAt > deps.table.now()) return;
+  if (stored.value.status === "cancelled") return settleCancelled(deps, stored);
   if (isEnded(stored.value.status)) return removeStateless(deps, stored);
+  if (stored.value.startAt !== undefined) return begin(deps, stored);
   const header = await deps.threads.get(ref);
   if (header && names(header.value, runId)) {
     await lookAgain(deps, stored);
@@ -30,6 +34,21 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   const removed = await deps.runs.remove(stored);
   if (removed.outcome === "removed")
     deps.log.info({ thread: ref.threadId, run: runId }, "removed a run that was never accepted");
+}
+
+/** It was cancelled in its sleep, and its thread may not have moved on. */
+async function settleCancelled(deps: Deps, run: Stored<Run>): Promise<void> {
+  await moveOn(deps, run.value);
+  const { followUpAt: _, ...settled } = run.value;
+  await deps.runs.put(settled, run.version);
+}
+
+/** Moves a thread past a run that has ended without anybody holding it. */
+export async function moveOn(deps: Deps, run: Run): Promise<void> {
+  for (let header = await deps.threads.get(run); header && activeRunId(header.value) === run.runId;) {
+    header = await repairHeader(deps, header);
+  }
+  deps.hints.ready(run);
 }
 
 /** Only this run's own thread, and not while somebody goes on with it: runs that were accepted since must not be lost (I1). */
@@ -49,9 +68,13 @@ async function lookAgain(deps: Deps, run: Stored<Run>): Promise<void> {
   await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + AGAIN_MS }, run.version);
 }
 
-/** Completes the deletion of a thread whose remover has not come to its end. */
+/** Wakes a thread whose sleeping run is due; completes the deletion of one whose remover has not come to its end. */
 export async function sweepThread(deps: Deps, ref: ThreadRef): Promise<void> {
   const header = await deps.threads.get(ref);
-  if (!header || threadDue(header.value)?.kind !== "removal") return;
-  await removeRemnants(deps, header.value);
+  const due = header && threadDue(header.value);
+  if (!due) return;
+  if (due.kind === "removal") return removeRemnants(deps, header.value);
+  if (due.kind !== "timer" || due.at > deps.table.now()) return;
+  const written = await deps.threads.put(woken(header.value, deps.table.now()), { version: header.version });
+  if (written.won) deps.hints.ready(ref, written.stored);
 }

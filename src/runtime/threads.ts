@@ -15,7 +15,7 @@ import type { RegisteredGraph } from "../langgraph/registry.ts";
 import { historyViews, stateView, valuesAt } from "../langgraph/views.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
-import { threadNotFound } from "./accept.ts";
+import { threadNotFound } from "./accept-answer.ts";
 import type { Deps } from "./deps.ts";
 import { threadKeys } from "../storage/keys.ts";
 import { removeThread } from "./remove-thread.ts";

@@ -12,7 +12,7 @@ import { isBusy } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import { applyUpdate } from "../langgraph/views.ts";
 import type { Stored } from "../storage/records.ts";
-import { threadNotFound } from "./accept.ts";
+import { threadNotFound } from "./accept-answer.ts";
 import type { Deps } from "./deps.ts";
 import { cancelPlainHolds } from "./follow-up.ts";
 import { Lease } from "./lease.ts";

@@ -1,0 +1,39 @@
+/**
+ * Runs that are not to begin before a time. Until then no header names them: the run item itself, which stands in the
+ * `due` index at that time, is the promise (I1, I11). Whoever finds it due gives it its place in the queue.
+ */
+import type { Run } from "../core/run.ts";
+import { MAX_QUEUE } from "../core/limits.ts";
+import { appended } from "../core/thread-changes.ts";
+import { names } from "../core/thread.ts";
+import type { Stored } from "../storage/records.ts";
+import type { Deps } from "./deps.ts";
+import { makingRoom, tellStopped } from "./multitask.ts";
+
+/** A full queue is looked at again after this long. */
+const FULL_MS = 1000;
+/** From its place in the queue on, the run is looked after like every other. */
+const NAMED_MS = 600_000;
+
+/** Gives a run its place, now that its time has come. */
+export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
+  const run = stored.value;
+  const header = await deps.threads.get(run);
+  if (!header || header.value.deleted || header.value.generation !== run.generation) {
+    await deps.runs.remove(stored);
+    return;
+  }
+  if (names(header.value, run.runId)) return later(deps, stored, NAMED_MS);
+  if (header.value.queue.length >= MAX_QUEUE) return later(deps, stored, FULL_MS);
+  const entry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
+  const next = appended(makingRoom(header.value, run), entry, deps.table.now());
+  const written = await deps.threads.put(next, { version: header.version });
+  if (!written.won) return; // It stays due.
+  deps.hints.ready(run, written.stored);
+  await tellStopped(deps, written.stored.value, { run, force: false });
+  await later(deps, stored, NAMED_MS);
+}
+
+async function later(deps: Deps, run: Stored<Run>, ms: number): Promise<void> {
+  await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + ms }, run.version);
+}
