@@ -32,6 +32,7 @@ import { watchTable } from "./runtime/table-health.ts";
 import type { TableHealth } from "./runtime/table-health.ts";
 import type { DocumentFolder } from "./retrieval/folder.ts";
 import type { Retriever } from "./retrieval/retriever.ts";
+import { blame } from "./runtime/strays.ts";
 import { createWorker } from "./runtime/worker.ts";
 import type { Worker } from "./runtime/worker.ts";
 import { stopSignal } from "./signals.ts";
@@ -311,6 +312,12 @@ async function main(): Promise<void> {
   using log = createLog({ level: read.config.logLevel, format: process.stdout.isTTY ? "text" : "json" });
   // A promise that nobody awaits, in somebody's graph, must not end the runs of everybody else.
   process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
+  process.on("uncaughtException", (error) => {
+    const run = blame(error);
+    log.error({ err: error, ...present({ run }) }, "thrown outside of any promise");
+    // Nobody's: what the process is worth is unknown. Another worker takes its runs over.
+    if (run === undefined) process.exit(1);
+  });
   await serve(read.config, limitRepeats(log, systemClock), stopSignal(systemClock, log));
 }
 

@@ -152,13 +152,17 @@ export function woken(thread: Thread, now: number): Thread {
   return { ...rest, readyAt: now, updatedAt: now };
 }
 
-/** Every run that has been accepted with input so far is to stop, in favour of one that is about to be appended. */
+/**
+ * Every run that has been accepted with input so far is to stop, in favour of one that is about to be appended. One that
+ * sleeps does so no longer: its place is to be given up now.
+ */
 export function stopping(thread: Thread, action: StopAction): Thread {
   const stopped = (entry: QueueEntry): QueueEntry =>
     entry.kind === "input" && entry.stop === undefined ? { ...entry, stop: action } : entry;
-  const { active } = thread;
+  const { wakeAt: _, ...awake } = thread;
+  const { active } = awake;
   return {
-    ...thread,
+    ...awake,
     ...(active?.kind === "run"
       ? { active: { kind: "run", entry: { ...active.entry, stop: active.entry.stop ?? action } } }
       : {}),

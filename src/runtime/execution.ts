@@ -11,6 +11,7 @@ import type { Outcome, Retries, Run, RunPayload } from "../core/run.ts";
 import { MAX_STRIKES } from "../core/thread.ts";
 import type { Strikes } from "../core/thread.ts";
 import type { DriveOutcome } from "../langgraph/drive.ts";
+import { graphErrorInfo } from "../langgraph/errors.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Assistants } from "./assistants.ts";
@@ -26,6 +27,7 @@ import type { Concluded } from "./conclude.ts";
 import { gaveUpWaiting, whyNotHere } from "./graph-wait.ts";
 import { handOver, startingPoint } from "./resume.ts";
 import type { Start } from "./resume.ts";
+import { withStrays } from "./strays.ts";
 import { leftMs, limitsOf, timedOut, timer } from "./run-time.ts";
 import type { TimedOut } from "./run-time.ts";
 
@@ -204,8 +206,9 @@ export class Execution {
     if (!start.input) return start.outcome;
     const assistant = await assistants.ofRun(on.run);
     using time = timer(deps.clock, leftMs(deps, on.run, on.graph));
-    const signal = AbortSignal.any([lease.lost, cancel, abort, time.signal]);
-    const outcome = await engine.drive({
+    const stray = new AbortController();
+    const signal = AbortSignal.any([lease.lost, cancel, abort, time.signal, stray.signal]);
+    const drive = {
       ...on,
       payload: start.payload,
       input: start.input,
@@ -216,7 +219,10 @@ export class Execution {
       signal,
       drain,
       emit: (frame: Frame) => this.#with.events.emit(frame),
-    });
+    };
+    const fail = (error: unknown): void => stray.abort(error);
+    const outcome = await withStrays({ runId: on.run.runId, fail }, () => engine.drive(drive));
+    if (outcome.kind === "aborted" && stray.signal.aborted) return strayed(stray.signal.reason);
     const isTimeout = outcome.kind === "aborted" && time.signal.aborted && !cancel.aborted && !abort.aborted;
     return isTimeout ? timedOut(deps, on.graph) : outcome;
   }
@@ -248,6 +254,11 @@ export class Execution {
     await this.#with.events.flush();
     return { kind: "stopped" };
   }
+}
+
+function strayed(thrown: unknown): Extract<Concluded, { readonly kind: "failed" }> {
+  const { name, message } = graphErrorInfo(thrown);
+  return { kind: "failed", error: { name, message: `thrown outside of any promise: ${message}` }, parks: false };
 }
 
 function assertMarked(mark: Mark): void {
