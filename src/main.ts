@@ -33,6 +33,8 @@ import type { TableHealth } from "./runtime/table-health.ts";
 import type { DocumentFolder } from "./retrieval/folder.ts";
 import type { Retriever } from "./retrieval/retriever.ts";
 import { blame } from "./runtime/strays.ts";
+import { noProtection } from "./runtime/task-protection.ts";
+import type { TaskProtection } from "./runtime/task-protection.ts";
 import { createWorker } from "./runtime/worker.ts";
 import type { Worker } from "./runtime/worker.ts";
 import { stopSignal } from "./signals.ts";
@@ -237,11 +239,19 @@ async function openWorker({ config, deps, assistants, owner }: WorkerOptions): P
       search: (query, options) => retriever.search(query, { ...options, tenant, collection }),
     }),
   });
+  const protection =
+    config.ecsAgentUri === undefined ? noProtection : opening.use(await openProtection(config.ecsAgentUri, deps.log));
+  const isKnownDead = (id: string): boolean => owner.isKnownDead(id);
   const worker = opening.use(
-    createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead: (id) => owner.isKnownDead(id) }),
+    createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead, protection }),
   );
   const opened = opening.move();
   return { worker, retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+async function openProtection(agentUri: string, log: Log): Promise<TaskProtection & AsyncDisposable> {
+  const { createEcsTaskProtection } = await import("./aws/task-protection.ts");
+  return createEcsTaskProtection({ agentUri, clock: systemClock, log });
 }
 
 interface Ingestion {
@@ -316,7 +326,9 @@ async function main(): Promise<void> {
     const run = blame(error);
     log.error({ err: error, ...present({ run }) }, "thrown outside of any promise");
     // Nobody's: what the process is worth is unknown. Another worker takes its runs over.
-    if (run === undefined) process.exit(1);
+    if (run !== undefined) return;
+    log[Symbol.dispose]();
+    process.exit(1);
   });
   await serve(read.config, limitRepeats(log, systemClock), stopSignal(systemClock, log));
 }
