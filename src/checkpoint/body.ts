@@ -4,6 +4,7 @@
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { HoldpointError } from "../core/errors.ts";
+import { newerFormat } from "./newer-format.ts";
 
 const FORMAT = 1;
 const CODEC = { none: 0, deflate: 1 } as const;
@@ -19,9 +20,11 @@ export function compress(bytes: Uint8Array): Uint8Array {
   return Buffer.concat([Uint8Array.of(FORMAT, smaller ? CODEC.deflate : CODEC.none), smaller ?? bytes]);
 }
 
-/** @throws HoldpointError `corrupt` when the bytes are of no known format or torn */
+/** @throws HoldpointError `corrupt` when the bytes are torn or of no format, `unsupported` when they are of a newer one */
 export function decompress(bytes: Uint8Array): Uint8Array {
-  if (bytes[0] !== FORMAT) throw new HoldpointError("corrupt", `bytes of format ${bytes[0] ?? "none"} cannot be read`);
+  const [format] = bytes;
+  if (format !== undefined && format > FORMAT) throw newerFormat(`a body of format ${format}`);
+  if (format !== FORMAT) throw new HoldpointError("corrupt", `bytes of format ${format ?? "none"} cannot be read`);
   const rest = bytes.subarray(2);
   if (bytes[1] === CODEC.none) return rest;
   if (bytes[1] !== CODEC.deflate)
@@ -43,7 +46,7 @@ export function packBody(header: Uint8Array, cells: readonly Uint8Array[]): Uint
   return compress(Buffer.concat([length, header, ...cells]));
 }
 
-/** The header, parsed, with its bytes (for hashing), and what stands behind it. @throws HoldpointError `corrupt` */
+/** The header, parsed, with its bytes (for hashing), and what stands behind it. @throws HoldpointError as `decompress` */
 export function unpackBody(bytes: Uint8Array): {
   readonly header: unknown;
   readonly bytes: Uint8Array;

@@ -49,6 +49,8 @@ export interface SaverHead {
   readonly fence: number;
   readonly root: string | undefined;
   readonly step: number;
+  /** Step of the input from which supersteps are counted; absent where an older version wrote the record. */
+  readonly inputStep?: number;
   readonly source: string;
   /** The run that wrote it, when its configuration said so. */
   readonly runId?: string;

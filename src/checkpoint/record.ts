@@ -6,6 +6,7 @@ import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Attributes, Draft, Item, Key, Value } from "../storage/table.ts";
 import type { NamespaceRef } from "./cells.ts";
+import { newerFormat } from "./newer-format.ts";
 
 const RECORD_VERSION = 1;
 
@@ -28,6 +29,8 @@ export interface CheckpointRecord extends Positioned {
   readonly deltaBytes: number;
   readonly root?: string;
   readonly step: number;
+  /** Step of the input from which this branch is counted; absent in records of older versions, and in what follows them. */
+  readonly inputStep?: number;
   readonly source: string;
   readonly runId?: string;
   /** First 16 bytes of a SHA-256 over the header and the whole state. */
@@ -80,6 +83,7 @@ export function recordDraft(at: NamespaceRef, record: LogRecord): Draft {
           d: record.deltaBytes,
           ...optional("r", record.root),
           st: record.step,
+          ...optional("is", record.inputStep),
           so: record.source,
           ...optional("ru", record.runId),
           h: record.hash,
@@ -130,10 +134,10 @@ export function namespaceOf(item: Item): string {
   return ns;
 }
 
-/** @throws HoldpointError `corrupt` when the item is not a log record of a known version */
+/** @throws HoldpointError `corrupt` when the item is no log record, `unsupported` when it is one of a newer version */
 export function readRecord(item: Item): LogRecord {
   const fields = createFields(item);
-  if (fields.number("v") !== RECORD_VERSION) throw fields.corrupt("is of an unknown version");
+  fields.version(RECORD_VERSION);
   const at = { seq: Number(item.sk.slice(item.sk.lastIndexOf("#") + 1)), fence: fields.number("f") };
   const root = fields.text("r");
   const checkpointId = fields.text("id");
@@ -142,6 +146,7 @@ export function readRecord(item: Item): LogRecord {
       const parentId = fields.text("p");
       const parentSeq = fields.optionalNumber("ps");
       const runId = fields.text("ru");
+      const inputStep = fields.optionalNumber("is");
       if (checkpointId === undefined) throw fields.corrupt("has no checkpoint id");
       return {
         ...at,
@@ -154,6 +159,7 @@ export function readRecord(item: Item): LogRecord {
         deltaBytes: fields.number("d"),
         ...(root === undefined ? {} : { root }),
         step: fields.number("st"),
+        ...(inputStep === undefined ? {} : { inputStep }),
         source: fields.text("so") ?? "",
         ...(runId === undefined ? {} : { runId }),
         hash: fields.bytes("h"),
@@ -185,6 +191,8 @@ export function readRecord(item: Item): LogRecord {
 /** Typed access to the attributes of an item that this folder wrote. */
 export interface Fields {
   corrupt(what: string): HoldpointError;
+  /** @throws HoldpointError `unsupported` above the version that this reader knows, `corrupt` below it */
+  version(known: number): void;
   number(name: string): number;
   optionalNumber(name: string): number | undefined;
   text(name: string): string | undefined;
@@ -199,14 +207,20 @@ export function createFields(item: Item): Fields {
     const value = attributes[name];
     return typeof value === "number" ? value : undefined;
   };
+  const number = (name: string): number => {
+    const value = optionalNumber(name);
+    if (value === undefined) throw corrupt(`lacks the number ${name}`);
+    return value;
+  };
   return {
     corrupt,
-    optionalNumber,
-    number: (name) => {
-      const value = optionalNumber(name);
-      if (value === undefined) throw corrupt(`lacks the number ${name}`);
-      return value;
+    version: (known) => {
+      const version = number("v");
+      if (version > known) throw newerFormat(`item ${item.sk} of version ${version}`);
+      if (version !== known) throw corrupt(`is of the unknown version ${version}`);
     },
+    optionalNumber,
+    number,
     text: (name) => {
       const value = attributes[name];
       return typeof value === "string" ? value : undefined;

@@ -20,6 +20,7 @@ import { threadId as toThreadId } from "../core/ids.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import { headMoved } from "./branch.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
+import { headOf } from "./head.ts";
 import { historyOf, namespacesOf, threadsOf } from "./history.ts";
 import { pendingAmong, stillWaits } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
@@ -107,9 +108,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   /** The root's head as this saver knows it, without a storage call; undefined before `preload` and for an empty thread. */
   head(): SaverHead | undefined {
     const latest = this.#branches.boundRoot()?.view?.latest;
-    if (latest === undefined) return undefined;
-    const { checkpointId, seq, fence, root, step, source, runId } = latest.record;
-    return { checkpointId, seq, fence, root, step, source, ...(runId === undefined ? {} : { runId }) };
+    return latest && headOf(latest.record);
   }
 
   /** The channels at that head, without its task writes. */

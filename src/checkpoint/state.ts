@@ -184,6 +184,8 @@ export function composeRecord(
   );
   const encoded = headerBytes(header);
   const { seq, fence, parentId, parent, root } = at;
+  const begins = prepared.source === "input" || parent === undefined;
+  const inputStep = begins ? prepared.step : parent.record.inputStep;
   const record: CheckpointRecord = {
     kind: "checkpoint",
     seq,
@@ -196,6 +198,7 @@ export function composeRecord(
     deltaBytes: plan.deltaBytes,
     ...(root === undefined ? {} : { root }),
     step: prepared.step,
+    ...(inputStep === undefined ? {} : { inputStep }),
     source: prepared.source,
     ...(prepared.runId === undefined ? {} : { runId: prepared.runId }),
     hash: stateHash(encoded, metadata, channels),

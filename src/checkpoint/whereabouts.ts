@@ -16,6 +16,8 @@ export interface RecordFacts {
   readonly visits: Visits;
   readonly sends: readonly string[];
   readonly step: number;
+  /** Step of the input from which supersteps are counted; undefined where an older version wrote the record. */
+  readonly inputStep: number | undefined;
   readonly source: string;
 }
 
@@ -25,6 +27,7 @@ export const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint)
   visits,
   sends,
   step: record.step,
+  inputStep: record.inputStep,
   source: record.source,
 });
 

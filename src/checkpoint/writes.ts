@@ -139,8 +139,10 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
       const missing = set.writes.filter((write) => there.every(({ idx }) => idx !== write.idx));
       if (current !== undefined && missing.length === 0) return;
       wanted = { ...set, writes: [...there, ...missing] };
+      const { attributes, ...key } = draftOf(at, checkpointId, wanted);
+      // What a newer version has added to the item stays on it.
       result = await table.put(
-        draftOf(at, checkpointId, wanted),
+        { ...key, attributes: { ...current?.attributes, ...attributes } },
         current === undefined ? "absent" : { version: current.version },
       );
     }
@@ -185,7 +187,7 @@ const isHeader = (value: unknown): value is Header =>
 
 function readWriteSet(item: Item): WriteSet {
   const fields = createFields(item);
-  if (fields.number("v") !== WRITES_VERSION) throw fields.corrupt("is of an unknown version");
+  fields.version(WRITES_VERSION);
   const { header, rest } = unpackBody(fields.bytes("b"));
   if (!isHeader(header)) throw new HoldpointError("corrupt", `item ${item.sk} has no readable header`);
   const read = cellReader(rest);

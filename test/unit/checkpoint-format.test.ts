@@ -1,8 +1,14 @@
-/** Records of format 1 as they were first written. They stay readable; a new layout gets a fixture of its own. */
+/**
+ * Records of format 1 as they were first written. They stay readable; a new layout gets a fixture of its own. What a
+ * later version adds as an optional field is ignored and kept; what it writes in a new layout is left to it.
+ */
+import { emptyCheckpoint } from "@langchain/langgraph-checkpoint";
+import type { PendingWrite } from "@langchain/langgraph-checkpoint";
 import { describe, expect, it } from "vitest";
+import { isNewerFormat } from "../../src/checkpoint/newer-format.ts";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
-import type { Value } from "../../src/storage/table.ts";
+import type { Table, Value } from "../../src/storage/table.ts";
 import { configOf } from "../support/checkpoints.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
@@ -77,11 +83,17 @@ const FORMAT_1: Readonly<Record<string, Readonly<Record<string, Value>>>> = {
   },
 };
 
+const PARTITION = "acme#t#t1";
+const WRITES = "W#000000##cp-2#task-1#0000000001";
+
+const readerOf = (table: Table): FencedSaver =>
+  new FencedSaver({ table, blobs: createMemoryBlobs(), tenant: tenantId("acme") });
+
 describe("records of format 1", () => {
   const opened = async () => {
     const table = createMemoryTable();
     for (const [sk, attributes] of Object.entries(FORMAT_1))
-      await table.put({ pk: "acme#t#t1", sk, attributes }, "absent");
+      await table.put({ pk: PARTITION, sk, attributes }, "absent");
     const options = { table, blobs: createMemoryBlobs(), tenant: tenantId("acme"), threadId: threadId("t1") };
     return { table, saver: await FencedSaver.open(options) };
   };
@@ -109,11 +121,74 @@ describe("records of format 1", () => {
     expect(await saver.whereabouts.record("", "cp-2")).toMatchObject({ root: "root-1", sends: ["leaf"], visits: {} });
   });
 
-  it("of a version to come are refused, not guessed", async () => {
+  it("may hold fields that this version does not know", async () => {
+    const { table, saver } = await opened();
+    const before = await saver.getTuple(configOf("t1"));
+    for (const [sk, attributes] of Object.entries(FORMAT_1))
+      await table.put({ pk: PARTITION, sk, attributes: { ...attributes, zz: ["from", "later"] } }, "any");
+    expect(await readerOf(table).getTuple(configOf("t1"))).toEqual(before);
+  });
+
+  it("keep such a field when this version adds to an item", async () => {
     const { table } = await opened();
-    const key = { pk: "acme#t#t1", sk: "C#000000##000000000003" };
-    await table.put({ ...key, attributes: { ...FORMAT_1[key.sk], v: 2 } }, "any");
-    const reader = new FencedSaver({ table, blobs: createMemoryBlobs(), tenant: tenantId("acme") });
-    await expect(reader.getTuple(configOf("t1"))).rejects.toMatchObject({ code: "corrupt" });
+    const sk = "W#000000##cp-2#task-1#0000000000";
+    const lease = configOf("t1", "cp-2");
+    const writer = readerOf(table);
+    await table.put({ pk: PARTITION, sk, attributes: { ...FORMAT_1[WRITES], f: 0, zz: "from later" } }, "absent");
+    const added: PendingWrite[] = [
+      ["n", 3],
+      ["messages", ["x"]],
+      ["more", "y"],
+    ];
+    await writer.putWrites(lease, added, "task-1");
+    const item = await table.get({ pk: PARTITION, sk });
+    expect(item?.attributes).toMatchObject({ zz: "from later" });
+    expect(item?.attributes["b"]).not.toEqual(FORMAT_1[WRITES]?.["b"]);
+  });
+
+  it.each([
+    ["a log record", "C#000000##000000000003", { v: 2 }],
+    ["the body of a checkpoint", "C#000000##000000000002", { b: Uint8Array.of(2, 0, 1, 2, 3) }],
+    ["the writes of a task", WRITES, { v: 2 }],
+    ["the body of such writes", WRITES, { b: Uint8Array.of(2, 0, 1, 2, 3) }],
+  ])("of a version to come are left to who wrote them: %s", async (_, sk, changed) => {
+    const { table } = await opened();
+    await table.put({ pk: PARTITION, sk, attributes: { ...FORMAT_1[sk], ...changed } }, "any");
+    const error: unknown = await readerOf(table)
+      .getTuple(configOf("t1"))
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "unsupported", detail: { reason: "newer_format" } });
+    expect(isNewerFormat(error)).toBe(true);
+  });
+
+  it("of a version that never was are corrupt", async () => {
+    const { table } = await opened();
+    await table.put({ pk: PARTITION, sk: WRITES, attributes: { ...FORMAT_1[WRITES], v: 0 } }, "any");
+    await expect(readerOf(table).getTuple(configOf("t1"))).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  it("do not say from which input steps are counted, nor does what follows them, until the next input", async () => {
+    const { table, saver } = await opened();
+    expect(saver.head()).not.toHaveProperty("inputStep");
+    const lease = { threadId: threadId("t1"), generation: 0, fence: 3 };
+    const writer = await FencedSaver.open({ table, blobs: createMemoryBlobs(), tenant: tenantId("acme"), lease });
+    await writer.barrier();
+    const put = (id: string, parent: string, metadata: { source: "loop" | "input"; step: number }) =>
+      writer.put(configOf("t1", parent), { ...emptyCheckpoint(), id }, { ...metadata, parents: {} }, {});
+    await put("cp-3", "cp-2", { source: "loop", step: 1 });
+    expect(writer.head()).not.toHaveProperty("inputStep");
+    await put("cp-4", "cp-3", { source: "input", step: 2 });
+    await put("cp-5", "cp-4", { source: "loop", step: 3 });
+    expect(writer.head()).toMatchObject({ checkpointId: "cp-5", step: 3, inputStep: 2 });
+    expect(
+      (
+        await FencedSaver.open({
+          table,
+          blobs: createMemoryBlobs(),
+          tenant: tenantId("acme"),
+          threadId: lease.threadId,
+        })
+      ).head(),
+    ).toMatchObject({ inputStep: 2 });
   });
 });
