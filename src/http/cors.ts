@@ -7,7 +7,8 @@ export interface CorsOptions {
 
 const EXPOSED = "content-location, location, x-pagination-total, x-pagination-next, x-trace-id, retry-after";
 const METHODS = "GET, POST, PUT, PATCH, DELETE";
-const DEFAULT_HEADERS = "content-type, x-api-key, authorization, last-event-id, idempotency-key, prefer";
+const DEFAULT_HEADERS =
+  "content-type, x-api-key, authorization, last-event-id, idempotency-key, prefer, holdpoint-force";
 
 /** Cross-origin access for the configured origins. Credentials travel in headers, so cookies are never allowed. */
 export function cors({ origins }: CorsOptions): RequestHandler {

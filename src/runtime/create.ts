@@ -9,6 +9,7 @@ import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
 import { createReviews } from "./decide.ts";
 import type { Deps } from "./deps.ts";
+import { cancelMany } from "./cancel-many.ts";
 import { cancelRun } from "./cancel.ts";
 import { findRun, follow, waitForRun } from "./follow.ts";
 import type { FollowDeps } from "./follow.ts";
@@ -64,6 +65,7 @@ function createRunUseCases(host: FollowDeps, assistants: Assistants): RunUseCase
       return deps.runs.list(ref, header.value.generation);
     },
     cancel: (principal, request) => cancelRun(host, principal, request),
+    cancelMany: (principal, request) => cancelMany(host, principal, request),
     wait: (principal, threadId, runId, signal) => waitForRun(host, principal, { threadId, runId, signal }),
     follow: (principal, request) => follow(host, principal, request),
   };

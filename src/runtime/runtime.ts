@@ -61,6 +61,8 @@ export interface RunUseCases {
   list(principal: Principal, threadId: ThreadId): Promise<readonly Run[]>;
   /** Resolves when the cancel is durable; with `wait`, when the run has ended. */
   cancel(principal: Principal, cancel: CancelRun): Promise<Run>;
+  /** Resolves when every cancel is durable. */
+  cancelMany(principal: Principal, cancel: CancelMany): Promise<void>;
   /** Resolves when the run has ended. Rejects with the signal's reason when it aborts. */
   wait(principal: Principal, threadId: ThreadId, runId: RunId, signal: AbortSignal): Promise<RunResult>;
   follow(principal: Principal, request: FollowRequest): AsyncIterable<Followed>;
@@ -76,6 +78,17 @@ export interface CancelRun {
   readonly force?: boolean;
   readonly reason?: string;
   readonly signal: AbortSignal;
+}
+
+/** States of runs that have not ended, as clients name them. */
+export type UnfinishedStatus = "pending" | "running" | "all";
+
+export interface CancelMany extends Pick<CancelRun, "action" | "force" | "reason" | "signal"> {
+  /** Without one: wherever the runs are, and of those that are not named, the tenant's busy threads. */
+  readonly threadId?: ThreadId;
+  readonly which:
+    | { readonly kind: "named"; readonly runIds: readonly RunId[] }
+    | { readonly kind: "status"; readonly status: UnfinishedStatus };
 }
 
 /** An assistant as clients see it: also the default one of a graph, which is computed and never stored. */

@@ -11,6 +11,7 @@ import type { ManualClock } from "../support/manual-clock.ts";
 import { SseReader } from "../support/sse.ts";
 
 const BODY = { assistant_id: "desk", input: {} };
+const NOBODY = "0190a6c4-7b1e-7000-8000-000000000001";
 
 let fake: FakeRuntime;
 let clock: ManualClock;
@@ -168,4 +169,37 @@ describe("cancelling", () => {
       { runId: run.run_id, wait, ...(query.includes("taken") ? { reason: "taken" } : {}) },
     ]);
   });
+
+  it.each([
+    ["", {}, { force: false }],
+    ["?action=rollback", {}, { action: "rollback", force: false }],
+    ["?action=rollback", { "holdpoint-force": "true" }, { action: "rollback", force: true }],
+    ["?action=interrupt", { "holdpoint-force": "0" }, { action: "interrupt", force: false }],
+  ])("with %j and %j says how", async (query, headers, how) => {
+    const path = `/threads/${NOBODY}/runs/${NOBODY}/cancel${query}`;
+    expect((await app.call("POST", path, { headers })).status).toBe(404);
+    expect(fake.cancels).toMatchObject([how]);
+    expect(Object.hasOwn(fake.cancels[0] ?? {}, "action")).toBe(Object.hasOwn(how, "action"));
+  });
+});
+
+describe("cancelling many", () => {
+  it.each([
+    [{ run_ids: [NOBODY] }, "", { which: { kind: "named", runIds: [NOBODY] } }],
+    [{ thread_id: NOBODY, run_ids: [NOBODY] }, "?action=rollback", { threadId: NOBODY, action: "rollback" }],
+    [{ thread_id: NOBODY, status: "pending" }, "", { which: { kind: "status", status: "pending" } }],
+    [{ status: "all" }, "?action=interrupt", { which: { kind: "status", status: "all" }, action: "interrupt" }],
+  ])("%j%s", async (json, query, request) => {
+    const response = await app.call("POST", `/runs/cancel${query}`, { json });
+    expect([response.status, await response.text()]).toEqual([204, ""]);
+    expect(fake.bulkCancels).toMatchObject([request]);
+  });
+
+  it.each([{}, { thread_id: NOBODY }, { run_ids: [NOBODY], status: "all" }, { run_ids: [] }, { status: "success" }])(
+    "is refused for %j",
+    async (json) => {
+      expect((await app.call("POST", "/runs/cancel", { json })).status).toBe(422);
+      expect(fake.bulkCancels).toEqual([]);
+    },
+  );
 });

@@ -11,6 +11,7 @@ import type { Run } from "../../src/core/run.ts";
 import type {
   AcceptRequest,
   AssistantUseCases,
+  CancelMany,
   CancelRun,
   DecideRequest,
   Followed,
@@ -24,6 +25,7 @@ export interface FakeRuntime {
   readonly runtime: Runtime;
   readonly accepted: { readonly principal: Principal; readonly request: AcceptRequest }[];
   readonly cancels: CancelRun[];
+  readonly bulkCancels: CancelMany[];
   readonly decisions: DecideRequest[];
   readonly follows: FollowRequest[];
   /** What the next readers of any run see. */
@@ -41,6 +43,7 @@ export function createFakeRuntime(): FakeRuntime {
   const fake: FakeRuntime = {
     accepted: [],
     cancels: [],
+    bulkCancels: [],
     decisions: [],
     follows: [],
     refusal: undefined,
@@ -66,6 +69,7 @@ export function createFakeRuntime(): FakeRuntime {
           fake.cancels.push(request);
           return found(kept.get(keyOf(principal, request.runId)));
         },
+        cancelMany: async (_principal, request) => void fake.bulkCancels.push(request),
         wait: async (principal, _thread, id, signal) => fake.outcome(found(kept.get(keyOf(principal, id))), signal),
         follow(principal, request) {
           fake.follows.push(request);

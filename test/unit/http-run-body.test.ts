@@ -127,3 +127,26 @@ describe("the rest of the body", () => {
     expect(settings({ stream_mode: "custom" }).streamModes).toEqual(["custom"]);
   });
 });
+
+describe("how a run meets what its thread has already", () => {
+  it.each(["enqueue", "reject", "interrupt", "rollback"])("is said by its strategy %s", (strategy) => {
+    expect(settings({ multitask_strategy: strategy }).multitaskStrategy).toBe(strategy);
+  });
+
+  it("may include that reviews which wait are cancelled", () => {
+    expect(parseRunBody({ assistant_id: "a", on_pending: "cancel" }, context).onPending).toBe("cancel");
+  });
+});
+
+describe("a delayed start", () => {
+  const afterMs = (seconds: unknown) => parseRunBody({ assistant_id: "a", after_seconds: seconds }, context).afterMs;
+
+  it.each([
+    [0, undefined],
+    [0.0001, 1],
+    [1.5, 1500],
+    [2_592_000, 2_592_000_000],
+  ])("of %j seconds is %j ms", (seconds, ms) => {
+    expect(afterMs(seconds)).toBe(ms);
+  });
+});

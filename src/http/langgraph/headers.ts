@@ -1,7 +1,7 @@
 import type { Request } from "express";
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
-import { parse } from "../parse.ts";
+import { parse, queryFlag } from "../parse.ts";
 import type { Call } from "../route.ts";
 
 const CREDENTIALS = new Set(["x-api-key", "x-tenant-id", "x-service-key"]);
@@ -23,6 +23,14 @@ export function idempotencyOf({
 }: Call): { readonly key: string; readonly bodyHash: string } | undefined {
   const key = request.get("idempotency-key");
   return key === undefined ? undefined : { key: parse(idempotencyKey, key, "header"), bodyHash };
+}
+
+const FORCE = "holdpoint-force";
+const forceHeader = z.object({ [FORCE]: queryFlag });
+
+/** Whether the caller insists (`Holdpoint-Force: true`): on a rollback, for one, over effects that happened. */
+export function isForced(request: Request): boolean {
+  return parse(forceHeader, { [FORCE]: request.get(FORCE) }, "header")[FORCE];
 }
 
 /** Number of the last frame that a reader has: -1 for none, undefined when the header is absent. */

@@ -32,6 +32,8 @@ const command = z.object({
 const nodes = z.union([z.literal("*"), z.array(name).max(1000)]);
 const text = z.string().max(64);
 
+const MAX_DELAY_SECONDS = 30 * 24 * 3600;
+
 const runBody = z.object({
   assistant_id: name,
   input: json.optional(),
@@ -46,12 +48,13 @@ const runBody = z.object({
   stream_mode: optional(z.union([text, z.array(text).max(32)])),
   stream_subgraphs: optional(z.boolean()),
   stream_resumable: optional(z.boolean()),
-  multitask_strategy: optional(z.enum(["enqueue", "reject", "interrupt", "rollback"])),
+  multitask_strategy: optional(z.enum(MULTITASK_STRATEGIES)),
   if_not_exists: optional(z.enum(["reject", "create"])),
   on_disconnect: optional(z.enum(["continue", "cancel"])),
   on_completion: optional(z.enum(["delete", "keep"])),
   durability: optional(z.enum(["sync", "async", "exit"])),
-  after_seconds: optional(z.number()),
+  after_seconds: optional(z.number().min(0).max(MAX_DELAY_SECONDS)),
+  on_pending: optional(z.literal("cancel")),
   webhook: optional(z.string()),
   feedback_keys: optional(z.array(z.string())),
 });
@@ -64,6 +67,9 @@ export interface RunRequest {
   readonly settings: RunSettings;
   readonly ifNotExists: "reject" | "create";
   readonly onDisconnect: "continue" | "cancel";
+  /** See `AcceptRequest`. */
+  readonly afterMs?: number;
+  readonly onPending?: "cancel";
 }
 
 export interface RunBodyContext {
@@ -87,12 +93,20 @@ export function parseRunBody(value: unknown, context: RunBodyContext): RunReques
       streamModes: streamModesOf(body.stream_mode) ?? context.defaultModes,
       streamSubgraphs: body.stream_subgraphs ?? false,
       streamResumable: body.stream_resumable ?? false,
-      multitaskStrategy: MULTITASK_STRATEGIES.find((one) => one === body.multitask_strategy) ?? "enqueue",
+      multitaskStrategy: body.multitask_strategy ?? "enqueue",
       ...(stateless ? { onCompletion: body.on_completion ?? "delete" } : {}),
     },
     ifNotExists: body.if_not_exists ?? "reject",
     onDisconnect: body.on_disconnect ?? "continue",
+    ...present({ afterMs: delayOf(body), onPending: body.on_pending }),
   };
+}
+
+function delayOf({ after_seconds: seconds, command }: RunBody): number | undefined {
+  if (seconds === undefined || seconds === 0) return undefined;
+  if (command?.resume !== undefined)
+    throw new HoldpointError("invalid", "body.after_seconds: an answer is not delayed");
+  return Math.ceil(seconds * 1000);
 }
 
 function payloadOf(body: RunBody, { threadId, headers }: RunBodyContext): RunPayload {
@@ -185,12 +199,7 @@ export function streamModesOf(asked: string | readonly string[] | undefined): re
 }
 
 function refuseUnsupported(body: RunBody): void {
-  const strategy = body.multitask_strategy;
-  if (strategy === "interrupt" || strategy === "rollback") {
-    throw notYet(`multitask_strategy ${strategy}`, `supported are ${MULTITASK_STRATEGIES.join(", ")}`);
-  }
   if (body.webhook !== undefined) throw notYet("webhook", "poll or join the run instead");
-  if (body.after_seconds !== undefined && body.after_seconds > 0) throw notYet("after_seconds", "runs start at once");
   if (body.feedback_keys && body.feedback_keys.length > 0) throw notYet("feedback_keys", "send none");
 }
 

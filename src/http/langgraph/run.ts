@@ -1,12 +1,25 @@
 /** Runs that exist: reading, joining, streaming and cancelling them. */
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
+import { runId, threadId } from "../../core/ids.ts";
 import { allows } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
-import { parse, present, queryFlag, queryLimit, queryList, queryOffset, selected } from "../parse.ts";
+import type { CancelMany } from "../../runtime/runtime.ts";
+import {
+  MAX_LIMIT,
+  optional,
+  parse,
+  present,
+  queryFlag,
+  queryLimit,
+  queryList,
+  queryOffset,
+  selected,
+  uuid,
+} from "../parse.ts";
 import { whenGone } from "../reader.ts";
 import type { Call, Routes } from "../route.ts";
-import { lastEventId } from "./headers.ts";
+import { isForced, lastEventId } from "./headers.ts";
 import { runObject, wireStatus, WIRE_RUN_STATUSES } from "./objects.ts";
 import { runIdOf, threadIdOf } from "./paths.ts";
 import { answerOutcome, answerStream, joinBody } from "./run-answers.ts";
@@ -21,11 +34,19 @@ const listQuery = z.object({
 });
 const joinQuery = z.object({ cancel_on_disconnect: queryFlag });
 const streamQuery = z.object({ cancel_on_disconnect: queryFlag, stream_mode: queryList });
-const cancelQuery = z.object({
-  wait: queryFlag,
-  action: z.enum(["interrupt", "rollback"]).optional(),
-  reason: z.string().max(512).optional(),
-});
+const action = z.enum(["interrupt", "rollback"]).optional();
+const cancelQuery = z.object({ wait: queryFlag, action, reason: z.string().max(512).optional() });
+const cancelManyQuery = z.object({ action });
+const cancelManyBody = z
+  .object({
+    thread_id: optional(uuid),
+    run_ids: optional(z.array(uuid).min(1).max(MAX_LIMIT)),
+    status: optional(z.enum(["pending", "running", "all"])),
+  })
+  .refine(
+    ({ run_ids, status }) => run_ids === undefined || status === undefined,
+    "run_ids and status exclude each other",
+  );
 
 export function addExistingRunRoutes(routes: Routes, host: RunRoutes): void {
   const { runs } = host;
@@ -84,13 +105,26 @@ export function addExistingRunRoutes(routes: Routes, host: RunRoutes): void {
     const threadId = threadIdOf(call.request);
     const runId = runIdOf(call.request);
     const { wait, action, reason } = parse(cancelQuery, call.request.query, "query");
-    if (action === "rollback")
-      throw new HoldpointError("unsupported", "action rollback is not supported yet; use interrupt");
     const signal = AbortSignal.any([whenGone(call.response), host.closing]);
     if (wait) call.waits();
-    await runs.cancel(call.principal, { threadId, runId, wait, signal, ...present({ reason }) });
+    const how = { force: isForced(call.request), signal, ...present({ action, reason }) };
+    await runs.cancel(call.principal, { threadId, runId, wait, ...how });
     call.response.status(wait ? 204 : 202).end();
   });
+
+  routes.post("/runs/cancel", "runs:write", async ({ principal, request, body, response }) => {
+    const { thread_id, run_ids, status } = parse(cancelManyBody, body, "body");
+    const { action } = parse(cancelManyQuery, request.query, "query");
+    const which = status === undefined ? named(run_ids) : { kind: "status" as const, status };
+    const how = { which, force: isForced(request), signal: host.closing, ...present({ action }) };
+    await runs.cancelMany(principal, thread_id === undefined ? how : { ...how, threadId: threadId(thread_id) });
+    response.status(204).end();
+  });
+}
+
+function named(ids: readonly string[] | undefined): CancelMany["which"] {
+  if (ids === undefined) throw new HoldpointError("invalid", "body: name run_ids, or a status");
+  return { kind: "named", runIds: ids.map((id) => runId(id)) };
 }
 
 /** A read that cancels when its reader goes needs the right to cancel. */

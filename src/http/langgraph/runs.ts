@@ -2,8 +2,9 @@
 import type { ThreadId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Run, StreamMode } from "../../core/run.ts";
+import { present } from "../parse.ts";
 import type { BodyKind, Call, Routes } from "../route.ts";
-import { headersForGraphs, idempotencyOf } from "./headers.ts";
+import { headersForGraphs, idempotencyOf, isForced } from "./headers.ts";
 import { runObject } from "./objects.ts";
 import { threadIdOf } from "./paths.ts";
 import { answerOutcome, answerStream, waitBody } from "./run-answers.ts";
@@ -84,7 +85,7 @@ async function accept(
   threadId: ThreadId | undefined,
   request: RunRequest,
 ): Promise<Run> {
-  const { assistantId, payload, settings, ifNotExists } = request;
+  const { assistantId, payload, settings, ifNotExists, afterMs, onPending } = request;
   const idempotency = idempotencyOf(call);
   if (payload.command?.resume === undefined) await enterPool(call.principal, assistantId);
   return runs.accept(call.principal, {
@@ -93,7 +94,8 @@ async function accept(
     payload,
     settings,
     ifNotExists,
-    ...(idempotency === undefined ? {} : { idempotency }),
+    force: isForced(call.request),
+    ...present({ afterMs, onPending, idempotency }),
   });
 }
 
