@@ -71,7 +71,7 @@ export interface Decision {
   readonly at: number;
   readonly comment?: string;
   readonly answer: HoldAnswer;
-  /** The run that carries it on. */
+  /** The run that carries it on, unless another continuation is queued already. */
   readonly continuation: RunId;
 }
 
@@ -101,6 +101,8 @@ export interface Hold {
   readonly digest: string;
   readonly state: HoldState;
   readonly decision?: Decision;
+  /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
+  readonly carriedBy?: RunId;
   /** Fence of the continuation that was given the decision to apply: only that one may say what came of it. */
   readonly handedTo?: number;
   /** Whether its follow-up (the continuation in the header's queue) is still to be done (I11). */
@@ -173,8 +175,8 @@ export function cancelledHold(
   return { ...hold, state: "cancelled", followUpDue: at.followUpDue, reason: `${reason} (${by})`, updatedAt: at.now };
 }
 
-export function followedUp(hold: Hold): Hold {
-  return { ...hold, followUpDue: false };
+export function followedUp(hold: Hold, carriedBy?: RunId): Hold {
+  return { ...hold, ...(carriedBy === undefined ? {} : { carriedBy }), followUpDue: false };
 }
 
 /** What LangGraph hands back to the code that raised the hold. */

@@ -44,8 +44,7 @@ export function createReviews(deps: Deps): ReviewUseCases {
     get: async (principal, reviewId) => (await find(principal, reviewId)).value,
     async decide(principal, reviewId, request) {
       const hold = await decide(deps, principal, await find(principal, reviewId), request);
-      await followUpSoon(deps, hold);
-      return hold;
+      return (await followUpSoon(deps, hold)) ?? hold;
     },
   };
 }
@@ -67,7 +66,11 @@ async function decide(deps: Deps, principal: Principal, first: Stored<Hold>, req
       });
     }
     assertAnswerFits(hold, request.answer);
-    await assertOpen(deps, hold);
+    const newer = await assertOpen(deps, hold);
+    if (newer) {
+      current = newer;
+      continue;
+    }
     const decision: Decision = {
       id,
       by: principal.subject,
@@ -151,13 +154,18 @@ function checkable(schema: JsonObject): z.ZodType {
   }
 }
 
-/** A hold is open only while the run that it names is `held` and names it under the same fence. */
-async function assertOpen(deps: Deps, hold: Hold): Promise<void> {
+/**
+ * A hold is open only while the run that it names is `held` and names it under the same fence. Returns the hold as it is
+ * now when it was raised again meanwhile, by who took the run over.
+ */
+async function assertOpen(deps: Deps, hold: Hold): Promise<Stored<Hold> | undefined> {
   const until = deps.clock.monotonic() + HELD_SOON_MS;
   for (;;) {
     const run = (await deps.runs.get(hold, hold.runId))?.value;
-    if (run && namesHold(run, hold)) return;
+    if (run && namesHold(run, hold)) return undefined;
     if (!run || (run.status !== "running" && run.status !== "pending")) {
+      const now = await deps.holds.get(hold, hold.holdId);
+      if (now && now.value.fence !== hold.fence) return now;
       throw new HoldpointError("gone", `the run that asked for this review is ${run?.status ?? "gone"}`);
     }
     if (deps.clock.monotonic() >= until) {
@@ -174,14 +182,15 @@ export function namesHold(run: Run, hold: Hold): boolean {
 }
 
 /** The follow-up is findable in the table, so failing here costs latency and never the decision. */
-async function followUpSoon(deps: Deps, hold: Hold): Promise<void> {
+async function followUpSoon(deps: Deps, hold: Hold): Promise<Hold | undefined> {
   try {
-    await followUp(deps, hold, hold.holdId);
+    return await followUp(deps, hold, hold.holdId);
   } catch (error) {
     deps.log.warn(
       { thread: hold.threadId, hold: hold.holdId, err: error },
       "follow-up of a decision is left to a worker",
     );
+    return undefined;
   }
 }
 

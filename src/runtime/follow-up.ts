@@ -7,7 +7,7 @@
 import { cancelledHold, continuationId, followedUp } from "../core/hold.ts";
 import type { Hold } from "../core/hold.ts";
 import type { HoldId, RunId } from "../core/ids.ts";
-import { pendingRun } from "../core/run.ts";
+import { pendingRun, refused } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
 import { appended, nothingWaits } from "../core/thread-changes.ts";
 import { activeRunId } from "../core/thread.ts";
@@ -16,29 +16,46 @@ import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
 
-/** Completes the follow-up of a hold, if it is still due. */
-export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<void> {
+/** A continuation that no header names by then is one of who died before it was discarded. */
+const ORPHAN_MS = 600_000;
+
+/** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
+export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
   let name: RunId | undefined;
+  let made: Run | undefined;
+  let carriedBy: RunId | undefined;
   for (;;) {
     const stored = await deps.holds.get(ref, hold);
-    if (!stored?.value.followUpDue) return;
+    if (!stored?.value.followUpDue) return stored?.value;
     const header = await deps.threads.get(ref);
     const alive = header && !header.value.deleted && header.value.generation === stored.value.generation;
     if (!alive) break;
-    const step =
+    const step: Step =
       stored.value.state === "decided"
         ? await continueWith(deps, stored.value, header, name)
         : await correct(deps, header);
-    if (step.kind === "done") break;
+    made = step.made ?? made;
+    if (step.kind === "done") {
+      carriedBy = step.carriedBy;
+      break;
+    }
     name = step.name;
   }
-  await deps.holds.update(ref, hold, (current) => (current.followUpDue ? followedUp(current) : undefined));
+  if (made && carriedBy !== undefined && made.runId !== carriedBy) await discard(deps, made);
+  const after = await deps.holds.update(ref, hold, (current) =>
+    current.followUpDue ? followedUp(current, carriedBy) : undefined,
+  );
+  return after?.value;
 }
 
-type Step = { readonly kind: "done" } | { readonly kind: "again"; readonly name: RunId | undefined };
+type Step = { readonly made?: Run } & (
+  | { readonly kind: "done"; readonly carriedBy?: RunId }
+  | { readonly kind: "again"; readonly name: RunId | undefined }
+);
 
 async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name: RunId | undefined): Promise<Step> {
-  if (header.value.queue.some((entry) => entry.kind === "continuation")) return { kind: "done" };
+  const queued = header.value.queue.find((entry) => entry.kind === "continuation");
+  if (queued) return { kind: "done", carriedBy: queued.runId };
   const runId = name ?? hold.decision?.continuation;
   if (!runId) return { kind: "done" };
   const existing = await deps.runs.get(hold, runId);
@@ -46,14 +63,27 @@ async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name
     // It may have read its decisions before this one was made: the next one in the chain of names carries it on.
     return { kind: "again", name: continuationId(hold.holdId, runId) };
   }
-  if (existing && activeRunId(header.value) === runId) return { kind: "done" };
-  if (!existing) await deps.runs.create(await continuationOf(deps, hold, runId));
+  if (existing && activeRunId(header.value) === runId) return { kind: "done", carriedBy: runId };
+  const made = existing ? undefined : await make(deps, await continuationOf(deps, hold, runId));
 
   const entry = { runId, kind: "continuation", pool: hold.pool, graphId: hold.graphId } as const;
   const written = await deps.threads.put(appended(header.value, entry, deps.table.now()), { version: header.version });
-  if (!written.won) return { kind: "again", name };
+  if (!written.won) return { kind: "again", name, ...made };
   deps.hints.ready(hold, written.stored);
-  return { kind: "done" };
+  return { kind: "done", carriedBy: runId, ...made };
+}
+
+async function make(deps: Deps, run: Run): Promise<{ readonly made?: Run }> {
+  const written = await deps.runs.create(run);
+  return written.won ? { made: run } : {};
+}
+
+/** Another decision's continuation, still to begin, carries this one's decision on: this one's own is not needed. */
+async function discard(deps: Deps, made: Run): Promise<void> {
+  const why = { name: "superseded", message: "another continuation carries the decision on" };
+  await deps.runs.update(made, made.runId, (run) =>
+    run.status === "pending" ? refused(run, why, deps.table.now()) : undefined,
+  );
 }
 
 /** The continuation inherits root, assistant, configuration and stream settings of the run that it carries on. */
@@ -85,6 +115,7 @@ async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run
       multitaskStrategy: "enqueue",
     },
     payload: inherited,
+    followUpAt: deps.table.now() + ORPHAN_MS,
     createdAt: deps.table.now(),
   });
 }

@@ -271,7 +271,9 @@ class PollingWorker implements Worker {
     this.#fill();
     const { holdPrefix } = threadKeys;
     const holds = ready.filter(({ sk }) => sk.startsWith(holdPrefix));
-    await eachRow(deps, holds, ({ ref, sk }) => followUp(deps, ref, holdId(sk.slice(holdPrefix.length))));
+    await eachRow(deps, holds, async ({ ref, sk }) => {
+      await followUp(deps, ref, holdId(sk.slice(holdPrefix.length)));
+    });
     this.#sweep(past);
   }
 
