@@ -1,0 +1,143 @@
+/** Runs that meet others on their thread, or begin later: the real runtime, as the official SDK asks for it. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Client, Run } from "@langchain/langgraph-sdk";
+import { eventually } from "../support/eventually.ts";
+import { createTestGraphs } from "../support/graphs.ts";
+import { startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+const { registry, gate } = createTestGraphs();
+let service: Service;
+let client: Client;
+
+beforeAll(async () => {
+  service = await startService({ graphs: registry });
+  client = service.client("acme");
+});
+afterAll(async () => {
+  gate.open();
+  await service[Symbol.asyncDispose]();
+});
+
+const input = (text: string) => ({ input: { text } });
+const statusOf = async ({ thread_id: thread, run_id: run }: Run) => (await client.runs.get(thread, run)).status;
+const logOf = async (thread: string) =>
+  ((await client.threads.getState(thread)).values as { readonly log?: readonly string[] }).log;
+
+/** A thread with two steps behind it, and a run that stands before its gate. */
+async function gated(): Promise<Run> {
+  const { thread_id: thread } = await client.threads.create();
+  await client.runs.wait(thread, "echo", input("old"));
+  const before = gate.waiting();
+  const run = await client.runs.create(thread, "gated", input("first"));
+  await eventually(() => gate.waiting() === before + 1);
+  return run;
+}
+
+describe("a run that meets another", () => {
+  it("interrupts it: what that did stays", async () => {
+    const first = await gated();
+    const thread = first.thread_id;
+    await client.runs.wait(thread, "echo", { ...input("new"), multitaskStrategy: "interrupt" });
+    expect(await statusOf(first)).toBe("interrupted");
+    expect(await logOf(thread)).toEqual(["one old", "two old", "before", "one new", "two new"]);
+  });
+
+  it("rolls it back: what that did is gone", async () => {
+    const first = await gated();
+    const thread = first.thread_id;
+    await client.runs.wait(thread, "echo", { ...input("new"), multitaskStrategy: "rollback" });
+    expect(await logOf(thread)).toEqual(["one old", "two old", "one new", "two new"]);
+  });
+
+  it("is refused, or waits, as it asks", async () => {
+    const { thread_id: thread } = await gated();
+    const refused = client.runs.create(thread, "echo", { ...input("new"), multitaskStrategy: "reject" });
+    await expect(refused).rejects.toThrow(/409.*Thread is busy/);
+    const queued = await client.runs.create(thread, "echo", input("new"));
+    expect(await statusOf(queued)).toBe("pending");
+    gate.open();
+    await client.runs.join(thread, queued.run_id);
+    expect(await logOf(thread)).toEqual(["one old", "two old", "before", "through", "one new", "two new"]);
+  });
+});
+
+describe("cancelling a run", () => {
+  it.each([
+    ["interrupt", ["one old", "two old", "before"]],
+    ["rollback", ["one old", "two old"]],
+  ] as const)("with %s", async (action, log) => {
+    const { thread_id: thread, run_id: run } = await gated();
+    await client.runs.cancel(thread, run, true, action);
+    await eventually(async () => JSON.stringify(await logOf(thread)) === JSON.stringify(log));
+    expect((await client.threads.get(thread)).status).not.toBe("busy");
+  });
+
+  it("with those that wait behind it", async () => {
+    const first = await gated();
+    const second = await client.runs.create(first.thread_id, "echo", input("new"));
+    await client.runs.cancelMany({ threadId: first.thread_id, status: "all" });
+    await eventually(async () => (await statusOf(first)) === "interrupted");
+    expect(await statusOf(second)).toBe("interrupted");
+    expect(await logOf(first.thread_id)).toEqual(["one old", "two old", "before"]);
+  });
+});
+
+describe("a client that goes", () => {
+  it.each(["stream", "wait"] as const)("from a %s cancels its run if it asked for that", async (how) => {
+    const { thread_id: thread } = await client.threads.create();
+    const before = gate.waiting();
+    const leaving = new AbortController();
+    const path = `/threads/${thread}/runs/${how}`;
+    const json = { assistant_id: "gated", input: { text: "" }, on_disconnect: "cancel" };
+    const asked = service.app.call("POST", path, { json, signal: leaving.signal }).then(
+      (response) => response.text().catch(() => "gone"),
+      () => "gone",
+    );
+    await eventually(() => gate.waiting() === before + 1);
+    leaving.abort();
+    expect(await asked).toBe("gone");
+    await eventually(async () => (await client.runs.list(thread))[0]?.status === "interrupted");
+  });
+
+  it("from a join cancels the run if it asked for that", async () => {
+    const first = await gated();
+    const leaving = new AbortController();
+    const path = `/threads/${first.thread_id}/runs/${first.run_id}/join?cancel_on_disconnect=1`;
+    const asked = service.app.call("GET", path, { signal: leaving.signal }).then(
+      (response) => response.text().catch(() => "gone"),
+      () => "gone",
+    );
+    // The join has begun once the keep-alive says so; leaving before that cancels as well.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    leaving.abort();
+    expect(await asked).toBe("gone");
+    await eventually(async () => (await statusOf(first)) === "interrupted");
+  });
+});
+
+describe("a run that begins later", () => {
+  it("is pending until its time, and can be cancelled before", async () => {
+    const { thread_id: thread } = await client.threads.create();
+    const soon = await client.runs.create(thread, "echo", { ...input("soon"), afterSeconds: 0.2 });
+    const never = await client.runs.create(thread, "echo", { ...input("never"), afterSeconds: 3600 });
+    expect([await statusOf(soon), await statusOf(never)]).toEqual(["pending", "pending"]);
+    expect(await client.runs.join(thread, soon.run_id)).toMatchObject({ log: ["one soon", "two soon"] });
+    await client.runs.cancel(thread, never.run_id, true);
+    expect(await statusOf(never)).toBe("interrupted");
+  });
+});
+
+describe("reviews that wait", () => {
+  it("keep new input away unless it cancels them", async () => {
+    const { thread_id: thread } = await client.threads.create();
+    await client.runs.wait(thread, "refund", input("100"));
+    const path = `/threads/${thread}/runs/wait`;
+    const json = { assistant_id: "echo", input: { text: "new" } };
+    expect((await service.app.call("POST", path, { json })).status).toBe(409);
+    const answered = await service.app.call("POST", path, { json: { ...json, on_pending: "cancel" } });
+    expect([answered.status, await answered.json()]).toMatchObject([200, { log: ["one new", "two new"] }]);
+    const reviews = await service.app.call("GET", "/v1/reviews?state=open");
+    expect(await reviews.json()).toMatchObject({ items: [] });
+  });
+});
