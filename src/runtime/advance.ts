@@ -87,10 +87,15 @@ async function claim({ deps }: ExecutionDeps, header: Stored<Thread>): Promise<L
 /** Only who takes a run over from a lost holder pays for looking at the log. */
 async function strikesOf(deps: ExecutionDeps["deps"], thread: Thread): Promise<Strikes | undefined> {
   if (!thread.lease || thread.active?.kind !== "run") return undefined;
-  const head = await readHead(deps, thread);
+  const head = await readHead(deps, thread).catch(asUnreadable);
   const isProgress = head?.runId === thread.active.entry.runId && head.source === "loop";
   const seen: HeadSeen = { isProgress, ...(head === undefined ? {} : { checkpointId: head.checkpointId }) };
   return struck(thread, seen);
+}
+
+/** A log that cannot be read shows no progress: who executes the run says why. */
+function asUnreadable(error: unknown): undefined {
+  if (isHoldpointError(error, "unavailable")) throw error;
 }
 
 type Held = Advancing & { readonly lease: Lease; readonly wasActive: boolean };

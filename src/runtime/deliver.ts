@@ -8,7 +8,9 @@
  * - `lost` is never recorded as a run's outcome (I2).
  */
 import { FencedSaver } from "../checkpoint/saver.ts";
+import { isNewerFormat } from "../checkpoint/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../core/errors.ts";
+import type { HoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import { asleep, ended, isEnded, marked, untouchedEnd } from "../core/run.ts";
 import type { Outcome, Retries, Run } from "../core/run.ts";
@@ -50,10 +52,18 @@ export async function deliver(host: ExecutionDeps, delivery: Delivery): Promise<
   try {
     return await attempt(host, delivery);
   } catch (error) {
+    if (isNewerFormat(error)) return leaveToNewer(host.deps, delivery, error);
     if (!isHoldpointError(error, "lost")) throw error;
     delivery.lease.lose();
     return { kind: "lost" };
   }
+}
+
+/** The thread was written by a later version: a worker of that version goes on with it. */
+async function leaveToNewer(deps: Deps, delivery: Delivery, { message }: HoldpointError): Promise<Delivered> {
+  const found = await deps.runs.get(delivery.lease.thread, delivery.entry.runId);
+  if (!found) return { kind: "ended", run: undefined };
+  return sleep(deps, delivery, found, { reason: message, until: lookAgainAt(deps, found.value) });
 }
 
 async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
@@ -121,7 +131,7 @@ function toBeStopped(run: Run, { stop }: QueueEntry, now: number): Run {
 /** Whatever is not the table being away, or another holder, is the run's own end: it must not be tried for ever. */
 function failed(deps: Deps, error: unknown): Executed {
   if (isHoldpointError(error, "lost")) return { kind: "lost" };
-  if (isHoldpointError(error, "unavailable")) throw error;
+  if (isHoldpointError(error, "unavailable") || isNewerFormat(error)) throw error;
   deps.log.error({ err: error }, "a delivery failed outside of its graph");
   return { kind: "ended", outcome: { status: "error", error: errorInfo(error), end: untouchedEnd(deps.table.now()) } };
 }

@@ -2,6 +2,7 @@
  * What a delivery does between its mark and the commit of its end: where to start, the graph itself, and what it
  * leaves waiting.
  */
+import { isNewerFormat } from "../checkpoint/newer-format.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
@@ -108,7 +109,8 @@ export class Execution {
     try {
       return await this.#execute(run, prepared);
     } catch (error) {
-      if (isHoldpointError(error, "lost") || isHoldpointError(error, "unavailable")) throw error;
+      if (isHoldpointError(error, "lost") || isHoldpointError(error, "unavailable") || isNewerFormat(error))
+        throw error;
       // Not the graph's own failure, which is an outcome; but what was handed over must be settled all the same.
       this.#host.deps.log.error(
         { thread: run.threadId, run: run.runId, err: error },
