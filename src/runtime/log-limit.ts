@@ -3,8 +3,8 @@ import { isHoldpointError } from "../core/errors.ts";
 import type { Log } from "./deps.ts";
 
 /** So many lines of one kind say what there is to say. */
-const LINES = 5;
-const WINDOW_MS = 10_000;
+const LINES = 3;
+const WINDOW_MS = 30_000;
 
 interface Window {
   readonly until: number;
@@ -14,7 +14,7 @@ interface Window {
 
 /**
  * The same log, but for what a table that is away would say of every call: of the warnings and errors with one message
- * that come from something `unavailable`, five are written in ten seconds, and the next says how many were left out.
+ * that come from something `unavailable`, three are written in half a minute, and the next says how many were left out.
  */
 export function limitRepeats(log: Log, clock: Clock): Log {
   const windows = new Map<string, Window>();
