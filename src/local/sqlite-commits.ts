@@ -13,7 +13,7 @@ import { errorInfo, HoldpointError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdSource } from "../core/ids.ts";
 import { pauseMs } from "../storage/backoff.ts";
-import { isBusy } from "./sqlite-file.ts";
+import { isBusy, isFull } from "./sqlite-file.ts";
 
 /** Bounds how long one transaction holds the event loop. */
 const MAX_WRITES_PER_COMMIT = 500;
@@ -65,9 +65,7 @@ export function createCommits(deps: CommitsDeps): Commits {
     } catch (error) {
       if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
       if (isBusy(error)) return false;
-      const failure = new HoldpointError("unavailable", `a write to ${deps.path} failed: ${errorInfo(error).message}`, {
-        cause: error,
-      });
+      const failure = writeFailed(deps.path, error);
       for (const write of writes) write.fail(failure);
       return true;
     }
@@ -124,6 +122,12 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 
 const lockedTooLong = (path: string, ms: number): HoldpointError =>
   new HoldpointError("unavailable", `another process held the lock of ${path} for more than ${ms} ms`);
+
+/** Nothing of the transaction has happened; with space on the disk again, its writers may repeat it. */
+function writeFailed(path: string, cause: unknown): HoldpointError {
+  const what = isFull(cause) ? `the disk that holds ${path} is full` : errorInfo(cause).message;
+  return new HoldpointError("unavailable", `a write to ${path} failed: ${what}`, { cause });
+}
 
 const readFailed = (path: string, error: unknown): HoldpointError =>
   new HoldpointError("unavailable", `cannot read ${path}: ${errorInfo(error).message}`, { cause: error });

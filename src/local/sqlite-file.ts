@@ -107,6 +107,7 @@ const BUSY = 5;
 const LOCKED = 6;
 /** Of WAL mode: others came first too often in a row. */
 const PROTOCOL = 15;
+const FULL = 13;
 const NOT_A_DATABASE = 26;
 
 /** SQLite's primary result code of a thrown error; undefined for any other error. */
@@ -119,4 +120,9 @@ function primaryCode(error: unknown): number | undefined {
 export function isBusy(error: unknown): boolean {
   const code = primaryCode(error);
   return code === BUSY || code === LOCKED || code === PROTOCOL;
+}
+
+/** True when there was no space left for what was to be written. */
+export function isFull(error: unknown): boolean {
+  return primaryCode(error) === FULL;
 }

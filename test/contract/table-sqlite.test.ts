@@ -7,6 +7,8 @@ import { systemClock } from "../../src/core/clock.ts";
 import { isHoldpointError } from "../../src/core/errors.ts";
 import { systemIds } from "../../src/core/ids.ts";
 import { decodeAttributes } from "../../src/local/sqlite-attributes.ts";
+import { createCommits } from "../../src/local/sqlite-commits.ts";
+import { openFile } from "../../src/local/sqlite-file.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
 import type { SqliteTableOptions } from "../../src/local/sqlite-table.ts";
 import type { Table } from "../../src/storage/table.ts";
@@ -120,6 +122,51 @@ describe("writes to the embedded table", () => {
     expect(await putting).toMatchObject({ won: true });
     await expect(table.put({ pk: "p", sk: "s", attributes: {} }, "any")).rejects.toMatchObject({ code: "unavailable" });
     await expect(table.get({ pk: "p", sk: "s" })).rejects.toMatchObject({ code: "unavailable" });
+  });
+});
+
+describe("a disk that is full", () => {
+  /** The commits of a file that may not grow, as SQLite itself finds it. */
+  async function openFull(path: string) {
+    const db = openFile(path);
+    const insert = db.prepare(
+      "INSERT INTO items (pk, sk, version, write_id, format, attributes) VALUES ('p', ?, 1, '', 1, ?)",
+    );
+    const count = db.prepare("SELECT count(*) AS n FROM items");
+    const commits = createCommits({
+      db,
+      path,
+      clock: systemClock,
+      ids: systemIds,
+      patienceMs: 1000,
+      housekeeping: () => {},
+      onCommit: undefined,
+    });
+    const setPages = (pages: number): void => db.exec(`PRAGMA max_page_count = ${pages}`);
+    setPages(20);
+    return {
+      put: (sk: string, characters: number) =>
+        commits.write(() => insert.run(sk, JSON.stringify({ x: "x".repeat(characters) })).changes),
+      rows: () => Number(count.get()?.["n"]),
+      makeRoom: () => setPages(1000),
+      [Symbol.dispose]: () => db.close(),
+    };
+  }
+
+  it("is `unavailable` and says so; what was acknowledged is there, and writes land again once there is space", async () => {
+    await using folder = await testFolder();
+    const path = join(folder.path, "t.db");
+    using file = await openFull(path);
+    await file.put("before", 10);
+    const puts = ["a", "b", "c"].map((sk) => file.put(sk, 50_000));
+    for (const put of puts) {
+      await expect(put).rejects.toMatchObject({ code: "unavailable" });
+      await expect(put).rejects.toThrow(`a write to ${path} failed: the disk that holds ${path} is full`);
+    }
+    expect(file.rows()).toBe(1);
+    file.makeRoom();
+    expect(await file.put("a", 50_000)).toBe(1);
+    expect(file.rows()).toBe(2);
   });
 });
 
