@@ -3,7 +3,8 @@
  *
  * `pk`, `sk`: the key. `v`: version. `w`: write id. `x`: expiry in whole seconds, rounded up, for DynamoDB's TTL; `xm`: the
  * same in milliseconds, which readers and conditions compare. `due_pk`, `due_sk`, `list_pk`, `list_sk`: where the item stands
- * in the indexes. Everything the caller calls an attribute stands under its name with `_` in front.
+ * in the indexes. Everything the caller calls an attribute stands under its name with `_` in front. An item without `v` and
+ * `w` was written by something else: for readers it is not there, and nothing is ever put in its place.
  */
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import { HoldpointError } from "../core/errors.ts";
@@ -47,9 +48,12 @@ function storedValue(value: Value): AttributeValue {
   return { M: Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, storedValue(inner)])) };
 }
 
-/** The item, unless it has expired at `now`. */
+/** True for what this program wrote, in whatever version. */
+export const isOurs = (stored: StoredItem): boolean => stored["v"]?.N !== undefined && stored["w"]?.S !== undefined;
+
+/** The item, unless it has expired at `now` or is not ours. */
 export function liveItem(stored: StoredItem | undefined, now: number): Item | undefined {
-  if (stored === undefined) return undefined;
+  if (stored === undefined || !isOurs(stored)) return undefined;
   const expiresAt = stored["xm"]?.N;
   return expiresAt !== undefined && Number(expiresAt) <= now ? undefined : itemOf(stored);
 }

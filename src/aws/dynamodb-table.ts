@@ -20,7 +20,7 @@ import { assertStorable } from "../storage/item-size.ts";
 import type { Draft, Item, Key, PutResult, RemoveResult, Table, When } from "../storage/table.ts";
 import { newVersion, newWriteId } from "../storage/write-ids.ts";
 import { batchGet, batchPut } from "./dynamodb-batches.ts";
-import { fieldName, liveItem, storedItem, storedKey, storedNumber } from "./dynamodb-items.ts";
+import { fieldName, isOurs, liveItem, storedItem, storedKey, storedNumber } from "./dynamodb-items.ts";
 import type { StoredItem } from "./dynamodb-items.ts";
 import { queryIndexPage, queryPage } from "./dynamodb-queries.ts";
 import { createRequests } from "./dynamodb-requests.ts";
@@ -124,7 +124,11 @@ async function currentAt(
   key: Key,
   failure: ConditionalCheckFailedException,
 ): Promise<Item | undefined> {
-  return liveItem(failure.Item ?? (await getStored(context, key)), context.requests.now());
+  const stored = failure.Item ?? (await getStored(context, key));
+  if (stored !== undefined && !isOurs(stored)) {
+    throw new HoldpointError("corrupt", `something else wrote the item ${key.pk} ${key.sk}, which is left as it is`);
+  }
+  return liveItem(stored, context.requests.now());
 }
 
 async function removeVersion(context: DynamoContext, key: Key, version: number): Promise<RemoveResult> {

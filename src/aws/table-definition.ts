@@ -154,6 +154,9 @@ function assertShape(described: TableDescription, options: DynamoOptions): void 
     (schema ?? []).map((key) => `${key.AttributeName} ${key.KeyType}`).join(", ");
   const wanted = tableDefinition(options.tableName);
   const indexes = new Map((described.GlobalSecondaryIndexes ?? []).map((index) => [index.IndexName, index]));
+  const notText = (described.AttributeDefinitions ?? []).filter(
+    ({ AttributeName: name = "", AttributeType: type }) => KEYS.includes(name) && type !== "S",
+  );
   const wrong = [
     ...(schemaOf(described.KeySchema) === schemaOf(wanted.KeySchema)
       ? []
@@ -163,6 +166,7 @@ function assertShape(described: TableDescription, options: DynamoOptions): void 
         ? []
         : [`it has no index ${IndexName} on ${schemaOf(KeySchema)}`],
     ),
+    ...notText.map(({ AttributeName }) => `its key ${AttributeName} is not text`),
   ];
   if (wrong.length > 0) throw new HoldpointError("conflict", `${placeOf(options)} cannot be used: ${wrong.join("; ")}`);
 }
