@@ -3,6 +3,7 @@
  * until it is answered. What was acknowledged is written down, for the invariants that are checked afterwards.
  */
 import { namedUuid } from "../../src/core/ids.ts";
+import { createPatient, patiently } from "./patient.ts";
 
 /** What the service acknowledged to one customer. */
 export interface Acknowledged {
@@ -27,13 +28,6 @@ export interface CustomerOptions {
   readonly url: () => string;
 }
 
-interface Reply {
-  readonly status: number;
-  readonly body: Readonly<Record<string, unknown>>;
-}
-
-const PATIENCE_MS = 90_000;
-const PAUSE_MS = 25;
 const NAMESPACE = "3f1c1a52-8f0a-4d7e-9a43-5a0b7a0f6c11";
 
 export interface Customer {
@@ -45,9 +39,10 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
   const threadId = namedUuid(name, NAMESPACE);
   const acknowledged: Acknowledged = { threadId, runs: [], payments: [], rejected: [], decisions: [] };
   const thread = `/threads/${threadId}`;
+  const { send } = createPatient({ url });
 
   const turn = async (question: string): Promise<Readonly<Record<string, unknown>>> => {
-    const { body } = await send(url, `${thread}/runs`, {
+    const { body } = await send(`${thread}/runs`, {
       key: `${name}-turn-${acknowledged.runs.length + 1}`,
       body: { assistant_id: "policy-desk", input: { question } },
     });
@@ -56,14 +51,14 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
     return ended(runId);
   };
   const ended = async (runId: string): Promise<Readonly<Record<string, unknown>>> =>
-    until(`run ${runId} to end`, async () => {
-      const { body } = await send(url, `${thread}/runs/${runId}`);
+    patiently(`run ${runId} to end`, async () => {
+      const { body } = await send(`${thread}/runs/${runId}`);
       return body["status"] === "pending" || body["status"] === "running" ? undefined : body;
     });
 
   const review = (): Promise<Readonly<Record<string, unknown>>> =>
-    until(`the review of ${threadId}`, async () => {
-      const { body } = await send(url, "/v1/reviews?limit=1000");
+    patiently(`the review of ${threadId}`, async () => {
+      const { body } = await send("/v1/reviews?limit=1000");
       const items = body["items"] as readonly Readonly<Record<string, unknown>>[];
       return items.find((item) => item["thread_id"] === threadId);
     });
@@ -71,7 +66,7 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
   const decide = async (order: string, amount: number): Promise<void> => {
     const { id, digest } = await review();
     const ask = (type: "approve" | "reject") =>
-      send(url, `/v1/reviews/${String(id)}/decisions`, {
+      send(`/v1/reviews/${String(id)}/decisions`, {
         key: `${name}-${type}`,
         body: { type, digest, comment: "decided" },
         answers: [200, 409],
@@ -94,7 +89,7 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
   return {
     async story() {
       const [small, large] = [`A-${firstOrder}`, `A-${firstOrder + 1}`];
-      await send(url, "/threads", { key: `${name}-thread`, body: { thread_id: threadId, if_exists: "do_nothing" } });
+      await send("/threads", { key: `${name}-thread`, body: { thread_id: threadId, if_exists: "do_nothing" } });
       await turn("How long is a gift card valid?");
       acknowledged.payments.push({ order: small, amount: 45 });
       await turn(`Refund order ${small}, 45 EUR, because the tent pegs were missing.`);
@@ -103,47 +98,4 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
       return acknowledged;
     },
   };
-}
-
-interface Sending {
-  readonly key?: string;
-  readonly body?: unknown;
-  /** The statuses that are an answer; anything below 500 by default. */
-  readonly answers?: readonly number[];
-}
-
-/** Sends until there is an answer. @throws Error for an answer that no repetition would change */
-async function send(url: () => string, path: string, { key, body, answers = [200] }: Sending = {}): Promise<Reply> {
-  return until(`an answer to ${path}`, async () => {
-    const reply = await attempt(`${url()}${path}`, key, body);
-    if (reply === undefined || reply.status >= 500) return undefined;
-    if (!answers.includes(reply.status))
-      throw new Error(`${path} was answered ${reply.status} ${JSON.stringify(reply.body)}`);
-    return reply;
-  });
-}
-
-async function attempt(url: string, key: string | undefined, body: unknown): Promise<Reply | undefined> {
-  try {
-    const response = await fetch(url, {
-      method: body === undefined ? "GET" : "POST",
-      headers: { "content-type": "application/json", ...(key === undefined ? {} : { "idempotency-key": key }) },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(10_000),
-    });
-    return { status: response.status, body: (await response.json()) as Reply["body"] };
-  } catch {
-    // The process was killed before it answered.
-    return undefined;
-  }
-}
-
-async function until<T>(what: string, probe: () => Promise<T | undefined>): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
-  for (;;) {
-    const found = await probe();
-    if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  }
 }

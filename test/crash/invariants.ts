@@ -1,77 +1,200 @@
-/** What must be true after any number of kills, read through the API and the ledger. */
-import { expect } from "vitest";
-import { Client } from "@langchain/langgraph-sdk";
-import type { Acknowledged } from "./customer.ts";
+/**
+ * What must be true after any number of crashes, put to everything that a test knows in the end. Each finding is a
+ * violation in words, so that a negative control can show that it would have been found.
+ */
+import { isEnded } from "../../src/core/run.ts";
+import { activeRunId } from "../../src/core/thread.ts";
+import type { Evidence, ThreadSeen } from "./evidence.ts";
+import { factsOf } from "./witness.ts";
+import type { Fact, FactOf } from "./witness.ts";
 
-interface Payment {
-  readonly order: string;
-  readonly amount: number;
-  readonly key: string;
-  readonly calls: number;
+export interface Violation {
+  readonly invariant: string;
+  readonly what: string;
 }
 
-export interface Checked {
-  readonly runs: number;
-  readonly payments: number;
-  /** Payments that were asked for more than once, and so would have been made twice without the journal. */
-  readonly askedAgain: number;
-}
+type Report = (what: string) => void;
 
-/** @throws when anything acknowledged was lost, or anything was done twice */
-export async function checkInvariants(
-  url: string,
-  ledgerUrl: string,
-  customers: readonly Acknowledged[],
-): Promise<Checked> {
-  const client = new Client({ apiUrl: url });
-  for (const customer of customers) await checkCustomer(client, url, customer);
+/** Beyond two leases: what a machine that has more to do than it can may add. */
+const BUSY_MACHINE_MS = 10_000;
 
-  const { refunds } = (await (await fetch(new URL("refunds", ledgerUrl))).json()) as {
-    readonly refunds: readonly Payment[];
-  };
-  const paid = refunds.map(({ order, amount }) => `${order} ${amount}`).toSorted();
-  const owed = customers
-    .flatMap(({ payments }) => payments.map(({ order, amount }) => `${order} ${amount}`))
-    .toSorted();
-  expect(paid, "each approved refund is paid once, and nothing else is").toEqual(owed);
-  return {
-    runs: customers.reduce((sum, { runs, decisions }) => sum + runs.length + decisions.length, 0),
-    payments: paid.length,
-    askedAgain: refunds.filter(({ calls }) => calls > 1).length,
-  };
-}
+const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report) => void>> = {
+  "no accepted run is missing, and each has come to its end": ({ told, runs }, report) => {
+    for (const [i, runId] of told.runs.entries()) {
+      const run = runs.find((one) => one.runId === runId);
+      if (!run) report(`run ${runId} was accepted and is gone`);
+      else if (told.ends ? run.status !== told.ends[i] : run.status !== "success" && run.status !== "held")
+        report(`run ${runId} was accepted and is ${run.status} ${run.error?.message ?? ""}`);
+    }
+  },
 
-async function checkCustomer(client: Client, url: string, customer: Acknowledged): Promise<void> {
-  const { threadId, runs, decisions } = customer;
-  const accepted = [...runs.map(({ runId }) => runId), ...decisions.map(({ continuation }) => continuation)];
-  const listed = await client.runs.list(threadId, { limit: 100 });
-  expect(listed.map((run) => run.run_id).toSorted(), "the runs that were accepted are there, and no others").toEqual(
-    accepted.toSorted(),
-  );
-  expect(
-    listed.map((run) => run.status),
-    "every run has ended well",
-  ).toEqual(accepted.map(() => "success"));
+  "no run is on the thread that nobody asked for": ({ told, runs }, report) => {
+    const asked = new Set(told.runs);
+    const carried = new Set(told.decisions.map(({ reviewId }) => reviewId));
+    const uninvited = runs.filter((run) => !asked.has(run.runId) && run.kind !== "continuation");
+    for (const run of uninvited) report(`run ${run.runId} (${run.status}) was never accepted`);
+    const continuations = runs.filter((run) => !asked.has(run.runId) && run.kind === "continuation");
+    if (continuations.length > carried.size)
+      report(`${continuations.length} continuations carry ${carried.size} decisions on`);
+  },
 
-  for (const { reviewId, winner } of decisions) {
-    const review = (await (await fetch(`${url}/v1/reviews/${reviewId}`)).json()) as {
-      readonly state: string;
-      readonly decision: { readonly type: string };
-    };
-    expect([review.state, review.decision.type], "an acknowledged decision stands, and is applied").toEqual([
-      "applied",
-      winner,
-    ]);
+  "nothing is left to run, and nobody holds the thread": ({ header, runs }, report) => {
+    if (!header) return report("there is no header");
+    if (header.lease) report(`it is still held by ${header.lease.owner}`);
+    if (header.active) report(`${activeRunId(header) ?? "an update"} is still active`);
+    if (header.queue.length > 0) report(`${header.queue.length} runs still wait in its queue`);
+    // What was made by somebody who died before any header named it is swept some minutes later.
+    for (const run of runs)
+      if (!isEnded(run.status) && run.followUpAt === undefined) report(`run ${run.runId} is still ${run.status}`);
+  },
+
+  "checkpoints are one chain, under fences that only rise": ({ logs }, report) => {
+    for (const [ns, records] of logs) {
+      let [seq, fence, head]: [number, number, string | undefined] = [0, 0, undefined];
+      for (const record of records) {
+        const name = `record ${record.seq} of "${ns}"`;
+        if (record.seq !== seq + 1) report(`${name} follows ${seq}`);
+        if (record.fence < fence) report(`${name} has fence ${record.fence} above ${fence}`);
+        ({ seq, fence } = record);
+        if (record.kind === "checkpoint" && record.parentId !== head && head !== undefined)
+          report(`${name} has another parent than the checkpoint before it`);
+        if (record.kind !== "barrier") head = record.checkpointId;
+      }
+    }
+  },
+
+  "events follow each other, under fences that only rise": ({ events }, report) => {
+    let [next, fence] = [0, 0];
+    for (const batch of events) {
+      if (batch.first !== next) report(`events go on at ${batch.first} after ${next}`);
+      if (batch.fence < fence) report(`events ${batch.first} have fence ${batch.fence} above ${fence}`);
+      next = batch.first + batch.count;
+      ({ fence } = batch);
+    }
+  },
+
+  "an acknowledged decision stands, and is applied by the run that it names": ({ told, holds, runs }, report) => {
+    for (const { reviewId, type, comment, continuation } of told.decisions) {
+      const carrier = runs.find((run) => run.runId === continuation);
+      if (continuation !== undefined && (carrier?.deliveries ?? 0) === 0)
+        report(
+          `run ${continuation}, which was to carry ${type} on ${reviewId} on, is ${carrier?.status ?? "not there"}`,
+        );
+      const hold = holds.find((one) => reviewId.endsWith(`.${one.holdId}`));
+      if (!hold) report(`the hold of decision ${type} on ${reviewId} is gone`);
+      else if (hold.state !== "applied") report(`the decision ${type} on ${reviewId} is ${hold.state}`);
+      else if (hold.decision?.answer.type !== type || (comment ?? hold.decision.comment) !== hold.decision.comment)
+        report(`${type} by ${comment ?? "?"} was acknowledged on ${reviewId}, and another decision stands`);
+      if (hold?.followUpDue === true) report(`the follow-up of ${reviewId} was never done`);
+    }
+  },
+
+  "the state has a line for everything that took place, once": ({ told, log }, report) => {
+    if (told.log && JSON.stringify(log) !== JSON.stringify(told.log))
+      report(`its state is ${JSON.stringify(log)} and not ${JSON.stringify(told.log)}`);
+  },
+};
+
+const ALL_TOGETHER: Readonly<Record<string, (evidence: Evidence, report: Report) => void>> = {
+  "what was owed happened once, under one token": ({ threads, effects }, report) => {
+    const happened = new Map<string, number>();
+    for (const { what } of effects) happened.set(what, (happened.get(what) ?? 0) + 1);
+    for (const [what, times] of happened) if (times > 1) report(`"${what}" happened ${times} times`);
+    for (const { told } of threads) {
+      const owed = new Set(told.effects.map((what) => `${told.threadId} ${what}`));
+      for (const what of owed) if (!happened.has(what)) report(`"${what}" never happened`);
+      for (const what of happened.keys())
+        if (what.startsWith(told.threadId) && !owed.has(what)) report(`"${what}" happened, and nobody asked for it`);
+    }
+  },
+
+  "a fence is given out once": ({ facts }, report) => {
+    const holders = new Map<string, number>();
+    for (const { thread, fence, pid } of factsOf(facts, "claim")) {
+      const before = holders.get(`${thread} ${fence}`);
+      if (before !== undefined) report(`${before} and ${pid} both took ${thread} under fence ${fence}`);
+      holders.set(`${thread} ${fence}`, pid);
+    }
+  },
+
+  "at most one run of a thread is active": ({ facts }, report) => {
+    for (const [thread, runs] of spansOf(facts)) {
+      for (const [i, one] of runs.entries())
+        for (const other of runs.slice(i + 1))
+          if (one.fromMs < other.toMs && other.fromMs < one.toMs)
+            report(`${one.run} and ${other.run} of ${thread} ran at the same time`);
+    }
+  },
+
+  "no write of a holder that was overtaken is accepted": ({ facts }, report) => {
+    for (const stale of staleWrites(facts)) report(`${stale.call} of fence ${stale.fence} on ${stale.thread}`);
+  },
+
+  "no dead lease stands for more than two leases": ({ facts, leaseMs }, report) => {
+    for (const { thread, tookMs } of recoveriesOf(facts))
+      if (tookMs > 2 * leaseMs + BUSY_MACHINE_MS) report(`${thread} was taken over after ${Math.round(tookMs)} ms`);
+  },
+};
+
+/** Everything that should not be, in words. */
+export function violationsOf(evidence: Evidence): readonly Violation[] {
+  const found: Violation[] = [];
+  for (const [invariant, check] of Object.entries(EVERY_THREAD)) {
+    for (const thread of evidence.threads)
+      check(thread, (what) => found.push({ invariant, what: `${thread.told.threadId}: ${what}` }));
   }
+  for (const [invariant, check] of Object.entries(ALL_TOGETHER)) {
+    check(evidence, (what) => found.push({ invariant, what }));
+  }
+  return found;
+}
 
-  const { values, next } = await client.threads.getState(threadId);
-  const { messages, outcome } = values as {
-    readonly messages: readonly { readonly type: string }[];
-    readonly outcome: string;
-  };
-  expect(next, "nothing is left to do").toEqual([]);
-  expect(outcome).toBe(decisions[0]?.winner === "approve" ? "refunded" : "not-approved");
-  // A superstep that was executed again leaves no trace: one message of the customer and one answer for each turn.
-  expect(messages.map((message) => message.type)).toEqual(runs.flatMap(() => ["human", "ai"]));
-  expect((await client.threads.get(threadId)).status).toBe("idle");
+interface Span {
+  readonly run: string;
+  fromMs: number;
+  toMs: number;
+}
+
+/** From when to when each run was certainly `running`: from the reply to its first mark until its end was sent. */
+function spansOf(facts: readonly Fact[]): ReadonlyMap<string, readonly Span[]> {
+  const threads = new Map<string, Map<string, Span>>();
+  for (const { thread, run, status, atMs, sentMs } of factsOf(facts, "run")) {
+    const runs = threads.get(thread) ?? new Map<string, Span>();
+    threads.set(thread, runs);
+    const span = runs.get(run);
+    if (status === "running" && !span) runs.set(run, { run, fromMs: atMs, toMs: atMs });
+    if (isEnded(status) && span) span.toMs = sentMs;
+  }
+  return new Map([...threads].map(([thread, runs]) => [thread, [...runs.values()]]));
+}
+
+/** Writes of processes that had been stopped until another held their thread, and that won all the same. */
+export function staleWrites(facts: readonly Fact[]): readonly FactOf<"woke">[] {
+  const claims = factsOf(facts, "claim");
+  return factsOf(facts, "woke").filter(
+    ({ won, kind, thread, fence, pid, atMs }) =>
+      won &&
+      // Task writes have the fence in their key: they are written where nobody looks, which the state shows.
+      kind !== "writes" &&
+      claims.some((claim) => claim.thread === thread && claim.pid !== pid && claim.fence > fence && claim.atMs < atMs),
+  );
+}
+
+/** How long each thread stood still whose holder was killed or stopped, until another took it. */
+export function recoveriesOf(facts: readonly Fact[]): readonly { readonly thread: string; readonly tookMs: number }[] {
+  const held = new Map<string, number>();
+  const lostAt = new Map<string, { readonly pid: number; readonly atMs: number }>();
+  const recoveries: { thread: string; tookMs: number }[] = [];
+  for (const fact of facts) {
+    if (fact.is === "claim") {
+      const lost = lostAt.get(fact.thread);
+      if (lost && lost.pid !== fact.pid) recoveries.push({ thread: fact.thread, tookMs: fact.atMs - lost.atMs });
+      lostAt.delete(fact.thread);
+      held.set(fact.thread, fact.pid);
+    }
+    if (fact.is === "release") held.delete(fact.thread);
+    if (fact.is === "killed" || fact.is === "stopped")
+      for (const [thread, pid] of held) if (pid === fact.pid) lostAt.set(thread, { pid, atMs: fact.atMs });
+  }
+  return recoveries;
 }

@@ -4,14 +4,18 @@ import { join } from "node:path";
 import { Client } from "@langchain/langgraph-sdk";
 import type { Service } from "../../scripts/demo/service.ts";
 import { dynamoEngines } from "./engines.ts";
+import type { OpenTable } from "./engines.ts";
 import { startTestService, testFolder } from "./process.ts";
 import type { TestServiceOptions } from "./process.ts";
+import type { TablePlace } from "./table-place.ts";
 
 export type FleetStart = Omit<TestServiceOptions, "dataDir">;
 
 /** One table, and any number of processes on it; all of them are killed when it is disposed. */
 export interface Fleet extends AsyncDisposable {
   readonly dataDir: string;
+  /** For looking at the table past every process. */
+  readonly place: TablePlace;
   start(options: FleetStart): Service;
   /** Starts a process that serves HTTP, and a client for it. */
   startApi(
@@ -38,7 +42,7 @@ export function fleetEngines(): readonly FleetEngine[] {
   return [sqlite, ...dynamo];
 }
 
-async function openFleet(env: Readonly<Record<string, string>>, table?: AsyncDisposable): Promise<Fleet> {
+async function openFleet(env: Readonly<Record<string, string>>, table?: OpenTable): Promise<Fleet> {
   const stack = new AsyncDisposableStack();
   const folder = stack.use(await testFolder());
   if (table) stack.use(table);
@@ -48,6 +52,7 @@ async function openFleet(env: Readonly<Record<string, string>>, table?: AsyncDis
     stack.use(startTestService({ ...options, dataDir, env: { ...env, ...options.env } }));
   return {
     dataDir,
+    place: table?.place ?? { kind: "sqlite", path: join(dataDir, "holdpoint.db") },
     start,
     async startApi(options = {}) {
       const service = start({ ...options, role: "api" });

@@ -1,0 +1,189 @@
+/** An API process and workers on one table, each replaced as soon as it dies, as an orchestrator does. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { systemClock } from "../../src/core/clock.ts";
+import { systemIds } from "../../src/core/ids.ts";
+import { writeKeyFile } from "../../src/local/key-file.ts";
+import { emptyKeyFile, withNewKey } from "../../src/storage/api-keys.ts";
+import { PROJECT } from "../../scripts/demo/process.ts";
+import type { Service } from "../../scripts/demo/service.ts";
+import type { Fleet, FleetEngine, FleetStart } from "../support/fleet.ts";
+import { armedEnv } from "./armed.ts";
+import { openLook } from "./look.ts";
+import type { Look } from "./look.ts";
+import { openOutside } from "./outside.ts";
+import type { Outside } from "./outside.ts";
+import { factsIn, note } from "./witness.ts";
+import type { Fact } from "./witness.ts";
+
+export const TENANTS = ["acme", "globex"] as const;
+export type Tenant = (typeof TENANTS)[number];
+/** People of each tenant who decide. */
+export const PEOPLE = 4;
+
+export const LEASE_MS = 1000;
+
+export interface CrewOptions {
+  readonly workers: number;
+  /** Threads that one worker advances at once. */
+  readonly concurrency?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly workerEnv?: Readonly<Record<string, string>>;
+  /** False: the tables are the adapters' own, and nothing is witnessed. */
+  readonly armed?: boolean;
+  readonly honoursKeys?: boolean;
+}
+
+export interface Crew extends AsyncDisposable {
+  readonly fleet: Fleet;
+  /** Where orders are placed and facts are left. */
+  readonly folder: string;
+  readonly outside: Outside;
+  /** The table, past every process. */
+  readonly look: Look;
+  readonly url: () => string;
+  /** The headers of one of the tenant's people. */
+  headers(tenant: Tenant, person?: number): Readonly<Record<string, string>>;
+  facts(): readonly Fact[];
+  /** Workers that are alive now, by process id. */
+  workers(): readonly Service[];
+  startWorkers(count: number): void;
+  /** SIGKILL; another comes in its place. Resolves once it is gone. */
+  kill(service: Service): Promise<void>;
+  killApi(): Promise<void>;
+  /** How many processes died and were replaced. */
+  readonly deaths: number;
+}
+
+export async function openCrew(engine: FleetEngine, options: CrewOptions): Promise<Crew> {
+  await using opening = new AsyncDisposableStack();
+  const outside = opening.use(await openOutside({ honoursKeys: options.honoursKeys ?? true }));
+  const fleet = opening.use(
+    await engine.open({
+      HOLDPOINT_CONFIG: join(PROJECT, "test/crash/graphs/langgraph.json"),
+      HOLDPOINT_LEASE_MS: String(LEASE_MS),
+      HOLDPOINT_TEST_OUTSIDE: outside.url,
+      ...options.env,
+    }),
+  );
+  const folder = join(fleet.dataDir, "test");
+  await mkdir(folder);
+  const keys = await makeKeys(join(fleet.dataDir, "keys.json"));
+  const armed = options.armed === false ? {} : armedEnv(folder);
+  const processes = new Processes(fleet, folder, {
+    ...options,
+    env: { ...armed, HOLDPOINT_KEYS: join(fleet.dataDir, "keys.json") },
+  });
+  // Before the fleet is: nobody is to be replaced any more.
+  opening.defer(() => processes.close());
+  await processes.startApi();
+  const look = opening.use(await openLook(fleet.place));
+  processes.startWorkers(options.workers);
+  const opened = opening.move();
+  return {
+    fleet,
+    folder,
+    outside,
+    look,
+    url: () => processes.url,
+    headers: (tenant, person = 0) => ({ "x-api-key": keys.get(`${tenant} ${person}`) ?? "" }),
+    facts: () => factsIn(folder),
+    workers: () => processes.workers(),
+    startWorkers: (count) => processes.startWorkers(count),
+    kill: (service) => processes.kill(service),
+    killApi: () => processes.killApi(),
+    get deaths() {
+      return processes.deaths;
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+async function makeKeys(path: string): Promise<ReadonlyMap<string, string>> {
+  let file = emptyKeyFile(systemIds);
+  const keys = new Map<string, string>();
+  for (const tenant of TENANTS) {
+    for (let person = 0; person < PEOPLE; person++) {
+      const owner = { tenant, subject: `${tenant}-${person}`, roles: ["admin"], groups: [] };
+      const made = withNewKey(file, systemIds, { ...owner, env: "test", createdAt: systemClock.wall() });
+      ({ file } = made);
+      keys.set(`${tenant} ${person}`, made.key);
+    }
+  }
+  await writeKeyFile(path, file, systemIds);
+  return keys;
+}
+
+class Processes {
+  readonly #fleet: Fleet;
+  readonly #folder: string;
+  readonly #options: CrewOptions;
+  readonly #workers = new Set<Service>();
+  #api: Service | undefined;
+  #closed = false;
+  url = "";
+  deaths = 0;
+
+  constructor(fleet: Fleet, folder: string, options: CrewOptions) {
+    this.#fleet = fleet;
+    this.#folder = folder;
+    this.#options = options;
+  }
+
+  workers(): readonly Service[] {
+    return [...this.#workers];
+  }
+
+  async startApi(): Promise<void> {
+    this.#keepApi(0);
+    const ready = await this.#api?.ready;
+    this.url = ready?.url ?? "";
+  }
+
+  startWorkers(count: number): void {
+    for (let i = 0; i < count; i++) this.#keepWorker();
+  }
+
+  async kill(service: Service): Promise<void> {
+    note(this.#folder, { is: "killed" }, service.pid);
+    await service.stop("SIGKILL");
+  }
+
+  async killApi(): Promise<void> {
+    await this.#api?.stop("SIGKILL");
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const service of [...this.#workers, this.#api]) service?.signal("SIGKILL");
+  }
+
+  #start(options: FleetStart): Service {
+    return this.#fleet.start({ ...options, env: { ...this.#options.env, ...options.env } });
+  }
+
+  #keepApi(port: number): void {
+    const service = this.#start({ role: "api", flags: ["--port", String(port)] });
+    this.#api = service;
+    void service.exited.then(() => {
+      if (this.#closed) return;
+      this.deaths += 1;
+      this.#keepApi(Number(new URL(this.url).port));
+    });
+  }
+
+  #keepWorker(): void {
+    const { concurrency = 10, workerEnv = {} } = this.#options;
+    const service = this.#start({
+      role: "worker",
+      env: { HOLDPOINT_CONCURRENCY: String(concurrency), ...workerEnv },
+    });
+    this.#workers.add(service);
+    void service.exited.then(() => {
+      this.#workers.delete(service);
+      if (this.#closed) return;
+      this.deaths += 1;
+      this.#keepWorker();
+    });
+  }
+}

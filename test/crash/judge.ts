@@ -1,0 +1,49 @@
+/** The end of every test: what was known is put to the checker, and what it proved is reported. */
+import type { Crew } from "./crew.ts";
+import { LEASE_MS } from "./crew.ts";
+import { gather } from "./evidence.ts";
+import type { Evidence, Told } from "./evidence.ts";
+import { recoveriesOf, violationsOf } from "./invariants.ts";
+import type { Violation } from "./invariants.ts";
+import { reachableByOthers } from "./isolation.ts";
+import { report } from "./report.ts";
+import type { Proof } from "./report.ts";
+import { factsOf } from "./witness.ts";
+import type { Fact } from "./witness.ts";
+
+export interface Case extends Pick<Proof, "test" | "engine" | "seed" | "counts" | "command"> {
+  readonly told: readonly Told[];
+  /** How many processes were killed or stopped, where facts do not say it. */
+  readonly faults?: number;
+  /** Steps that had to be executed. */
+  readonly stepsNeeded?: number;
+}
+
+export interface Judgement {
+  readonly violations: readonly Violation[];
+  readonly evidence: Evidence;
+  readonly facts: readonly Fact[];
+  readonly proof: Proof;
+}
+
+export async function judge(crew: Crew, about: Case): Promise<Judgement> {
+  const { told, stepsNeeded, faults, ...rest } = about;
+  const facts = crew.facts();
+  const effects = crew.outside.effects();
+  const evidence = await gather({ look: crew.look, told, facts, effects, leaseMs: LEASE_MS });
+  const violations = [...violationsOf(evidence), ...(await reachableByOthers(crew, told))];
+  const owed = told.reduce((sum, one) => sum + one.effects.length, 0);
+  const proof: Proof = {
+    ...rest,
+    runs: evidence.threads.reduce((sum, { runs }) => sum + runs.length, 0),
+    faults: faults ?? factsOf(facts, "killed").length + factsOf(facts, "stopped").length,
+    lost: violations.length,
+    doubled: effects.length - owed,
+    ...(stepsNeeded === undefined
+      ? {}
+      : { steps: { again: factsOf(facts, "step").length - stepsNeeded, needed: stepsNeeded } }),
+    longestRecoveryMs: Math.max(0, ...recoveriesOf(facts).map(({ tookMs }) => tookMs)),
+  };
+  report(proof);
+  return { violations, evidence, facts, proof };
+}

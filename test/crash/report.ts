@@ -1,0 +1,48 @@
+/** What a test proved, in one line, and as JSON for whoever makes a table of them. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { PROJECT } from "../../scripts/demo/process.ts";
+
+export interface Proof {
+  /** R1, R2, … and what it is. */
+  readonly test: string;
+  readonly engine: string;
+  readonly seed: number;
+  readonly runs: number;
+  readonly faults: number;
+  readonly lost: number;
+  readonly doubled: number;
+  /** Steps that were executed again, and the steps that were needed. */
+  readonly steps?: { readonly again: number; readonly needed: number };
+  readonly longestRecoveryMs?: number;
+  /** Anything else that was counted. */
+  readonly counts?: Readonly<Record<string, number>>;
+  /** How to see it again. */
+  readonly command: string;
+}
+
+const FOLDER = join(PROJECT, ".cache/proof");
+
+/** Prints the line and leaves the JSON in `.cache/proof`. */
+export function report(proof: Proof): void {
+  const { test, engine, seed, runs, faults, lost, doubled, steps, longestRecoveryMs, counts = {}, command } = proof;
+  const again = steps === undefined ? [] : [`${steps.again} of ${steps.needed} steps re-run (${percent(steps)})`];
+  const recovery = longestRecoveryMs === undefined ? [] : [`longest recovery ${Math.round(longestRecoveryMs)} ms`];
+  const others = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
+  const line = [
+    `${runs} runs`,
+    `${faults} faults`,
+    `${lost} lost`,
+    `${doubled} doubled`,
+    ...again,
+    ...recovery,
+    ...others,
+  ].join(", ");
+  console.log(`${test} on ${engine} (seed ${seed}): ${line}\n  ${command}`);
+  mkdirSync(FOLDER, { recursive: true });
+  const name = `${test} ${engine}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(proof, undefined, 2)}\n`);
+}
+
+const percent = ({ again, needed }: { readonly again: number; readonly needed: number }): string =>
+  `${((100 * again) / Math.max(1, needed)).toFixed(1)} %`;

@@ -1,0 +1,75 @@
+/**
+ * What the processes of a test were seen to do: one line of JSON each, appended to one file by whoever did it and with
+ * one system call, so that no kill takes half of it. Their times are of one clock, the machine's monotonic one.
+ */
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { RunStatus } from "../../src/core/run.ts";
+import type { Role, WriteKind } from "./orders.ts";
+
+/** The folder of one test, where orders are read and facts are left. */
+export const FOLDER_VARIABLE = "HOLDPOINT_TEST_FOLDER";
+
+export type Seen =
+  /** A header write that took the thread under a new fence. */
+  | { readonly is: "claim"; readonly thread: string; readonly fence: number }
+  /** One that gave the lease up. */
+  | { readonly is: "release"; readonly thread: string; readonly fence: number }
+  /** A write of a run item that won; `sentMs` is when it left. */
+  | {
+      readonly is: "run";
+      readonly thread: string;
+      readonly run: string;
+      readonly status: RunStatus;
+      readonly fence: number;
+      readonly sentMs: number;
+    }
+  /** A call that concerns a thread with an order; `n` counts those of all processes of the role. */
+  | { readonly is: "call"; readonly thread: string; readonly role: Role; readonly n: number; readonly call: string }
+  /** A write of a worker on a thread with an order, with the number of its kind. */
+  | { readonly is: "write"; readonly thread: string; readonly kind: WriteKind; readonly nth: number }
+  | { readonly is: "killed"; readonly thread?: string; readonly call?: string; readonly when?: "before" | "after" }
+  | { readonly is: "stopped"; readonly thread: string; readonly kind: WriteKind; readonly call: string }
+  /** The write before which it was stopped: whether it was taken, and under which fence its writer believed to hold the thread. */
+  | {
+      readonly is: "woke";
+      readonly thread: string;
+      readonly kind: WriteKind;
+      readonly call: string;
+      readonly won: boolean;
+      readonly fence: number;
+    }
+  /** A node of a graph was executed. */
+  | { readonly is: "step"; readonly thread: string; readonly run: string; readonly step: string };
+
+export type Fact = Seen & { readonly pid: number; readonly atMs: number };
+export type FactOf<K extends Seen["is"]> = Extract<Fact, { readonly is: K }>;
+
+/** Milliseconds of the machine's monotonic clock. */
+export const machineMs = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
+
+export function note(folder: string, seen: Seen, pid: number = process.pid): void {
+  appendFileSync(join(folder, "facts.jsonl"), `${JSON.stringify({ ...seen, pid, atMs: machineMs() })}\n`);
+}
+
+/** Notes from within a graph. Does nothing where no test looks on. */
+export function noteStep(config: { readonly configurable?: unknown; readonly metadata?: unknown }, step: string): void {
+  const folder = process.env[FOLDER_VARIABLE];
+  if (folder === undefined) return;
+  const { thread_id: thread } = (config.configurable ?? {}) as { readonly thread_id?: string };
+  const { run_id: run } = (config.metadata ?? {}) as { readonly run_id?: string };
+  note(folder, { is: "step", thread: thread ?? "", run: run ?? "", step });
+}
+
+/** Every fact so far. */
+export function factsIn(folder: string): readonly Fact[] {
+  const file = join(folder, "facts.jsonl");
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, "utf8").split("\n");
+  // The last line may still be on its way.
+  return lines.slice(0, -1).map((line) => JSON.parse(line) as Fact);
+}
+
+export function factsOf<K extends Seen["is"]>(facts: readonly Fact[], is: K): readonly FactOf<K>[] {
+  return facts.filter((fact): fact is FactOf<K> => fact.is === is);
+}
