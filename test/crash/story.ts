@@ -1,0 +1,58 @@
+/** A customer of the reference graph: one run, two reviews that are decided at the same time, and the end. */
+import { namedUuid } from "../../src/core/ids.ts";
+import type { Crew, Tenant } from "./crew.ts";
+import type { Told, ToldDecision } from "./evidence.ts";
+import { EFFECTS, logOf } from "./graphs/reference.ts";
+import { createPatient, patiently } from "./patient.ts";
+import type { Patient } from "./patient.ts";
+
+const NAMESPACE = "3f1c1a52-8f0a-4d7e-9a43-5a0b7a0f6c11";
+
+/** The thread of a customer, known before it is used. */
+export const threadNamed = (name: string): string => namedUuid(name, NAMESPACE);
+
+export interface Customer {
+  readonly tenant: Tenant;
+  readonly threadId: string;
+  /** How long each of the two rounds takes. */
+  readonly pauseMs?: number;
+}
+
+/** The story as it was acknowledged, once it is over. */
+export async function tell(crew: Crew, { tenant, threadId, pauseMs = 0 }: Customer): Promise<Told> {
+  const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
+  const named = { tenant, threadId };
+  const { body } = await client.send(`/threads/${threadId}/runs`, {
+    key: `${threadId}-run`,
+    body: { assistant_id: "reference", input: { pauseMs }, if_not_exists: "create" },
+  });
+  const holds = await patiently(`the reviews of ${threadId}`, async () => {
+    const found = await crew.look.waiting(named);
+    return found.length === 2 ? found : undefined;
+  });
+  const decisions = await Promise.all(
+    holds.map(({ holdId, request }) =>
+      decide(client, { threadId, id: `${threadId}.${holdId}`, title: request?.title }),
+    ),
+  );
+  await patiently(`thread ${threadId} to come to rest`, async () => (await crew.look.isAtRest(named)) || undefined);
+  return { ...named, runs: [String(body["run_id"])], decisions, effects: EFFECTS, log: logOf() };
+}
+
+interface Review {
+  readonly threadId: string;
+  readonly id: string;
+  readonly title: string | undefined;
+}
+
+async function decide(client: Patient, { threadId, id, title = "" }: Review): Promise<ToldDecision> {
+  const answer = title === "first" ? ({ type: "edit", args: { amount: 2 } } as const) : ({ type: "approve" } as const);
+  const comment = `comment on ${title}`;
+  const { digest } = (await client.send(`/v1/reviews/${id}`)).body;
+  const { body } = await client.send(`/v1/reviews/${id}/decisions`, {
+    key: `${threadId}-${title}`,
+    body: { ...answer, digest, comment },
+  });
+  const decision = body["decision"] as { readonly continuation_run_id: string };
+  return { reviewId: id, type: answer.type, comment, continuation: decision.continuation_run_id };
+}
