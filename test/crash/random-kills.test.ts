@@ -1,0 +1,96 @@
+/**
+ * R2. Four workers, of which one is killed with SIGKILL every one to two seconds, while clients start run after run.
+ * HOLDPOINT_KILL_RUNS, HOLDPOINT_KILLS and HOLDPOINT_KILL_SEED choose how many and which.
+ */
+import { randomInt } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { isEnded } from "../../src/core/run.ts";
+import { createRandom } from "../sim/random.ts";
+import { fleetEngines } from "../support/fleet.ts";
+import { TENANTS, openCrew } from "./crew.ts";
+import type { Crew, Tenant } from "./crew.ts";
+import type { Told } from "./evidence.ts";
+import { judge } from "./judge.ts";
+import { createPatient, patiently } from "./patient.ts";
+import { threadNamed } from "./story.ts";
+
+const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
+const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
+/** On all engines together. */
+const RUNS = Number(process.env["HOLDPOINT_KILL_RUNS"] ?? (NIGHTLY ? 2_000 : 200));
+const KILLS = Number(process.env["HOLDPOINT_KILLS"] ?? (NIGHTLY ? 500 : 20));
+const SEED = Number(process.env["HOLDPOINT_KILL_SEED"] ?? randomInt(2 ** 31));
+const WORKERS = 4;
+const LANES = Array.from({ length: 3 }, () => TENANTS).flat();
+/** Of each run; two of them stand in the queue of one thread. */
+const STEPS = 10;
+const PAUSE_MS = 40;
+const RUNS_PER_THREAD = 2;
+const MOST_AGAIN = 0.05;
+
+/** Two runs one behind the other on a thread of their own. */
+async function walkTwice(crew: Crew, tenant: Tenant, threadId: string): Promise<Told> {
+  const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
+  const names = Array.from({ length: RUNS_PER_THREAD }, (_, i) => `walk-${i + 1}`);
+  const runs: string[] = [];
+  for (const name of names) {
+    const { body } = await client.send(`/threads/${threadId}/runs`, {
+      key: `${threadId}-${name}`,
+      body: {
+        assistant_id: "walk",
+        input: { name, steps: STEPS, pauseMs: PAUSE_MS, taken: 0 },
+        config: { recursion_limit: STEPS + 5 },
+        if_not_exists: "create",
+      },
+    });
+    runs.push(String(body["run_id"]));
+  }
+  const named = { tenant, threadId };
+  for (const runId of runs) {
+    await patiently(`run ${runId} to end`, async () => {
+      const run = await crew.look.run(named, runId);
+      return run && isEnded(run.status) ? run : undefined;
+    });
+  }
+  await patiently(`thread ${threadId} to come to rest`, async () => (await crew.look.isAtRest(named)) || undefined);
+  const log = names.flatMap((name) => Array.from({ length: STEPS }, (_, i) => `${name} ${i + 1}`));
+  const effects = log.filter((line) => Number(line.split(" ")[1]) % 5 === 0);
+  return { ...named, runs, decisions: [], effects, log, ends: runs.map(() => "success" as const) };
+}
+
+describe.each(engines)("kill -9 of one of four workers every one to two seconds, on $name", (engine) => {
+  it(
+    "loses no run, parks none, does nothing twice and repeats few steps",
+    { timeout: NIGHTLY ? 3_600_000 : 240_000 },
+    async () => {
+      await using crew = await openCrew(engine, { workers: WORKERS });
+      const random = createRandom(SEED);
+      const [runs, kills] = [RUNS, KILLS].map((all) => Math.ceil(all / engines.length)) as [number, number];
+      const told: Told[] = [];
+      let [killed, started] = [0, 0];
+      const isOver = (): boolean => started * RUNS_PER_THREAD >= runs && killed >= kills;
+      const lane = async (tenant: Tenant): Promise<void> => {
+        while (!isOver()) told.push(await walkTwice(crew, tenant, threadNamed(`${SEED} walk ${++started}`)));
+      };
+      const walking = Promise.all(LANES.map(lane));
+      walking.catch(() => undefined);
+      while (!isOver()) {
+        await new Promise((resolve) => setTimeout(resolve, 1000 + random.int(1000)));
+        await crew.kill(random.pick(crew.workers()));
+        killed += 1;
+      }
+      await walking;
+
+      const { violations, proof } = await judge(crew, {
+        test: "R2 random kills",
+        engine: engine.name,
+        seed: SEED,
+        told,
+        stepsNeeded: told.length * RUNS_PER_THREAD * STEPS,
+        command: `HOLDPOINT_KILL_SEED=${SEED} HOLDPOINT_KILL_RUNS=${RUNS} HOLDPOINT_KILLS=${KILLS} npx vitest run test/crash/random-kills.test.ts`,
+      });
+      expect(violations).toEqual([]);
+      expect(proof.steps?.again).toBeLessThanOrEqual(MOST_AGAIN * (proof.steps?.needed ?? 0));
+    },
+  );
+});
