@@ -11,6 +11,8 @@ import { dumpCell } from "./cells.ts";
 import type { CellStore } from "./cells.ts";
 import type { AppendResult, Head, Log } from "./log.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
+import { assertFits } from "./state-size.ts";
+import type { Bounded } from "./state-size.ts";
 import { composeRecord, foldChain, planRecord, prepareState } from "./state.ts";
 import type { PutInput, StoredCheckpoint } from "./state.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
@@ -51,7 +53,7 @@ export interface Loaded {
   readonly sets: readonly WriteSet[];
 }
 
-export interface AppendInput extends Omit<PutInput, "parent"> {
+export interface AppendInput extends Omit<PutInput, "parent">, Bounded {
   readonly serde: SerializerProtocol;
   readonly parentId: string | undefined;
   root(parent: StoredCheckpoint | undefined): string | undefined;
@@ -59,7 +61,7 @@ export interface AppendInput extends Omit<PutInput, "parent"> {
   readonly firstIndex: Draft["index"];
 }
 
-export interface PutWritesInput {
+export interface PutWritesInput extends Bounded {
   readonly serde: SerializerProtocol;
   readonly checkpointId: string;
   readonly taskId: string;
@@ -227,7 +229,7 @@ export class Branch {
 
   /**
    * Appends a checkpoint; finding it already there is success.
-   * @throws HoldpointError `lost`; `conflict` when the head moved before this delivery's first record, or a lease holds the thread
+   * @throws HoldpointError `lost`; `limit` above `maxBytes`; `conflict` when the head moved before this delivery's first record, or a lease holds the thread
    */
   async append(input: AppendInput): Promise<StoredCheckpoint> {
     const { checkpoint, parentId, serde } = input;
@@ -235,6 +237,7 @@ export class Branch {
     let view = await this.known();
     const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
     const prepared = await prepareState(serde, { ...input, parent });
+    assertFits(prepared.channels.values(), input);
     for (;;) {
       if (view.latest?.record.checkpointId === checkpoint.id) return view.latest;
       this.#mayAppend(view);
@@ -304,7 +307,7 @@ export class Branch {
     if (!result.won) this.#deps.authority.lose();
   }
 
-  /** Stores the writes of one task. @throws HoldpointError `invalid` for a value that cannot be serialized */
+  /** Stores the writes of one task. @throws HoldpointError `invalid` for a value that cannot be serialized; `limit` */
   async putWrites(input: PutWritesInput): Promise<void> {
     const { serde, checkpointId, taskId, taskPath, owners } = input;
     const writes = await Promise.all(
@@ -313,6 +316,8 @@ export class Branch {
         return { idx: writeIndex(channel, position), channel, cell };
       }),
     );
+    const cells = writes.map(({ cell }) => cell);
+    assertFits(cells, input);
     const set = { taskId, taskPath, fence: this.#deps.authority.fence, writes, owners };
     this.#epoch++;
     try {

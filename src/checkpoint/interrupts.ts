@@ -55,8 +55,23 @@ export function pendingAmong(
     );
 }
 
-/** Whether this interrupt still waits, judged by the visible writes of the checkpoint at which it was raised. */
-export function stillWaits(owner: InterruptOwner, writes: readonly CheckpointPendingWrite[]): boolean {
+/** Of these interrupts those that still wait. `writesAt`: the visible writes of the checkpoint at which one was raised. */
+export async function stillWaiting(
+  owners: readonly InterruptOwner[],
+  writesAt: (ns: string, checkpointId: string) => Promise<readonly CheckpointPendingWrite[] | undefined>,
+): Promise<readonly InterruptOwner[]> {
+  const places = Map.groupBy(owners, ({ ns, checkpointId }) => `${ns}\u0000${checkpointId}`);
+  const waiting = await Promise.all(
+    [...places.values()].map(async ([first, ...others]) => {
+      const writes = first && (await writesAt(first.ns, first.checkpointId));
+      return writes ? [first, ...others].filter((owner) => stillWaits(owner, writes)) : [];
+    }),
+  );
+  const ids = new Set(waiting.flat().map(({ id }) => id));
+  return owners.filter(({ id }) => ids.has(id));
+}
+
+function stillWaits(owner: InterruptOwner, writes: readonly CheckpointPendingWrite[]): boolean {
   const own = writes.filter(([taskId]) => taskId === owner.taskId);
   const raised = own.some(
     ([, channel, value]) => channel === INTERRUPT && interruptsIn(value).some(({ id }) => id === owner.id),

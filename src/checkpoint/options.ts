@@ -31,6 +31,8 @@ export interface SaverOptions {
   readonly expectedHead?: string;
   /** The older checkpoint from which this delivery and those before it execute (time travel). */
   readonly executesFrom?: string;
+  /** Serialized bytes of all channels of a namespace: what takes more is not stored. */
+  readonly stateBytes?: number;
   /** Nothing this saver writes is reported as written before this is fulfilled; its rejection is theirs. */
   readonly gate?: Promise<unknown>;
   /** Called once, when another holder is seen. */

@@ -22,7 +22,7 @@ import { headMoved } from "./branch.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { headOf } from "./head.ts";
 import { historyOf, namespacesOf, threadsOf } from "./history.ts";
-import { pendingAmong, stillWaits } from "./interrupts.ts";
+import { pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
@@ -45,7 +45,8 @@ const ECHO_OF_RESUME = /^[0-9a-f]{32}$/;
 /**
  * A saver for any thread, or, with a lease, for the one thread that the lease is about.
  * Every method may throw HoldpointError: `lost` under a lease that another has overtaken, `unavailable` when the table
- * is away, `corrupt` when what was read is not what was written, `invalid` for a value that cannot be serialized.
+ * is away, `corrupt` when what was read is not what was written, `invalid` for a value that cannot be serialized,
+ * `limit` for a state above `stateBytes`, `unsupported` for what a newer version wrote.
  */
 export class FencedSaver extends BaseCheckpointSaver {
   #options: SaverOptions;
@@ -73,7 +74,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   }
 
   /** Says what the delivery is, once that is known and before its first write: `preload` needs none of it. */
-  begin(delivery: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom">): void {
+  begin(delivery: Pick<SaverOptions, "newRoot" | "gate" | "executesFrom" | "stateBytes">): void {
     this.#options = { ...this.#options, ...delivery };
     this.#root = delivery.newRoot ?? this.#root;
     // A rejection reaches whoever waits for the gate; before anyone does it must not count as unhandled.
@@ -202,6 +203,7 @@ export class FencedSaver extends BaseCheckpointSaver {
         runId: runIdIn(metadata) ?? runIdIn(config.metadata),
         newVersions,
         serde: this.serde,
+        maxBytes: this.#options.stateBytes,
         parentId: address.checkpointId,
         fresh: isInput && (ns !== "" || newRoot !== undefined),
         addedSends: this.#reports.addedSends(ns, address.checkpointId),
@@ -241,7 +243,9 @@ export class FencedSaver extends BaseCheckpointSaver {
     const owners = this.#reports.wrote({ ns, checkpointId, taskId, writes });
     const branch = await this.#branches.of(threadId, ns, "known");
     await this.#trust(branch, checkpointId);
-    await branch.putWrites({ serde: this.serde, checkpointId, taskId, taskPath, writes, owners });
+    const { serde } = this;
+    const maxBytes = this.#options.stateBytes;
+    await branch.putWrites({ serde, maxBytes, checkpointId, taskId, taskPath, writes, owners });
     await this.#passGate();
   }
 
@@ -270,21 +274,14 @@ export class FencedSaver extends BaseCheckpointSaver {
   }
 
   /** Of these interrupts those that still wait, by the writes of the task that raised each. */
-  async waitingInterrupts(owners: readonly InterruptOwner[]): Promise<readonly InterruptOwner[]> {
-    const places = Map.groupBy(owners, ({ ns, checkpointId }) => `${ns}\u0000${checkpointId}`);
-    const waiting = await Promise.all(
-      [...places.values()].map(async ([first, ...others]) => {
-        if (first === undefined) return [];
-        const branch = await this.#bound(first.ns);
-        if (this.#options.lease === undefined) branch.forget();
-        else if (first.ns !== "") await this.#trust(branch);
-        const loaded = await branch.load(first.checkpointId);
-        const writes = loaded && (await toPendingWrites(this.#tuples(branch), loaded.sets));
-        return [first, ...others].filter((owner) => writes !== undefined && stillWaits(owner, writes));
-      }),
-    );
-    const ids = new Set(waiting.flat().map(({ id }) => id));
-    return owners.filter(({ id }) => ids.has(id));
+  waitingInterrupts(owners: readonly InterruptOwner[]): Promise<readonly InterruptOwner[]> {
+    return stillWaiting(owners, async (ns, checkpointId) => {
+      const branch = await this.#bound(ns);
+      if (this.#options.lease === undefined) branch.forget();
+      else if (ns !== "") await this.#trust(branch);
+      const loaded = await branch.load(checkpointId);
+      return loaded && toPendingWrites(this.#tuples(branch), loaded.sets);
+    });
   }
 
   #thread(threadId: string): ThreadRef {

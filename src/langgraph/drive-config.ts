@@ -115,6 +115,16 @@ export function metadataOf({ run, payload }: Pick<Drive, "run" | "payload">): Re
   };
 }
 
+/** Tasks of one superstep that execute at once, for an assistant and a graph that do not say. */
+const MAX_CONCURRENCY = 100;
+
+/** How many tasks of a superstep execute at once: the assistant's, the graph's, or the default. */
+export function maxConcurrencyOf({ assistant }: Pick<Drive, "assistant">, graph: CompiledGraph): number {
+  const ofAssistant = assistant.config["max_concurrency"];
+  const asked = typeof ofAssistant === "number" ? ofAssistant : graph.config?.maxConcurrency;
+  return asked ?? MAX_CONCURRENCY;
+}
+
 /** The bound on supersteps: the run's own, the assistant's, the graph's, or the default. Never undefined. */
 export function recursionLimitOf({ payload, assistant, limits }: Drive, graph: CompiledGraph): number {
   const ofAssistant = assistant.config["recursion_limit"];

@@ -9,29 +9,35 @@
 import { RunControl, isGraphDrained } from "@langchain/langgraph";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
+import type { Clock } from "../core/clock.ts";
 import type { ErrorInfo, HoldpointError } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { RaisedBy } from "../core/hold.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { plainJson } from "../core/plain-json.ts";
+import { limitError } from "../core/limits.ts";
 import type { RunLimits } from "../core/limits.ts";
 import type { Retries, Run, RunPayload } from "../core/run.ts";
+import { isNewerFormat } from "../checkpoint/newer-format.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
+import { Attempts } from "./attempts.ts";
 import {
   breakpointsOf,
   configurableOf,
   contextOf,
   inputMessages,
   inputOf,
+  maxConcurrencyOf,
   metadataOf,
   recursionLimitOf,
   tagsOf,
 } from "./drive-config.ts";
-import { graphErrorInfo } from "./errors.ts";
+import { graphErrorInfo, stepsUsedUp } from "./errors.ts";
 import { Frames, libraryModes } from "./frames.ts";
 import type { Chunk } from "./frames.ts";
 import type { CompiledGraph, RegisteredGraph } from "./registry.ts";
 import { RunSaver } from "./run-saver.ts";
+import { supervised } from "./supervise.ts";
 
 /** What a delivery starts from. */
 export type DriveInput =
@@ -92,7 +98,7 @@ export interface Drive {
   /** Assistant's configuration and context, under the run's own. */
   readonly assistant: { readonly config: JsonObject; readonly context: JsonObject };
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
-  readonly context: Stoppable;
+  readonly context: DeliveryContext;
   /** Aborts the run at once: its nodes may run on, but nothing of them is kept. */
   readonly signal: AbortSignal;
   /** Aborts when the worker wants the graph to stop at the next superstep. */
@@ -101,14 +107,17 @@ export interface Drive {
   readonly emit: (frame: Frame) => void;
 }
 
-/** Where graph code leaves why it had to stop, so that a node which swallows the error cannot hide it. */
-export interface Stoppable {
+/** The part of it that the delivery needs itself. */
+export interface DeliveryContext {
+  readonly clock: Clock;
+  /** Why graph code had to stop: said here, so that a node which swallows the error cannot hide it. */
   readonly stopped?: HoldpointError | undefined;
 }
 
 /**
  * Executes until the graph ends, waits, fails or is stopped.
- * @throws HoldpointError `unavailable` when the table was away: the run is to be delivered again
+ * @throws HoldpointError `unavailable` when the table was away: the run is to be delivered again; `unsupported` when the
+ *   thread holds what a newer version wrote (`isNewerFormat`): the run is to be left to a worker of that version
  */
 export function drive(d: Drive): Promise<DriveOutcome> {
   // A delivery may be started from inside another graph's node (a wake-up); LangGraph would take it for a subgraph.
@@ -120,25 +129,60 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   const onDrain = (): void => control.requestDrain("drain");
   if (d.drain.aborted) onDrain();
   d.drain.addEventListener("abort", onDrain, { once: true });
-  const saver = new RunSaver(d.saver, metadataOf(d));
-  let limit = d.limits.steps;
+  d.saver.begin({ stateBytes: d.limits.stateBytes });
+  const saver = new RunSaver(d.saver, { metadata: metadataOf(d), limits: d.limits, signal: d.signal });
+  using attempts = attemptsOf(d, saver);
+  let { steps } = d.limits;
   try {
-    const graph = await d.graph.compiled({ configurable: configurableOf(d), metadata: metadataOf(d) });
+    const compiled = await d.graph.compiled({ configurable: configurableOf(d), metadata: metadataOf(d) });
+    const graph = supervised(compiled, attempts);
     graph.checkpointer = saver;
-    limit = recursionLimitOf(d, graph);
-    await execute(d, graph, { control, limit, saver });
-    return stopOf(d, d.context.stopped) ?? (await settled(d, graph, saver));
+    steps = recursionLimitOf(d, graph);
+    assertMayBegin(d, steps);
+    await execute(d, graph, { control, steps, saver });
+    return stopOf(d, d.context.stopped) ?? backoffOf(attempts) ?? (await settled(d, graph, saver));
   } catch (error) {
-    return failure(d, error, { limit, saver });
+    return failure(d, error, { steps, saver, attempts });
   } finally {
+    saver.close();
     d.drain.removeEventListener("abort", onDrain);
   }
+}
+
+function attemptsOf(d: Drive, saver: RunSaver): Attempts {
+  return new Attempts({
+    clock: d.context.clock,
+    signal: d.signal,
+    drain: d.drain,
+    retries: d.retries,
+    nodeTimeoutMs: d.limits.nodeTimeoutMs,
+    isKept: isKeptBy(d.saver),
+    isFinal: (error) => error === saver.failure,
+  });
+}
+
+/** Whether checkpoints of a namespace go through the saver. */
+const isKeptBy =
+  (saver: FencedSaver) =>
+  (ns: string): boolean =>
+    ns === "" || saver.whereabouts.pathOf(ns) !== undefined;
+
+/** What the saver would refuse too late, because a superstep begins while its input is being stored. */
+function assertMayBegin({ saver, payload, input, limits }: Drive, steps: number): void {
+  const { step = 0, inputStep } = saver.head() ?? {};
+  const isFork = payload.checkpoint !== undefined;
+  if (input.kind !== "input" && !isFork && inputStep !== undefined && step - inputStep > steps)
+    throw stepsUsedUp(steps);
+  const goto = input.kind === "resume" ? input.goto : payload.command?.goto;
+  const { parallelTasks } = limits;
+  if (Array.isArray(goto) && goto.length > parallelTasks)
+    throw limitError("parallelTasks", `a superstep would consist of ${goto.length} tasks`, parallelTasks);
 }
 
 async function execute(
   d: Drive,
   graph: CompiledGraph,
-  { control, limit, saver }: { readonly control: RunControl; readonly limit: number; readonly saver: RunSaver },
+  { control, steps, saver }: { readonly control: RunControl; readonly steps: number; readonly saver: RunSaver },
 ): Promise<void> {
   const { streamModes, streamSubgraphs } = d.run.settings;
   const modes = libraryModes(streamModes);
@@ -147,7 +191,7 @@ async function execute(
     subgraphs: streamSubgraphs,
     inputMessages: inputMessages(d),
     updatesFirst: d.input.kind === "resume" && d.input.update !== undefined,
-    isKept: (ns) => ns === "" || d.saver.whereabouts.pathOf(ns) !== undefined,
+    isKept: isKeptBy(d.saver),
   });
   const context = contextOf(d);
   const { before, after } = breakpointsOf(d.payload, graph);
@@ -161,7 +205,8 @@ async function execute(
     ...(context === undefined ? {} : { context }),
     runId: d.run.runId,
     durability: "sync" as const,
-    recursionLimit: limit,
+    recursionLimit: steps,
+    maxConcurrency: maxConcurrencyOf(d, graph),
     streamMode: modes,
     subgraphs: streamSubgraphs || named,
     ...(named ? { version: "v2" } : {}),
@@ -229,17 +274,24 @@ function taskName(state: Tasks, taskId: string): string | undefined {
 }
 
 interface FailureOf {
-  readonly limit: number;
+  readonly steps: number;
   readonly saver: RunSaver;
+  readonly attempts: Attempts;
 }
 
 /** A node may pass on errors of our class from elsewhere: only the kit and the saver can stop a run. */
-function failure(d: Drive, error: unknown, { limit, saver }: FailureOf): DriveOutcome {
+function failure(d: Drive, error: unknown, { steps, saver, attempts }: FailureOf): DriveOutcome {
   const stopped = stopOf(d, d.context.stopped ?? saver.failure);
   if (stopped) return stopped;
   if (d.signal.aborted) return { kind: "aborted" };
-  if (isGraphDrained(error)) return { kind: "drained" };
-  return { kind: "failed", error: graphErrorInfo(error, limit), parks: false };
+  if (isGraphDrained(error)) return backoffOf(attempts) ?? { kind: "drained" };
+  const { nodeTimeoutMs } = d.limits;
+  return { kind: "failed", error: graphErrorInfo(error, { steps, nodeTimeoutMs }), parks: false };
+}
+
+/** Where a node is to be tried again, its superstep is not over: what else waits there waits with it. */
+function backoffOf({ backoff }: Attempts): DriveOutcome | undefined {
+  return backoff && { ...backoff, kind: "backoff", error: graphErrorInfo(backoff.error) };
 }
 
 function stopOf(d: Drive, stop: HoldpointError | undefined): DriveOutcome | undefined {
@@ -251,6 +303,9 @@ function stopOf(d: Drive, stop: HoldpointError | undefined): DriveOutcome | unde
     case "unavailable":
       if (d.signal.aborted) return { kind: "aborted" };
       throw stop;
+    case "unsupported":
+      if (isNewerFormat(stop)) throw stop;
+      return undefined;
     case "conflict":
       return stop.detail?.["reason"] === "head_moved" ? { kind: "moved" } : undefined;
     default:

@@ -1,50 +1,64 @@
-/** What graphs throw, as readable and typed facts: LangGraph itself passes on whatever it was handed, or worse. */
+/** What graphs throw, as readable and typed facts: LangGraph itself passes on whatever it was handed. */
 import { HoldpointError, errorInfo } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
+import { LIMIT_SETTINGS, limitError } from "../core/limits.ts";
+import { describe } from "./thrown.ts";
 
-/** LangGraph marks what a node threw with its task id; on anything that takes no properties that fails like this. */
-const PRIMITIVE = /^Cannot create property 'pregelTaskId' on (string|number|boolean|bigint|symbol) '([\s\S]*)'$/;
-const NOTHING = /^Cannot set properties of (undefined|null) \(setting 'pregelTaskId'\)$/;
-const FROZEN = "Cannot add property pregelTaskId, object is not extensible";
 const TROUBLESHOOTING = /\s*Troubleshooting URL: \S+\s*$/;
+/** Causes of causes that are told. */
+const DEPTH = 5;
 
-/** A thrown value as a name and a readable message, whatever it was. `recursionLimit` is named when it was reached. */
-export function graphErrorInfo(thrown: unknown, recursionLimit?: number): ErrorInfo {
-  if (thrown instanceof HoldpointError) return errorInfo(thrown);
-  if (thrown instanceof AggregateError) return aggregateInfo(thrown, recursionLimit);
-  if (!(thrown instanceof Error)) return thrownObject(thrown);
-  if (thrown.name === "GraphRecursionError" && recursionLimit !== undefined) {
-    return {
-      name: thrown.name,
-      message: `the run reached its limit of ${recursionLimit} supersteps (recursion_limit) before it ended`,
-    };
+/** The bounds that LangGraph itself enforces, and in whose words the limit is not named. */
+export interface GraphBounds {
+  readonly steps: number;
+  readonly nodeTimeoutMs: number;
+}
+
+/** A thrown value as a name and a readable message with its causes, whatever it was. A limit is named when it was reached. */
+export function graphErrorInfo(thrown: unknown, bounds?: GraphBounds): ErrorInfo {
+  if (thrown instanceof HoldpointError) return isStepsUsedUp(thrown) ? recursionError(thrown) : errorInfo(thrown);
+  if (thrown instanceof AggregateError) return aggregateInfo(thrown, bounds);
+  const { name, message } = describe(thrown);
+  const reached = bounds && limitOf(name, thrown, bounds);
+  return { name, message: reached ?? withCauses(message.replace(TROUBLESHOOTING, "") || name, thrown) };
+}
+
+/** The error of a lineage that has used up its supersteps. */
+export const stepsUsedUp = (steps: number): HoldpointError =>
+  limitError("steps", "the run used up its supersteps (recursion_limit) before it ended", steps);
+
+const isStepsUsedUp = ({ code, detail }: HoldpointError): boolean =>
+  code === "limit" && detail?.["setting"] === LIMIT_SETTINGS.steps;
+
+/** Under the name that clients know. */
+const recursionError = ({ message }: HoldpointError): ErrorInfo => ({ name: "GraphRecursionError", message });
+
+function limitOf(name: string, thrown: unknown, { steps, nodeTimeoutMs }: GraphBounds): string | undefined {
+  if (name === "GraphRecursionError") return stepsUsedUp(steps).message;
+  const isTimeout = name === "NodeTimeoutError" && typeof thrown === "object" && thrown !== null;
+  // An author's own time-out is said in LangGraph's words.
+  if (!isTimeout || !("runTimeout" in thrown) || thrown.runTimeout !== nodeTimeoutMs) return undefined;
+  const node = "node" in thrown ? String(thrown.node) : "";
+  return limitError("nodeTimeoutMs", `node "${node}" took longer than ${nodeTimeoutMs} ms`, nodeTimeoutMs).message;
+}
+
+function withCauses(message: string, thrown: unknown): string {
+  let told = message;
+  const seen = new Set([thrown]);
+  for (let cause = causeOf(thrown); cause !== undefined && !seen.has(cause) && seen.size <= DEPTH;) {
+    seen.add(cause);
+    const info = describe(cause);
+    if (!told.includes(info.message)) told += `; caused by ${info.name}: ${info.message}`;
+    cause = causeOf(cause);
   }
-  return marked(thrown) ?? { name: thrown.name, message: thrown.message.replace(TROUBLESHOOTING, "") || thrown.name };
+  return told;
 }
 
-function marked({ message }: Error): ErrorInfo | undefined {
-  const primitive = PRIMITIVE.exec(message);
-  if (primitive) return { name: "Error", message: primitive[2] ?? "" };
-  const nothing = NOTHING.exec(message);
-  if (nothing) return { name: "Error", message: `a node threw ${nothing[1] ?? "nothing"}` };
-  return message === FROZEN ? { name: "Error", message: "a node threw a frozen object" } : undefined;
-}
+const causeOf = (thrown: unknown): unknown =>
+  thrown instanceof Error && thrown.cause !== null ? thrown.cause : undefined;
 
-/** Something thrown that is no Error: its own message if it has one, without LangGraph's mark. */
-function thrownObject(thrown: unknown): ErrorInfo {
-  if (typeof thrown !== "object" || thrown === null) return errorInfo(thrown);
-  const name = "name" in thrown && typeof thrown.name === "string" ? thrown.name : "Error";
-  if ("message" in thrown && typeof thrown.message === "string") return { name, message: thrown.message };
-  const { pregelTaskId: _, ...rest } = thrown as { readonly pregelTaskId?: unknown };
-  const { message } = errorInfo(rest);
-  return {
-    name,
-    message: message === "[object Object]" ? "a node threw an object that cannot be written as JSON" : message,
-  };
-}
-
-function aggregateInfo(thrown: AggregateError, recursionLimit: number | undefined): ErrorInfo {
-  const each = thrown.errors.map((error: unknown) => graphErrorInfo(error, recursionLimit));
+function aggregateInfo(thrown: AggregateError, bounds: GraphBounds | undefined): ErrorInfo {
+  const each = thrown.errors.map((error: unknown) => graphErrorInfo(error, bounds));
   const only = each.length === 1 ? each[0] : undefined;
   return (
     only ?? {

@@ -2,6 +2,7 @@ import type { Pregel } from "@langchain/langgraph";
 import { HoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import type { RunLimits } from "../core/limits.ts";
+import { copyOf } from "./copy.ts";
 
 /** Any compiled graph; what its channels hold is its own business. */
 // oxlint-disable-next-line typescript/no-explicit-any -- LangGraph's own way to say "whatever its type parameters"
@@ -97,10 +98,5 @@ function compiledOf(graph: unknown, name: string): CompiledGraph {
 const isFunction = (value: unknown): value is (...args: unknown[]) => unknown => typeof value === "function";
 
 /** By its mark and not by its class: the file may have loaded a LangGraph of its own. */
-const isCompiled = (graph: unknown): graph is CompiledGraph =>
+export const isCompiled = (graph: unknown): graph is CompiledGraph =>
   typeof graph === "object" && graph !== null && "lg_is_pregel" in graph && graph.lg_is_pregel === true;
-
-function copyOf(graph: CompiledGraph): CompiledGraph {
-  const copy: unknown = Object.create(Object.getPrototypeOf(graph) as object);
-  return Object.assign(copy as CompiledGraph, graph); // an object of the same class with the same fields
-}

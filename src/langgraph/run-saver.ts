@@ -11,23 +11,43 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import type { PendingInterrupt } from "../checkpoint/interrupts.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError } from "../core/errors.ts";
+import { limitError } from "../core/limits.ts";
+import type { RunLimits } from "../core/limits.ts";
+import { stepsUsedUp } from "./errors.ts";
+import { sentNodes, triggeredNodes } from "./pending-work.ts";
+
+export interface RunSaverOf {
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly limits: Pick<RunLimits, "parallelTasks">;
+  /** Once it aborts nothing more is written. */
+  readonly signal: AbortSignal;
+}
 
 /**
  * A saver for one delivery: every checkpoint that it puts says which run wrote it, and bears that run's metadata.
+ *
+ * It refuses a checkpoint that opens too many tasks, before any of them starts; and it ends a lineage that has used up
+ * its supersteps, wherever LangGraph's own count began: that one starts anew with every delivery and every resume.
  *
  * It remembers whether any task was interrupted, so that a run which ends otherwise need not ask the table; and whether
  * the table failed it, because only that tells the table's failures from those that a node passes on from elsewhere.
  */
 export class RunSaver extends BaseCheckpointSaver {
   readonly #saver: FencedSaver;
-  readonly #metadata: Readonly<Record<string, unknown>>;
+  readonly #of: RunSaverOf;
+  #isClosed = false;
   #interrupted = false;
   #failure: HoldpointError | undefined;
 
-  constructor(saver: FencedSaver, metadata: Readonly<Record<string, unknown>>) {
+  constructor(saver: FencedSaver, of: RunSaverOf) {
     super(saver.serde);
     this.#saver = saver;
-    this.#metadata = metadata;
+    this.#of = of;
+  }
+
+  /** The delivery is over: what its nodes still want to write is refused. */
+  close(): void {
+    this.#isClosed = true;
   }
 
   /** True once a task of this delivery has raised an interrupt. */
@@ -55,12 +75,12 @@ export class RunSaver extends BaseCheckpointSaver {
     metadata: CheckpointMetadata,
     newVersions: ChannelVersions,
   ): Promise<RunnableConfig> {
-    return this.#noting(this.#saver.put(config, checkpoint, { ...this.#metadata, ...metadata }, newVersions));
+    return this.#noting(this.#put(config, checkpoint, { ...this.#of.metadata, ...metadata }, newVersions));
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath?: string): Promise<void> {
     if (writes.some(([channel]) => channel === INTERRUPT)) this.#interrupted = true;
-    return this.#noting(this.#saver.putWrites(config, writes, taskId, taskPath));
+    return this.#noting(this.#putWrites(config, writes, taskId, taskPath));
   }
 
   override getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
@@ -82,6 +102,38 @@ export class RunSaver extends BaseCheckpointSaver {
 
   override getNextVersion(current: number | undefined): number {
     return this.#saver.getNextVersion(current);
+  }
+
+  async #put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    this.#assertOpen();
+    const tasks = sentNodes(checkpoint).length + triggeredNodes(checkpoint).length;
+    const { parallelTasks } = this.#of.limits;
+    if (tasks > parallelTasks)
+      throw limitError("parallelTasks", `a superstep would consist of ${tasks} tasks`, parallelTasks);
+    const written = await this.#saver.put(config, checkpoint, metadata, newVersions);
+    const ns: unknown = config.configurable?.["checkpoint_ns"];
+    await this.#assertStepsLeft(typeof ns === "string" ? ns : "", checkpoint.id, config.recursionLimit);
+    return written;
+  }
+
+  /** LangGraph stops at the same superstep, if it has counted from the input. */
+  async #assertStepsLeft(ns: string, checkpointId: string, limit: number | undefined): Promise<void> {
+    const { step, inputStep } = await this.#saver.whereabouts.record(ns, checkpointId);
+    if (limit !== undefined && inputStep !== undefined && step - inputStep > limit) throw stepsUsedUp(limit);
+  }
+
+  async #putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath?: string): Promise<void> {
+    this.#assertOpen();
+    await this.#saver.putWrites(config, writes, taskId, taskPath);
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed || this.#of.signal.aborted) throw new HoldpointError("unavailable", "the delivery is over");
   }
 
   async #noting<T>(call: Promise<T>): Promise<T> {

@@ -1,6 +1,5 @@
 /** States of a thread as the LangGraph API shows them, read through a saver that needs no lease, and the update of one. */
 import type { BaseCheckpointSaver, CheckpointTuple } from "@langchain/langgraph-checkpoint";
-import { compareChannelVersions } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { StateSnapshot } from "@langchain/langgraph";
 import { HoldpointError } from "../core/errors.ts";
@@ -9,6 +8,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import { plainJson } from "../core/plain-json.ts";
 import type { CheckpointSelector } from "../core/run.ts";
 import { graphErrorInfo } from "./errors.ts";
+import { triggeredNodes } from "./pending-work.ts";
 import type { CompiledGraph, RegisteredGraph } from "./registry.ts";
 import { hasDeltaChannels, shownState, visibleValues } from "./visible.ts";
 
@@ -205,7 +205,7 @@ function shownTuple({ checkpoint, config, metadata, parentConfig, pendingWrites 
   }
   return {
     values: visibleValues(checkpoint.channel_values),
-    next: triggered(checkpoint),
+    next: triggeredNodes(checkpoint),
     tasks: [...byTask].map(([id, interrupts]) => ({
       id,
       name: "",
@@ -222,22 +222,6 @@ function shownTuple({ checkpoint, config, metadata, parentConfig, pendingWrites 
     parentCheckpoint: selectorOf(parentConfig),
     interrupts: [...byTask.values()].flat(),
   };
-}
-
-const BRANCH = "branch:to:";
-
-/** Nodes whose trigger was written since they last ran. */
-function triggered({
-  channel_values: values,
-  channel_versions: versions,
-  versions_seen: seen,
-}: CheckpointTuple["checkpoint"]): string[] {
-  return Object.entries(versions).flatMap(([channel, version]) => {
-    if (!channel.startsWith(BRANCH) || !(channel in values)) return [];
-    const node = channel.slice(BRANCH.length);
-    const before = seen[node]?.[channel];
-    return before === undefined || compareChannelVersions(version, before) > 0 ? [node] : [];
-  });
 }
 
 function selectorOf(config: RunnableConfig | undefined): JsonObject | null {

@@ -8,12 +8,13 @@ import type { Frame } from "../../src/core/event.ts";
 import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import { pendingRun } from "../../src/core/run.ts";
-import type { Run, RunPayload, RunSettings } from "../../src/core/run.ts";
+import type { Retries, Run, RunPayload, RunSettings } from "../../src/core/run.ts";
 import type { GraphContext, Journal } from "../../src/graph/context.ts";
 import { drive } from "../../src/langgraph/drive.ts";
-import type { DriveInput, DriveOutcome } from "../../src/langgraph/drive.ts";
+import type { DriveInput, DriveLimits, DriveOutcome } from "../../src/langgraph/drive.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
 import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
+import { valuesAt } from "../../src/langgraph/views.ts";
 import { createJournal } from "../../src/runtime/journal.ts";
 import { createEffects } from "../../src/storage/effects.ts";
 import type { Table } from "../../src/storage/table.ts";
@@ -54,7 +55,11 @@ export interface DeliveryOptions {
   readonly signal?: AbortSignal;
   readonly drain?: AbortSignal;
   readonly assistant?: { readonly config: JsonObject; readonly context: JsonObject };
-  readonly recursionLimit?: number;
+  readonly limits?: Partial<DriveLimits>;
+  /** Attempts that earlier deliveries made. */
+  readonly retries?: Retries;
+  /** One whose sleeps pass at once unless given. */
+  readonly clock?: Clock;
   /** Only for tests that show what it protects from. */
   readonly journal?: Journal;
   readonly deadline?: () => number;
@@ -153,8 +158,8 @@ export class DrivenThread {
         run,
         payload,
         input,
-        limits: { ...DEFAULT_LIMITS, steps: options.recursionLimit ?? 100 },
-        retries: {},
+        limits: { ...DEFAULT_LIMITS, steps: 100, ...options.limits },
+        retries: options.retries ?? {},
         assistant: options.assistant ?? { config: {}, context: {} },
         context: this.#context(run, saver, { ...options, table: table.table, fence }),
         signal: options.signal ?? new AbortController().signal,
@@ -193,7 +198,7 @@ export class DrivenThread {
       journal: of.journal ?? createJournal({ effects: createEffects(of.table), table: of.table, fence: of.fence }),
       deadline: of.deadline ?? (() => this.table.now() + LEASE_MS),
       now: () => this.table.now(),
-      clock: this.clock,
+      clock: of.clock ?? this.clock,
       signal: of.signal ?? new AbortController().signal,
       services: {
         tenant: TENANT,
@@ -249,6 +254,20 @@ function dying(table: Table, dieAt: number): { readonly table: Table; readonly c
       [Symbol.asyncDispose]: async () => {},
     },
   };
+}
+
+/** The values at the head of a thread. */
+export async function valuesOf(thread: DrivenThread): Promise<Json> {
+  const saver = thread.reader();
+  await saver.preload();
+  const checkpointId = saver.head()?.checkpointId ?? "";
+  return valuesAt({ graph: thread.graph, saver, threadId: thread.threadId, checkpoint: { checkpointId } });
+}
+
+/** The back-off of an outcome. @throws Error for any other */
+export function backoffOf(outcome: DriveOutcome) {
+  if (outcome.kind !== "backoff") throw new Error(`expected a back-off, got ${JSON.stringify(outcome)}`);
+  return outcome;
 }
 
 /** The interrupts of an outcome. */

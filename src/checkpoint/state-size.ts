@@ -1,0 +1,15 @@
+import { limitError } from "../core/limits.ts";
+import type { Cell } from "./cells.ts";
+
+export interface Bounded {
+  /** Serialized bytes above which nothing is stored. */
+  readonly maxBytes: number | undefined;
+}
+
+/** What one task writes is bounded like the state that it becomes a part of. @throws HoldpointError `limit` */
+export function assertFits(cells: Iterable<Cell>, { maxBytes }: Bounded): void {
+  let bytes = 0;
+  for (const { size } of cells) bytes += size;
+  if (maxBytes !== undefined && bytes > maxBytes)
+    throw limitError("stateBytes", `the state would take ${bytes} bytes`, maxBytes);
+}

@@ -1,0 +1,63 @@
+/**
+ * A graph as one delivery executes it: the author's own, with every node that can be reached under the delivery's
+ * attempts. Reached are the nodes of the graph, those of graphs that are nodes of it, at any depth, and functional
+ * tasks. A graph that a node's function calls is not: it keeps LangGraph's own retries, and no time-out of its nodes.
+ */
+import { Runnable } from "@langchain/core/runnables";
+import type { LangGraphRunnableConfig, PregelNode, RetryPolicy } from "@langchain/langgraph";
+import type { Attempts } from "./attempts.ts";
+import { copyOf } from "./copy.ts";
+import { isCompiled } from "./registry.ts";
+import type { CompiledGraph } from "./registry.ts";
+
+/** Shares everything with the graph but its nodes; the graph itself is not touched. */
+export function supervised(graph: CompiledGraph, attempts: Attempts): CompiledGraph {
+  const copy = copyOf(graph);
+  const nodes = Object.entries(graph.nodes as Readonly<Record<string, PregelNode>>); // whatever its type parameters
+  copy.nodes = Object.fromEntries(
+    nodes.map(([name, node]) => [name, supervisedNode(node, graph.retryPolicy, attempts)]),
+  );
+  return copy;
+}
+
+function supervisedNode(node: PregelNode, ofGraph: RetryPolicy | undefined, attempts: Attempts): PregelNode {
+  const copy = copyOf(node);
+  const bound = supervisedGraphIn(node.bound, attempts);
+  copy.bound = bound ?? node.bound;
+  copy.retryPolicy = attempts.policy(node.retryPolicy ?? ofGraph);
+  // A graph takes as long as it takes: each of its nodes has a time-out.
+  if (!bound) copy.timeout = node.timeout ?? attempts.timeout;
+  copy.getNode = () => {
+    const runnable = node.getNode.call(copy);
+    return runnable && new Supervised(runnable, attempts);
+  };
+  return copy;
+}
+
+/** The same runnable around a supervised graph; undefined when there is none in it. */
+function supervisedGraphIn(runnable: Runnable, attempts: Attempts): Runnable | undefined {
+  if (isCompiled(runnable)) return "nodes" in runnable ? supervised(runnable, attempts) : undefined;
+  if (!("steps" in runnable) || !Array.isArray(runnable.steps)) return undefined;
+  const steps: readonly Runnable[] = runnable.steps;
+  const replaced = steps.map((step) => supervisedGraphIn(step, attempts) ?? step);
+  if (replaced.every((step, i) => step === steps[i])) return undefined;
+  const [first, ...rest] = replaced;
+  return Object.assign(copyOf(runnable), { first, middle: rest.slice(0, -1), last: rest.at(-1) });
+}
+
+/** A node with its writers, so that a condition on its way out is supervised as well. */
+class Supervised extends Runnable<unknown, unknown, LangGraphRunnableConfig> {
+  lc_namespace = ["holdpoint"];
+  readonly #node: Runnable;
+  readonly #attempts: Attempts;
+
+  constructor(node: Runnable, attempts: Attempts) {
+    super();
+    this.#node = node;
+    this.#attempts = attempts;
+  }
+
+  override invoke(input: unknown, config: Partial<LangGraphRunnableConfig> = {}): Promise<unknown> {
+    return this.#attempts.run(config, (scoped) => this.#node.invoke(input, scoped));
+  }
+}
