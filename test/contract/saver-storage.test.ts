@@ -226,7 +226,7 @@ describe("what was changed on disk", () => {
     }
     const table = createMemoryTable();
     await plain(table).put(configOf(thread), checkpointOf({ values: { a: 1 } }), metadataOf(-1), { a: 1 });
-    await damage(table, "C#", (bytes) => bytes.with(0, 9));
+    await damage(table, "C#", (bytes) => bytes.with(0, 0));
     await expect(plain(table).getTuple(configOf(thread))).rejects.toMatchObject({ code: "corrupt" });
   });
 });
