@@ -55,6 +55,7 @@ export async function effect<T>(
   call: (token: string, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const context = contextOf(config, "effect()");
+  assertAwaited(config);
   const number = nextCall(config, `effect:${spec.name}`);
   const path = await named(context, config);
   const { tenant, run, whereabouts } = context;
@@ -179,6 +180,12 @@ async function stoppable<T>(context: GraphContext, act: () => Promise<T>): Promi
     if (isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost")) return stop(context, error);
     throw error;
   }
+}
+
+/** What an attempt still does after it has timed out, or after its superstep has failed, is nobody's wish. */
+function assertAwaited({ signal }: NodeConfig): void {
+  if (signal?.aborted)
+    throw new RunStopped(new HoldpointError("unavailable", "nobody waits for this attempt any more"));
 }
 
 function assertHeld(context: GraphContext): void {
