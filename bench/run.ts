@@ -15,6 +15,22 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "Sequential table round trips of one run from parsed request to answer, and its write units.",
     load: () => import("./server/round-trips.ts"),
   },
+  workers: {
+    summary: "Two workers beside one on DynamoDB Local; claims that come too late; what an idle worker reads.",
+    load: () => import("./fleet/workers.ts"),
+  },
+  recovery: {
+    summary: "kill -9 of a worker: how long its runs stand still, on another host and on the same machine.",
+    load: () => import("./fleet/recovery.ts"),
+  },
+  drain: {
+    summary: "SIGTERM of a worker with runs in flight, and all workers replaced under load: exit, lost, failed.",
+    load: () => import("./fleet/drain.ts"),
+  },
+  fairness: {
+    summary: "One tenant floods, eight others ask now and then: how long the others' runs wait.",
+    load: () => import("./fleet/fairness.ts"),
+  },
   retrieval: {
     summary: "Ranking quality (nDCG@10) of the product's own ingestion and search on a folder in the BEIR layout.",
     load: () => import("./retrieval.ts"),

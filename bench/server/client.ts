@@ -3,6 +3,8 @@ import { Agent, request } from "node:http";
 import type { IncomingMessage } from "node:http";
 
 export interface Client extends Disposable {
+  /** Answers the whole body as JSON. @throws on any status above 299 */
+  get(path: string): Promise<unknown>;
   /** Sends JSON and answers the whole body as JSON. @throws on any status above 299 */
   post(path: string, body: unknown): Promise<unknown>;
   /** Milliseconds from the request to the first complete event that carries data; the stream is read to its end. */
@@ -11,35 +13,38 @@ export interface Client extends Disposable {
 
 const TIMEOUT_MS = 60_000;
 
-/** A client of the server at `http://127.0.0.1:<port>`. */
-export function createClient(port: number): Client {
+/** A client of the server at `http://127.0.0.1:<port>`, with an API key if it is given one. */
+export function createClient(port: number, apiKey?: string): Client {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  const identity = apiKey === undefined ? {} : { "x-api-key": apiKey };
 
-  function send(path: string, body: unknown): Promise<IncomingMessage> {
-    const text = JSON.stringify(body);
-    const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(text) };
+  function send(method: "GET" | "POST", path: string, body?: unknown): Promise<IncomingMessage> {
+    const text = body === undefined ? "" : JSON.stringify(body);
+    const content = { "content-type": "application/json", "content-length": Buffer.byteLength(text) };
+    const headers = { ...identity, ...(body === undefined ? {} : content) };
     return new Promise((done, fail) => {
-      const call = request(
-        { agent, host: "127.0.0.1", port, path, method: "POST", headers, timeout: TIMEOUT_MS },
-        done,
-      );
+      const call = request({ agent, host: "127.0.0.1", port, path, method, headers, timeout: TIMEOUT_MS }, done);
       call.on("error", fail);
-      call.on("timeout", () => call.destroy(new Error(`POST ${path}: no answer in ${TIMEOUT_MS} ms`)));
+      call.on("timeout", () => call.destroy(new Error(`${method} ${path}: no answer in ${TIMEOUT_MS} ms`)));
       call.end(text);
     });
   }
 
+  async function json(method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
+    const answer = await send(method, path, body);
+    let text = "";
+    for await (const chunk of answer.setEncoding("utf8")) text += String(chunk);
+    if ((answer.statusCode ?? 500) > 299)
+      throw new Error(`${method} ${path}: ${answer.statusCode} ${text.slice(0, 300)}`);
+    return JSON.parse(text) as unknown;
+  }
+
   return {
-    async post(path, body) {
-      const answer = await send(path, body);
-      let text = "";
-      for await (const chunk of answer.setEncoding("utf8")) text += String(chunk);
-      if ((answer.statusCode ?? 500) > 299) throw new Error(`POST ${path}: ${answer.statusCode} ${text.slice(0, 300)}`);
-      return JSON.parse(text) as unknown;
-    },
+    get: (path) => json("GET", path),
+    post: (path, body) => json("POST", path, body),
     async firstEvent(path, body) {
       const began = performance.now();
-      const answer = await send(path, body);
+      const answer = await send("POST", path, body);
       let first: number | undefined;
       let text = "";
       for await (const chunk of answer.setEncoding("utf8")) {
