@@ -204,16 +204,15 @@ export class Attempts implements Disposable {
     });
   }
 
-  /** Functional tasks are called through the config of the node that calls them; LangGraph gives them no signal. */
+  /** Functional tasks are called through the config of the node that calls them. */
   #supervisedCall(call: Call, caller: Task): Call {
     return (func, name, input, options = {}) => {
       if (this.#isOver) throw new LeftUnfinished();
       const supervised = (...args: unknown[]): Promise<unknown> => {
         const config = AsyncLocalStorageProviderSingleton.getRunnableConfig() as LangGraphRunnableConfig; // the task's
-        const signal = AbortSignal.any([this.#of.signal, ...(config.signal ? [config.signal] : [])]);
         const execute = (scoped: LangGraphRunnableConfig): Promise<unknown> =>
           AsyncLocalStorageProviderSingleton.runWithConfig(scoped, async () => func(...args));
-        return this.run({ ...config, signal }, execute, caller);
+        return this.run(config, execute, caller);
       };
       const { retry, timeout = this.timeout } = options;
       return call(supervised, name, input, { ...options, retry: this.policy(retry), timeout });

@@ -19,7 +19,7 @@ import { sentNodes, triggeredNodes } from "./pending-work.ts";
 export interface RunSaverOf {
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly limits: Pick<RunLimits, "parallelTasks">;
-  /** Once it aborts nothing more is written. */
+  /** Once it aborts nothing more is read or written. */
   readonly signal: AbortSignal;
 }
 
@@ -45,7 +45,7 @@ export class RunSaver extends BaseCheckpointSaver {
     this.#of = of;
   }
 
-  /** The delivery is over: what its nodes still want to write is refused. */
+  /** The delivery is over: what its nodes still ask for is refused. */
   close(): void {
     this.#isClosed = true;
   }
@@ -84,11 +84,12 @@ export class RunSaver extends BaseCheckpointSaver {
   }
 
   override getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
-    return this.#noting(this.#saver.getTuple(config));
+    return this.#noting(this.#getTuple(config));
   }
 
   override async *list(config: RunnableConfig, options?: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
     try {
+      this.#assertOpen();
       yield* this.#saver.list(config, options);
     } catch (error) {
       this.#note(error);
@@ -125,6 +126,12 @@ export class RunSaver extends BaseCheckpointSaver {
   async #assertStepsLeft(ns: string, checkpointId: string, limit: number | undefined): Promise<void> {
     const { step, inputStep } = await this.#saver.whereabouts.record(ns, checkpointId);
     if (limit !== undefined && inputStep !== undefined && step - inputStep > limit) throw stepsUsedUp(limit);
+  }
+
+  /** A first read in a namespace leaves a barrier there. */
+  async #getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    this.#assertOpen();
+    return this.#saver.getTuple(config);
   }
 
   async #putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath?: string): Promise<void> {

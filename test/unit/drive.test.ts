@@ -1,7 +1,6 @@
 import { Annotation, Command, END, MemorySaver, START, Send, StateGraph, interrupt } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
-import { HoldpointError } from "../../src/core/errors.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { hasWorkLeft } from "../../src/langgraph/work-left.ts";
 import { DrivenThread, interruptsOf, valuesOf } from "../support/drive-kit.ts";
@@ -281,111 +280,6 @@ describe("a delivery that stops", () => {
     const { calls } = await new DrivenThread(graph()).invoke({});
     const { thrown } = await new DrivenThread(graph()).invoke({}, { dieAt: calls });
     expect(thrown).toMatchObject({ code: "unavailable" });
-  });
-});
-
-describe("what a graph throws", () => {
-  const failure = async (thrown: unknown) => {
-    const thread = new DrivenThread(
-      single(() => {
-        throw thrown;
-      }),
-    );
-    const { outcome } = await thread.invoke({});
-    return outcome.kind === "failed" ? outcome.error : outcome;
-  };
-  const circular: Record<string, unknown> = { a: 1 };
-  circular["self"] = circular;
-
-  it.each([
-    ["an error", new RangeError("too far"), { name: "RangeError", message: "too far" }],
-    ["a string", "boom 'quoted'\nline", { name: "Error", message: "boom 'quoted'\nline" }],
-    ["a number", 42, { name: "Error", message: "42" }],
-    ["undefined", undefined, { name: "Error", message: "a node threw undefined" }],
-    ["null", null, { name: "Error", message: "a node threw null" }],
-    ["a plain object", { code: 7 }, { name: "Error", message: '{"code":7}' }],
-    ["an object with a message", { name: "Http", message: "500" }, { name: "Http", message: "500" }],
-    [
-      "an object that contains itself",
-      circular,
-      { name: "Error", message: "a node threw an object that cannot be written as JSON" },
-    ],
-    ["a frozen error", Object.freeze(new Error("cold")), { name: "Error", message: "cold" }],
-  ])("is readable: %s", async (_, thrown, expected) => {
-    expect(await failure(thrown)).toEqual(expected);
-  });
-
-  it("is a TypeError about LangGraph's own bookkeeping without us (negative control)", async () => {
-    const graph = single(() => {
-      // oxlint-disable-next-line typescript/only-throw-error -- this is what the test is about
-      throw "boom";
-    }).compile();
-    await expect(graph.invoke({})).rejects.toThrow("Cannot create property 'pregelTaskId'");
-  });
-
-  it("is the run's failure and not the table's, though a model that is away says it in the same words", async () => {
-    const thrown = new HoldpointError("unavailable", "the model is away");
-    expect(await failure(thrown)).toEqual({ name: "unavailable", message: "the model is away" });
-  });
-
-  it("names the limit that was reached", async () => {
-    const graph = new StateGraph(State)
-      .addNode("x", () => ({}))
-      .addEdge(START, "x")
-      .addEdge("x", "x");
-    const { outcome } = await new DrivenThread(graph).invoke({}, { payload: { config: { recursionLimit: 5 } } });
-    expect(outcome).toEqual({
-      kind: "failed",
-      parks: false,
-      error: {
-        name: "GraphRecursionError",
-        message:
-          "the run used up its supersteps (recursion_limit) before it ended " +
-          "(limit: step budget, 5; setting: HOLDPOINT_MAX_STEPS)",
-      },
-    });
-  });
-
-  it("takes the assistant's limit, then the graph's, then the default", async () => {
-    const graph = new StateGraph(State)
-      .addNode("x", () => ({}))
-      .addEdge(START, "x")
-      .addEdge("x", "x")
-      .compile();
-    const message = async (thread: DrivenThread, assistant: { config: { recursion_limit?: number }; context: {} }) => {
-      const { outcome } = await thread.invoke({}, { assistant, limits: { steps: 9 } });
-      return outcome.kind === "failed" ? /step budget, (\d+)/.exec(outcome.error.message)?.[1] : outcome.kind;
-    };
-    expect(await message(new DrivenThread(graph), { config: { recursion_limit: 6 }, context: {} })).toBe("6");
-    expect(await message(new DrivenThread(graph.withConfig({ recursionLimit: 7 })), { config: {}, context: {} })).toBe(
-      "7",
-    );
-    expect(await message(new DrivenThread(graph), { config: {}, context: {} })).toBe("9");
-  });
-
-  it("names the channel whose value cannot be kept", async () => {
-    const thread = new DrivenThread(single(() => ({ item: 10n as unknown as string })));
-    const { outcome } = await thread.invoke({});
-    expect(outcome).toMatchObject({ kind: "failed", parks: false });
-    expect(JSON.stringify(outcome)).toContain("item");
-  });
-
-  it("goes on from the last checkpoint after a failure", async () => {
-    let fails = true;
-    const graph = new StateGraph(State)
-      .addNode("a", () => ({ log: ["a"] }))
-      .addNode("b", () => {
-        if (fails) throw new Error("once");
-        return { log: ["b"] };
-      })
-      .addEdge(START, "a")
-      .addEdge("a", "b")
-      .addEdge("b", END);
-    const thread = new DrivenThread(graph);
-    expect((await thread.invoke({})).outcome.kind).toBe("failed");
-    fails = false;
-    expect((await thread.deliver({ payload: { input: null } })).outcome).toEqual({ kind: "done" });
-    expect(await valuesOf(thread)).toMatchObject({ log: ["a", "b"] });
   });
 });
 
