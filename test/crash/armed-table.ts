@@ -25,6 +25,7 @@ interface Call {
 interface HeaderBody {
   readonly fence: number;
   readonly lease?: { readonly owner: string; readonly beat: number };
+  readonly strikes?: { readonly count: number };
 }
 
 interface RunBody {
@@ -93,6 +94,7 @@ class Arms {
     const won = !isPutResult(result) || result.won;
     this.#after(at, fate, { won, fence });
     if (won && call.draft) this.#witness(thread, call.draft, sentMs);
+    if (!won && kind === "claim") this.#note({ is: "outrun", thread });
     return result;
   }
 
@@ -159,12 +161,12 @@ class Arms {
   #witness(thread: string, draft: Draft, sentMs: number): void {
     const { sk } = draft;
     if (sk === "H") {
-      const { fence, lease } = bodyOf(draft) as HeaderBody;
+      const { fence, lease, strikes } = bodyOf(draft) as HeaderBody;
       const before = this.#held.get(thread);
       // Who accepts a run writes the header too, with the lease that somebody else has.
       if (lease && !isOwn(lease.owner)) return;
       if (lease) this.#held.set(thread, { fence, beat: lease.beat });
-      if (lease && before?.fence !== fence) this.#note({ is: "claim", thread, fence });
+      if (lease && before?.fence !== fence) this.#note({ is: "claim", thread, fence, strikes: strikes?.count ?? 0 });
       if (!lease && before?.fence === fence) {
         this.#held.delete(thread);
         this.#note({ is: "release", thread, fence });

@@ -28,6 +28,7 @@ export interface CrewOptions {
   /** Threads that one worker advances at once. */
   readonly concurrency?: number;
   readonly env?: Readonly<Record<string, string>>;
+  readonly apiEnv?: Readonly<Record<string, string>>;
   readonly workerEnv?: Readonly<Record<string, string>>;
   /** False: the tables are the adapters' own, and nothing is witnessed. */
   readonly armed?: boolean;
@@ -163,7 +164,7 @@ class Processes {
   }
 
   #keepApi(port: number): void {
-    const service = this.#start({ role: "api", flags: ["--port", String(port)] });
+    const service = this.#start({ role: "api", flags: ["--port", String(port)], env: this.#options.apiEnv ?? {} });
     this.#api = service;
     void service.exited.then(() => {
       if (this.#closed) return;

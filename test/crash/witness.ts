@@ -11,8 +11,10 @@ import type { Role, WriteKind } from "./orders.ts";
 export const FOLDER_VARIABLE = "HOLDPOINT_TEST_FOLDER";
 
 export type Seen =
-  /** A header write that took the thread under a new fence. */
-  | { readonly is: "claim"; readonly thread: string; readonly fence: number }
+  /** A header write that took the thread under a new fence; `strikes` as they stand in it. */
+  | { readonly is: "claim"; readonly thread: string; readonly fence: number; readonly strikes: number }
+  /** One that meant to, and lost to somebody else. */
+  | { readonly is: "outrun"; readonly thread: string }
   /** One that gave the lease up. */
   | { readonly is: "release"; readonly thread: string; readonly fence: number }
   /** A write of a run item that won; `sentMs` is when it left. */
