@@ -4,15 +4,14 @@
  */
 import { randomInt } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { isEnded } from "../../src/core/run.ts";
 import { createRandom } from "../sim/random.ts";
 import { fleetEngines } from "../support/fleet.ts";
 import { TENANTS, openCrew } from "./crew.ts";
-import type { Crew, Tenant } from "./crew.ts";
+import type { Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
 import { judge } from "./judge.ts";
-import { createPatient, patiently } from "./patient.ts";
 import { threadNamed } from "./story.ts";
+import { RUNS_PER_THREAD, STEPS, walkTwice } from "./walking.ts";
 
 const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
 const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
@@ -22,41 +21,7 @@ const KILLS = Number(process.env["HOLDPOINT_KILLS"] ?? (NIGHTLY ? 500 : 20));
 const SEED = Number(process.env["HOLDPOINT_KILL_SEED"] ?? randomInt(2 ** 31));
 const WORKERS = 4;
 const LANES = Array.from({ length: 3 }, () => TENANTS).flat();
-/** Of each run; two of them stand in the queue of one thread. */
-const STEPS = 10;
-const PAUSE_MS = 40;
-const RUNS_PER_THREAD = 2;
 const MOST_AGAIN = 0.05;
-
-/** Two runs one behind the other on a thread of their own. */
-async function walkTwice(crew: Crew, tenant: Tenant, threadId: string): Promise<Told> {
-  const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
-  const names = Array.from({ length: RUNS_PER_THREAD }, (_, i) => `walk-${i + 1}`);
-  const runs: string[] = [];
-  for (const name of names) {
-    const { body } = await client.send(`/threads/${threadId}/runs`, {
-      key: `${threadId}-${name}`,
-      body: {
-        assistant_id: "walk",
-        input: { name, steps: STEPS, pauseMs: PAUSE_MS, taken: 0 },
-        config: { recursion_limit: STEPS + 5 },
-        if_not_exists: "create",
-      },
-    });
-    runs.push(String(body["run_id"]));
-  }
-  const named = { tenant, threadId };
-  for (const runId of runs) {
-    await patiently(`run ${runId} to end`, async () => {
-      const run = await crew.look.run(named, runId);
-      return run && isEnded(run.status) ? run : undefined;
-    });
-  }
-  await patiently(`thread ${threadId} to come to rest`, async () => (await crew.look.isAtRest(named)) || undefined);
-  const log = names.flatMap((name) => Array.from({ length: STEPS }, (_, i) => `${name} ${i + 1}`));
-  const effects = log.filter((line) => Number(line.split(" ")[1]) % 5 === 0);
-  return { ...named, runs, decisions: [], effects, log, ends: runs.map(() => "success" as const) };
-}
 
 describe.each(engines)("kill -9 of one of four workers every one to two seconds, on $name", (engine) => {
   it(

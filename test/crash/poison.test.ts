@@ -1,0 +1,160 @@
+/**
+ * R8. Graphs that exit, run out of memory, block the event loop or throw in a timer, among neighbours that do none of
+ * it. Whoever restarts dead workers also kills those that stand still, as a health check does.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { fleetEngines } from "../support/fleet.ts";
+import { armedEnv } from "./armed.ts";
+import { TENANTS, openCrew } from "./crew.ts";
+import type { Crew, Tenant } from "./crew.ts";
+import type { Told } from "./evidence.ts";
+import { judge } from "./judge.ts";
+import { createPatient } from "./patient.ts";
+import { threadNamed } from "./story.ts";
+import { endOf, start, walkTwice } from "./walking.ts";
+import { factsOf } from "./witness.ts";
+import type { Fact } from "./witness.ts";
+
+const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
+const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
+const ROUNDS = Number(process.env["HOLDPOINT_POISON_ROUNDS"] ?? (NIGHTLY ? 20 : 1));
+const WORKERS = 4;
+const NEIGHBOURS = 6;
+const LOOK_MS = 50;
+/** How often each may be executed, and how it ends. */
+const POISONS = { exits: "parked", hoards: "parked", spins: "parked", throws: "error" } as const;
+const MOST_EXECUTIONS = 5;
+/** After so many in a row it has a worker for itself. */
+const SUSPECT_STRIKES = 2;
+
+/** Kills whoever stands still: its threads were taken from it while it is alive. Until it is disposed. */
+function healthCheck(crew: Crew): AsyncDisposable {
+  const over = new AbortController();
+  const looking = (async () => {
+    for (; !over.signal.aborted; await sleep(LOOK_MS)) {
+      const taken = takenFrom(crew.facts());
+      for (const worker of crew.workers()) if (taken.has(worker.pid)) await crew.kill(worker);
+    }
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      over.abort();
+      await looking;
+    },
+  };
+}
+
+/** Processes from which a thread was taken that they had not given up. */
+function takenFrom(facts: readonly Fact[]): ReadonlySet<number> {
+  const holders = new Map<string, number>();
+  const taken = new Set<number>();
+  for (const fact of facts) {
+    if (fact.is === "release") holders.delete(fact.thread);
+    if (fact.is !== "claim") continue;
+    const before = holders.get(fact.thread);
+    if (before !== undefined && before !== fact.pid) taken.add(before);
+    holders.set(fact.thread, fact.pid);
+  }
+  return taken;
+}
+
+/** Threads that a process held at a moment. */
+function heldBy(facts: readonly Fact[], { pid, atMs }: { readonly pid: number; readonly atMs: number }) {
+  const held = new Set<string>();
+  for (const fact of facts) {
+    if (fact.pid !== pid || fact.atMs > atMs) continue;
+    if (fact.is === "claim") held.add(fact.thread);
+    if (fact.is === "release") held.delete(fact.thread);
+  }
+  return [...held];
+}
+
+interface Drunk extends Told {
+  readonly graph: keyof typeof POISONS;
+  readonly error: string;
+  readonly wireStatus: unknown;
+}
+
+async function drink(crew: Crew, graph: keyof typeof POISONS, round: number): Promise<Drunk> {
+  const named = { tenant: "acme" as const, threadId: threadNamed(`${graph} ${round}`) };
+  const runId = await start(crew, named, { graph, name: graph, input: {} });
+  const run = await endOf(crew, named, runId);
+  const client = createPatient({ url: crew.url, headers: crew.headers("acme") });
+  const { body } = await client.send(`/threads/${named.threadId}/runs/${runId}`);
+  return {
+    ...named,
+    runs: [runId],
+    decisions: [],
+    effects: [],
+    ends: [POISONS[graph]],
+    graph,
+    error: `${run.error?.name}: ${run.error?.message}`,
+    wireStatus: body["status"],
+  };
+}
+
+describe.each(engines)("graphs that take their worker with them, on $name", (engine) => {
+  it("are parked, and harm no neighbour", { timeout: 60_000 + ROUNDS * 120_000 }, async () => {
+    const memory = { NODE_OPTIONS: `${armedEnv("")["NODE_OPTIONS"]} --max-old-space-size=64` };
+    await using crew = await openCrew(engine, { workers: WORKERS, workerEnv: memory });
+    await using _ = healthCheck(crew);
+    const told: Told[] = [];
+    const drinking = { rounds: 0 };
+    const drunk: Drunk[] = [];
+    let walks = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const neighbour = async (tenant: Tenant): Promise<void> => {
+        do told.push(await walkTwice(crew, tenant, threadNamed(`neighbour ${++walks}`)));
+        while (drinking.rounds === round);
+      };
+      const neighbours = Promise.all(
+        Array.from({ length: NEIGHBOURS }, (_, i) => neighbour(TENANTS[i % TENANTS.length] ?? "acme")),
+      );
+      neighbours.catch(() => undefined);
+      drunk.push(
+        ...(await Promise.all(
+          (["exits", "hoards", "spins", "throws"] as const).map((graph) => drink(crew, graph, round)),
+        )),
+      );
+      drinking.rounds += 1;
+      await neighbours;
+    }
+
+    const { violations } = await judge(crew, {
+      test: "R8 poison",
+      engine: engine.name,
+      seed: 0,
+      told: [...told, ...drunk],
+      faults: crew.deaths,
+      counts: {
+        neighbours: told.length,
+        "executed too often": executedTooOften(crew.facts(), drunk).length,
+        "suspects in company": inCompany(crew.facts()).length,
+      },
+      command: `HOLDPOINT_POISON_ROUNDS=${ROUNDS} npx vitest run test/crash/poison.test.ts`,
+    });
+    expect(violations).toEqual([]);
+    expect(drunk.map(({ graph, wireStatus }) => ({ graph, wireStatus }))).toEqual(
+      drunk.map(({ graph }) => ({ graph, wireStatus: "error" })),
+    );
+    for (const { graph, error } of drunk)
+      expect(error).toMatch(graph === "throws" ? /thrown in a timer/ : /^poison: 5 deliveries in a row/);
+  });
+});
+
+/** Poison that was executed more often than it may be. */
+function executedTooOften(facts: readonly Fact[], drunk: readonly Drunk[]): readonly string[] {
+  return drunk.flatMap(({ graph, threadId }) => {
+    const { length } = factsOf(facts, "step").filter(({ thread }) => thread === threadId);
+    return length > MOST_EXECUTIONS ? [`${graph} was executed ${length} times`] : [];
+  });
+}
+
+/** Suspects that shared their worker. */
+function inCompany(facts: readonly Fact[]): readonly string[] {
+  return factsOf(facts, "claim").flatMap((claim) => {
+    const held = claim.strikes < SUSPECT_STRIKES ? 1 : heldBy(facts, claim).length;
+    return held > 1 ? [`${claim.thread} with ${claim.strikes} strikes was one of ${held}`] : [];
+  });
+}
