@@ -3,7 +3,11 @@ import { PROJECT, startProcess } from "./process.ts";
 import type { ProcessOptions, RunningProcess } from "./process.ts";
 
 /** The flags that `npm run dev` and `npm start` give to Node as well. */
-export const NODE_FLAGS = ["--max-semi-space-size=8", "--conditions=holdpoint-source"] as const;
+export const NODE_FLAGS = [
+  "--max-semi-space-size=8",
+  "--heap-growing-percent=50",
+  "--conditions=holdpoint-source",
+] as const;
 
 /** Compiled sources are kept: TypeScript is then not stripped again at every start, which saves 30 MB and time. */
 export const NODE_ENV = { NODE_COMPILE_CACHE: join(PROJECT, ".cache/node") } as const;

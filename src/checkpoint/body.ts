@@ -14,11 +14,16 @@ const COMPRESSION_LEVEL = 4;
 
 /** One byte string, compressed where that makes it smaller. */
 export function compress(bytes: Uint8Array): Uint8Array {
-  const packed =
-    bytes.byteLength < COMPRESS_FROM_BYTES ? undefined : deflateRawSync(bytes, { level: COMPRESSION_LEVEL });
+  const packed = bytes.byteLength < COMPRESS_FROM_BYTES ? undefined : deflateRawSync(bytes, optionsFor(bytes));
   const smaller = packed !== undefined && packed.byteLength < bytes.byteLength ? packed : undefined;
   return Buffer.concat([Uint8Array.of(FORMAT, smaller ? CODEC.deflate : CODEC.none), smaller ?? bytes]);
 }
+
+/** A chunk is a buffer that zlib allocates whole: by default 16 KB, many times what most records need. */
+const optionsFor = ({ byteLength }: Uint8Array) => ({
+  level: COMPRESSION_LEVEL,
+  chunkSize: Math.min(16_384, Math.max(64, byteLength)),
+});
 
 /** @throws HoldpointError `corrupt` when the bytes are torn or of no format, `unsupported` when they are of a newer one */
 export function decompress(bytes: Uint8Array): Uint8Array {

@@ -52,7 +52,7 @@ export function struck(thread: Thread, head: HeadSeen): Strikes | undefined {
   const { owner } = thread.lease;
   const before = thread.strikes;
   const at = head.checkpointId === undefined ? {} : { head: head.checkpointId };
-  const hasMoved = before ? before.head !== head.checkpointId : head.isProgress;
+  const hasMoved = head.isProgress && head.checkpointId !== before?.head;
   return { count: hasMoved ? 0 : (before?.count ?? 0) + 1, owner, ...at };
 }
 

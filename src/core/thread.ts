@@ -28,8 +28,8 @@ export interface Strikes {
 export const MAX_STRIKES = 5;
 const SUSPECT_STRIKES = 2;
 
-export function isSuspect(thread: Thread): boolean {
-  return (thread.strikes?.count ?? 0) >= SUSPECT_STRIKES;
+export function isSuspect({ strikes = { count: 0 } }: Pick<Thread, "strikes">): boolean {
+  return strikes.count >= SUSPECT_STRIKES && strikes.count < MAX_STRIKES;
 }
 
 /** Who may advance the thread now. `beat` changes with every heartbeat; the holder is dead when it stays the same. */

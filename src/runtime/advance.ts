@@ -2,6 +2,7 @@
  * One worker with one thread: claim, execute until the queue is empty or others wait, release. What may be done is
  * decided on the header's own version (I2); releasing is a function of the header as it is then (I11).
  */
+import type { SaverHead } from "../checkpoint/options.ts";
 import { isHoldpointError } from "../core/errors.ts";
 import { struck } from "../core/thread-changes.ts";
 import type { HeadSeen } from "../core/thread-changes.ts";
@@ -37,7 +38,7 @@ export interface Advancing {
   readonly seen: Stored<Thread> | undefined;
   /** The lease was seen to have run out, by this worker's own observation. */
   readonly hasExpired: boolean;
-  /** Whether this worker may take the thread now; asked with the header, right before the claim. */
+  /** Whether this worker may take the thread now; asked right before the claim, with the header and the strikes that it will say. */
   readonly admits: (thread: Thread) => boolean;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
@@ -48,8 +49,10 @@ export async function advance(host: ExecutionDeps, advancing: Advancing): Promis
   const { deps } = host;
   const { holding, hasExpired, admits } = advancing;
   const header = advancing.seen ?? (await deps.threads.get(holding.ref));
-  if (!header || !mayClaim(deps.settings.pool, header.value, hasExpired) || !admits(header.value)) return 0;
-  const lease = await claim(host, header);
+  if (!header || !mayClaim(deps.settings.pool, header.value, hasExpired)) return 0;
+  const strikes = await strikesOf(deps, header.value);
+  if (!admits({ ...header.value, ...(strikes === undefined ? {} : { strikes }) })) return 0;
+  const lease = await claim(host, header, strikes);
   if (!lease) return 0;
   holding.again = false;
   lease.onHeader(({ active }) => {
@@ -72,8 +75,11 @@ function mayClaim(pool: string, thread: Thread, hasExpired: boolean): boolean {
   return due.kind === "ready" || (due.kind === "lease" && hasExpired);
 }
 
-async function claim({ deps }: ExecutionDeps, header: Stored<Thread>): Promise<Lease | undefined> {
-  const strikes = await strikesOf(deps, header.value);
+async function claim(
+  { deps }: ExecutionDeps,
+  header: Stored<Thread>,
+  strikes: Strikes | undefined,
+): Promise<Lease | undefined> {
   const lease = await Lease.claim(deps, header, strikes === undefined ? {} : { strikes });
   if (!lease) {
     deps.log.debug({ thread: header.value.threadId }, "a claim was lost");
@@ -88,9 +94,14 @@ async function claim({ deps }: ExecutionDeps, header: Stored<Thread>): Promise<L
 async function strikesOf(deps: ExecutionDeps["deps"], thread: Thread): Promise<Strikes | undefined> {
   if (!thread.lease || thread.active?.kind !== "run") return undefined;
   const head = await readHead(deps, thread).catch(asUnreadable);
-  const isProgress = head?.runId === thread.active.entry.runId && head.source === "loop";
+  const isProgress = head?.runId === thread.active.entry.runId && isResult(head);
   const seen: HeadSeen = { isProgress, ...(head === undefined ? {} : { checkpointId: head.checkpointId }) };
   return struck(thread, seen);
+}
+
+/** A superstep has ended. LangGraph writes two checkpoints before the first: the input, and the input applied. */
+function isResult({ source, step, inputStep = -1 }: SaverHead): boolean {
+  return source === "loop" && step > inputStep + 1;
 }
 
 /** A log that cannot be read shows no progress: who executes the run says why. */
