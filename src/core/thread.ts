@@ -28,8 +28,9 @@ export interface Strikes {
 export const MAX_STRIKES = 5;
 const SUSPECT_STRIKES = 2;
 
-export function isSuspect({ strikes = { count: 0 } }: Pick<Thread, "strikes">): boolean {
-  return strikes.count >= SUSPECT_STRIKES && strikes.count < MAX_STRIKES;
+export function isSuspect({ strikes }: Pick<Thread, "strikes">): boolean {
+  const count = strikes?.count ?? 0;
+  return count >= SUSPECT_STRIKES && count < MAX_STRIKES;
 }
 
 /** Who may advance the thread now. `beat` changes with every heartbeat; the holder is dead when it stays the same. */
