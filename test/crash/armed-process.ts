@@ -2,7 +2,7 @@
 import { createArmedTable } from "./armed-table.ts";
 import { createOrders } from "./orders.ts";
 import type { Table } from "../../src/storage/table.ts";
-import { FOLDER_VARIABLE } from "./witness.ts";
+import { FOLDER_VARIABLE, FORGETS_VARIABLE } from "./witness.ts";
 
 let stopInside: (() => void) | undefined;
 
@@ -25,5 +25,6 @@ export function armed(table: Table): Table {
     onStopInside: (stop) => {
       stopInside = stop;
     },
+    forgetsEffects: process.env[FORGETS_VARIABLE] === "1",
   });
 }

@@ -2,6 +2,7 @@
  * A table in a real process that notes what concerns claims and runs, and that carries out orders: it kills or stops
  * its own process, with a real signal, at the call that an order names.
  */
+import { headerBytes, packBody, unpackBody } from "../../src/checkpoint/body.ts";
 import type { Draft, Item, Key, PutResult, Range, Table } from "../../src/storage/table.ts";
 import type { Order, Orders, Role, WriteKind } from "./orders.ts";
 import { machineMs, note } from "./witness.ts";
@@ -13,6 +14,8 @@ export interface ArmedOptions {
   readonly orders: Orders;
   /** Told that the next transaction has the write inside which the process is to be stopped. */
   readonly onStopInside: (stop: () => void) => void;
+  /** Negative control: nothing that is written into the effect journal is found in it. */
+  readonly forgetsEffects: boolean;
 }
 
 interface Call {
@@ -33,7 +36,7 @@ interface RunBody {
   readonly fence: number;
 }
 
-type Fate = "kill-before" | "kill-after" | "stop" | "stop-inside";
+type Fate = "kill-before" | "kill-after" | "tear" | "stop" | "stop-inside";
 
 interface At {
   readonly thread: string;
@@ -41,13 +44,18 @@ interface At {
   readonly kind: WriteKind | undefined;
 }
 
-export function createArmedTable(inner: Table, options: ArmedOptions): Table {
+export function createArmedTable(table: Table, options: ArmedOptions): Table {
+  const inner = options.forgetsEffects ? withoutJournal(table) : table;
   const arms = new Arms(options);
   return {
     get: (key) => arms.call({ method: "get", key }, () => inner.get(key)),
     put: (draft, when, writeOptions) =>
-      arms.call({ method: "put", key: draft, draft }, (isUnfenced) =>
-        inner.put(draft, isUnfenced ? "any" : when, writeOptions),
+      arms.call({ method: "put", key: draft, draft }, (fate, order) =>
+        inner.put(
+          fate === "tear" ? firstWriteOf(draft) : draft,
+          fate === "stop" && order?.do === "stop" && order.unfenced === true ? "any" : when,
+          writeOptions,
+        ),
       ),
     remove: (key, when) => arms.call({ method: "remove", key }, () => inner.remove(key, when)),
     query: (pk, range) => arms.call({ method: "query", key: { pk, sk: startOf(range) } }, () => inner.query(pk, range)),
@@ -66,6 +74,17 @@ export function createArmedTable(inner: Table, options: ArmedOptions): Table {
   };
 }
 
+function withoutJournal(table: Table): Table {
+  const isEffect = ({ sk }: Key): boolean => sk.startsWith("X#");
+  return {
+    ...table,
+    get: async (key) => (isEffect(key) ? undefined : table.get(key)),
+    put: async (draft, when, writeOptions) =>
+      isEffect(draft) ? { won: true, version: 1 } : table.put(draft, when, writeOptions),
+    [Symbol.asyncDispose]: () => table[Symbol.asyncDispose](),
+  };
+}
+
 const first = (keys: readonly Key[]): Key => keys[0] ?? { pk: "", sk: "" };
 const startOf = (range: Range): string => range.prefix ?? range.from ?? "";
 
@@ -76,21 +95,25 @@ class Arms {
   /** Fence and beat under which this process last wrote each header. */
   readonly #held = new Map<string, { readonly fence: number; readonly beat: number }>();
 
+  /** What is torn is the last that this process writes. */
+  #isDying = false;
+
   constructor(options: ArmedOptions) {
     this.#options = options;
   }
 
-  async call<T>(call: Call, apply: (isUnfenced: boolean) => Promise<T>): Promise<T> {
+  async call<T>(call: Call, apply: (fate?: Fate, order?: Order) => Promise<T>): Promise<T> {
     const thread = this.#threadOf(call);
-    if (thread === undefined) return apply(false);
+    if (thread === undefined) return apply();
     const kind = call.draft && this.#kindOf(thread, call.draft);
     const order = this.#isAtWork(thread, call) ? this.#options.orders.of(thread) : undefined;
     const fate = order && this.#fateOf({ thread, order, call, kind });
     const at: At = { thread, call: `${call.method} ${call.key.sk}`, kind };
     const fence = this.#held.get(thread)?.fence ?? 0;
+    if (this.#isDying) return new Promise<never>(() => {});
     this.#before(at, fate);
     const sentMs = machineMs();
-    const result = await apply(fate === "stop" && order?.do === "stop" && order.unfenced === true);
+    const result = await apply(fate, order);
     const won = !isPutResult(result) || result.won;
     this.#after(at, fate, { won, fence });
     if (won && call.draft) this.#witness(thread, call.draft, sentMs);
@@ -101,12 +124,13 @@ class Arms {
   #before(at: At, fate: Fate | undefined): void {
     const { thread, call, kind } = at;
     if (fate === "kill-before") this.#kill(thread, call, "before");
+    this.#isDying = fate === "tear";
     if (fate === "stop" && kind) this.#stop(thread, call, kind);
     if (fate === "stop-inside" && kind) this.#options.onStopInside(() => this.#stop(thread, call, kind));
   }
 
   #after({ thread, call, kind }: At, fate: Fate | undefined, came: { readonly won: boolean; readonly fence: number }) {
-    if (fate === "kill-after") this.#kill(thread, call, "after");
+    if (fate === "kill-after" || fate === "tear") this.#kill(thread, call, "after");
     const wasStopped = fate === "stop" || fate === "stop-inside";
     if (wasStopped && kind) this.#note({ is: "woke", thread, kind, call, ...came });
   }
@@ -135,10 +159,13 @@ class Arms {
         if (order.role !== role || orders.count(thread, role) < order.call || !orders.take(thread)) return undefined;
         return order.when === "before" ? "kill-before" : "kill-after";
       }
+      case "kill-at":
+      case "tear":
       case "stop":
       case "stop-inside": {
         if (order.kind !== kind || role !== "worker") return undefined;
-        return orders.count(thread, kind) >= order.nth && orders.take(thread) ? order.do : undefined;
+        const isDue = orders.count(thread, kind) >= order.nth && orders.take(thread);
+        return isDue ? (order.do === "kill-at" ? "kill-before" : order.do) : undefined;
       }
     }
   }
@@ -235,6 +262,16 @@ class Arms {
         return undefined;
     }
   }
+}
+
+/** Task writes of which only the first was stored. */
+function firstWriteOf(draft: Draft): Draft {
+  const { b: body } = draft.attributes;
+  if (!(body instanceof Uint8Array)) return draft;
+  const { header, rest } = unpackBody(body);
+  const { w: writes } = header as { readonly w: readonly unknown[] };
+  const torn = packBody(headerBytes({ ...(header as object), w: writes.slice(0, 1) }), [rest]);
+  return { ...draft, attributes: { ...draft.attributes, b: torn } };
 }
 
 /** The fourth part of an owner is its process id. */

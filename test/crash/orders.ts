@@ -28,6 +28,10 @@ export type Order =
   | { readonly do: "count" }
   /** SIGKILL at the `call`-th call of the role that concerns the thread, before it is applied or before its reply. */
   | { readonly do: "kill"; readonly role: Role; readonly call: number; readonly when: "before" | "after" }
+  /** SIGKILL right before the `nth` write of the kind. */
+  | { readonly do: "kill-at"; readonly kind: WriteKind; readonly nth: number }
+  /** SIGKILL in the middle of the `nth` set of task writes, as if each write were a row of its own: one has landed. */
+  | { readonly do: "tear"; readonly kind: "writes"; readonly nth: number }
   /** SIGSTOP right before the `nth` write of the kind. `unfenced`: the write is then made without its condition. */
   | { readonly do: "stop"; readonly kind: WriteKind; readonly nth: number; readonly unfenced?: boolean }
   /** SIGSTOP inside the transaction of the `nth` write of the kind; only where there are transactions. */

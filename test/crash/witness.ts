@@ -10,6 +10,9 @@ import type { Role, WriteKind } from "./orders.ts";
 /** The folder of one test, where orders are read and facts are left. */
 export const FOLDER_VARIABLE = "HOLDPOINT_TEST_FOLDER";
 
+/** Negative control: `1` switches the effect journal off. */
+export const FORGETS_VARIABLE = "HOLDPOINT_TEST_FORGETS_EFFECTS";
+
 export type Seen =
   /** A header write that took the thread under a new fence; `strikes` as they stand in it. */
   | { readonly is: "claim"; readonly thread: string; readonly fence: number; readonly strikes: number }
