@@ -332,23 +332,6 @@ describe("resuming", () => {
   });
 });
 
-describe("work left at the head", () => {
-  it("is there after a crash between a node's writes and the checkpoint, when `next` is empty", async () => {
-    const graph = () => single(() => ({ log: ["x"] }));
-    const { calls } = await new DrivenThread(graph()).invoke({});
-    const thread = new DrivenThread(graph());
-    const crashed = await thread.invoke({}, { dieAt: calls });
-    expect(crashed.thrown).toMatchObject({ code: "unavailable" });
-    const reader = thread.reader();
-    await reader.preload();
-    expect(await hasWorkLeft(thread.graph, reader, thread.threadId)).toBe(true);
-    const done = await thread.invoke({}, { run: crashed.run });
-    expect(done.outcome).toEqual({ kind: "done" });
-    expect(await hasWorkLeft(thread.graph, done.saver, thread.threadId)).toBe(false);
-    expect(await valuesOf(thread)).toMatchObject({ log: ["x"] });
-  });
-});
-
 describe("a registry", () => {
   it("says what it has and what failed", () => {
     const graph = registeredGraph(
