@@ -38,8 +38,9 @@ export async function startDroppingProxy(
   fateOf: (passing: Passing) => Fate | undefined,
 ): Promise<DroppingProxy> {
   const seen: Passing[] = [];
+  const counts = new Map<string, number>();
   const server = createServer((request, response) => {
-    void pass({ target, request, response, seen, fateOf }).catch(() => response.destroy());
+    void pass({ target, request, response, seen, counts, fateOf }).catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
@@ -59,13 +60,17 @@ interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly seen: Passing[];
+  /** By operation. */
+  readonly counts: Map<string, number>;
   readonly fateOf: (passing: Passing) => Fate | undefined;
 }
 
-async function pass({ target, request, response, seen, fateOf }: Exchange): Promise<void> {
+async function pass({ target, request, response, seen, counts, fateOf }: Exchange): Promise<void> {
   const body = parse(await textOf(request));
   const operation = String(request.headers["x-amz-target"]).split(".")[1] ?? "";
-  const passing = { operation, body, index: seen.filter((earlier) => earlier.operation === operation).length };
+  const index = counts.get(operation) ?? 0;
+  counts.set(operation, index + 1);
+  const passing = { operation, body, index };
   seen.push(passing);
   const fate = fateOf(passing) ?? {};
   if (fate.lose === "request") return void response.destroy();
