@@ -7,31 +7,25 @@
  * 409 must never be given for a run that executes.
  */
 import { HoldpointError } from "../core/errors.ts";
-import { runId as asRunId, threadId as asThreadId } from "../core/ids.ts";
-import type { RunId, ThreadId } from "../core/ids.ts";
+import type { RunId } from "../core/ids.ts";
 import type { Principal } from "../core/principal.ts";
-import { pendingRun, takenOver } from "../core/run.ts";
+import { takenOver } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
 import { appended, recreated } from "../core/thread-changes.ts";
 import { isBusy, names, newThread } from "../core/thread.ts";
 import type { QueueEntry, Thread } from "../core/thread.ts";
-import type { RegisteredGraph } from "../langgraph/registry.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import { answerFor, asRefusal, confirm, refuse, threadNotFound } from "./accept-answer.ts";
+import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-draft.ts";
 import type { Assistants } from "./assistants.ts";
 import { decideByResume } from "./decide.ts";
 import type { Deps } from "./deps.ts";
 import { cancelHolds, followUp } from "./follow-up.ts";
-import { claimKey } from "./idempotency.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
-import type { AcceptRequest, Assistant } from "./runtime.ts";
+import type { AcceptRequest } from "./runtime.ts";
 import { repairHeader } from "./repair.ts";
 import { assertCheckpoint } from "./state-reader.ts";
-
-/** How long an accept may take at most; a run item that no header names is an orphan ten minutes later. */
-const REQUEST_DEADLINE_MS = 60_000;
-const ORPHAN_MARGIN_MS = 600_000;
 
 type Header = Stored<Thread> | undefined;
 
@@ -83,6 +77,7 @@ export async function accept(
     graph,
     ids,
     generation,
+    graphVersion: await versionOf(deps, graph, request, header),
   });
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
@@ -126,55 +121,6 @@ async function cancelPending(deps: Deps, principal: Principal, thread: Thread): 
   if (decided)
     throw new HoldpointError("conflict", "a review of this thread was decided, and its answer is being carried on");
   for (const { holdId } of cancelled) await followUp(deps, thread, holdId);
-}
-
-interface Ids {
-  readonly runId: RunId;
-  readonly threadId: ThreadId;
-  /** An earlier attempt under the same idempotency key drew them. */
-  readonly repeated: boolean;
-}
-
-async function identify(deps: Deps, principal: Principal, request: AcceptRequest): Promise<Ids> {
-  const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
-  const key =
-    request.idempotency && (await claimKey(deps, principal.tenant, { ...request.idempotency, result: fresh }));
-  const { runId, threadId } = { ...fresh, ...key?.result };
-  return { runId: asRunId(runId), threadId: asThreadId(threadId), repeated: key?.repeated ?? false };
-}
-
-interface DraftFrom {
-  readonly principal: Principal;
-  readonly request: AcceptRequest;
-  readonly assistant: Assistant;
-  readonly graph: RegisteredGraph;
-  readonly ids: Ids;
-  readonly generation: number;
-}
-
-function draftRun(deps: Deps, { principal, request, assistant, graph, ids, generation }: DraftFrom): Run {
-  const now = deps.table.now();
-  return pendingRun({
-    tenant: principal.tenant,
-    threadId: ids.threadId,
-    runId: ids.runId,
-    kind: request.payload.command?.resume === undefined ? "input" : "continuation",
-    generation,
-    root: ids.runId,
-    assistantId: assistant.assistantId,
-    graphId: assistant.graphId,
-    graphVersion: graph.version,
-    pool: graph.pool,
-    priority: graph.priority,
-    startedBy: principal.subject,
-    stateless: request.threadId === undefined,
-    settings: request.settings,
-    payload: request.payload,
-    ...(request.afterMs === undefined
-      ? { followUpAt: now + REQUEST_DEADLINE_MS + ORPHAN_MARGIN_MS }
-      : { followUpAt: now + request.afterMs, startAt: now + request.afterMs }),
-    createdAt: now,
-  });
 }
 
 /** Writes the run item, or takes over the one that an earlier attempt left. */

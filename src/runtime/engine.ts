@@ -1,5 +1,7 @@
 import type { ThreadId } from "../core/ids.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
+import { missingNodes } from "../langgraph/compatibility.ts";
+import type { InFlight } from "../langgraph/compatibility.ts";
 import { drive } from "../langgraph/drive.ts";
 import type { Drive, DriveOutcome } from "../langgraph/drive.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
@@ -10,6 +12,8 @@ export interface Engine {
   drive(drive: Drive): Promise<DriveOutcome>;
   /** True if some unfinished task of the head does not wait for an answer: going on would do something. */
   hasWorkLeft(graph: RegisteredGraph, saver: FencedSaver, threadId: ThreadId): Promise<boolean>;
+  /** Nodes that what is in flight at the head needs and the graph does not have. */
+  missingNodes(inFlight: InFlight): Promise<readonly string[]>;
 }
 
-export const langGraphEngine: Engine = { drive, hasWorkLeft };
+export const langGraphEngine: Engine = { drive, hasWorkLeft, missingNodes };

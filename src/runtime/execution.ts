@@ -25,7 +25,7 @@ import { graphContext } from "./graph-context.ts";
 import type { GraphServices } from "./graph-context.ts";
 import { conclude } from "./conclude.ts";
 import type { Concluded } from "./conclude.ts";
-import { gaveUpWaiting, whyNotHere } from "./graph-wait.ts";
+import { gaveUpWaiting, hasWaitedLongEnough, lookAgainAt, whyNotHere } from "./graph-wait.ts";
 import { handOver, startingPoint } from "./resume.ts";
 import type { Start } from "./resume.ts";
 import { withStrays } from "./strays.ts";
@@ -135,6 +135,8 @@ export class Execution {
       );
       if (decided) return { kind: "yielded" };
     }
+    const lacks = await this.#lacks(run, { graph, saver, start });
+    if (lacks) return lacks.kind === "asleep" ? lacks : this.#conclude(run, saver, { start, outcome: lacks });
     const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
     switch (outcome.kind) {
       case "moved":
@@ -157,6 +159,30 @@ export class Execution {
       case "timeout":
         return this.#conclude(run, saver, { start, outcome });
     }
+  }
+
+  /**
+   * Work in flight that was begun by another version of the graph, and that this one has no nodes for: LangGraph would
+   * pass over it and end the run as a success.
+   */
+  async #lacks(
+    run: Run,
+    { graph, saver, start }: { readonly graph: RegisteredGraph; readonly saver: FencedSaver; readonly start: Start },
+  ): Promise<
+    Extract<Executed, { readonly kind: "asleep" }> | Extract<Concluded, { readonly kind: "failed" }> | undefined
+  > {
+    const { deps, engine } = this.#host;
+    const goesOn = start.input?.kind !== "input";
+    const isOwnWork = run.deliveries > 0 && run.graphVersion === graph.version;
+    if (!goesOn || isOwnWork) return undefined;
+    const checkpointId = start.payload.checkpoint?.checkpointId;
+    const at = { graph, saver, threadId: run.threadId, ...(checkpointId === undefined ? {} : { checkpointId }) };
+    const missing = await engine.missingNodes(at);
+    if (missing.length === 0) return undefined;
+    const reason = `graph ${run.graphId} has no node ${missing.join(", ")} any more, and work for it is in flight on the thread`;
+    return hasWaitedLongEnough(deps, run)
+      ? { kind: "failed", error: gaveUpWaiting(deps, reason), parks: false }
+      : { kind: "asleep", sleep: { reason, until: lookAgainAt(deps, run) } };
   }
 
   /** Everything that stands before the graph may run: the saver behind its barrier, and the decisions to hand over. */

@@ -65,6 +65,7 @@ export function createScriptEngine(host: ScriptHost): Engine {
         throw error;
       }
     },
+    missingNodes: () => Promise.resolve([]),
     async hasWorkLeft(_graph, saver, threadId) {
       const position = await read(saver, threadId);
       if (!position || position.state.pc >= position.state.script.length) return false;

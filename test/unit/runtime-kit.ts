@@ -73,7 +73,12 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
     worker: (engine) =>
       createWorker({
         deps,
-        engine: { drive: async () => ({ kind: "done" }), hasWorkLeft: async () => false, ...engine },
+        engine: {
+          drive: async () => ({ kind: "done" }),
+          hasWorkLeft: async () => false,
+          missingNodes: async () => [],
+          ...engine,
+        },
         assistants: runtime.assistants,
         services: () => ({}) as never, // no graph asks for one
         isKnownDead: () => false,

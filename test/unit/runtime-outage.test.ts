@@ -36,6 +36,7 @@ function createOutage(limit = limitRepeats): Outage {
     deps: { ...kit.deps, log: limit(kit.deps.log, kit.clock) },
     engine: {
       hasWorkLeft: async () => false,
+      missingNodes: async () => [],
       drive({ run, signal }) {
         begun.push(run.runId);
         return new Promise((resolve) => {
