@@ -183,6 +183,7 @@ class Processes {
     void service.exited.then(() => {
       this.#workers.delete(service);
       if (this.#closed) return;
+      note(this.#folder, { is: "died" }, service.pid);
       this.deaths += 1;
       this.#keepWorker();
     });

@@ -13,6 +13,9 @@ export interface Violation {
   readonly what: string;
 }
 
+/** After so many deliveries in a row that ended with their worker, a run is executed alone. */
+export const SUSPECT_STRIKES = 2;
+
 type Report = (what: string) => void;
 
 /** Beyond two leases: what a machine that has more to do than it can may add. */
@@ -188,13 +191,17 @@ export function recoveriesOf(facts: readonly Fact[]): readonly { readonly thread
   for (const fact of facts) {
     if (fact.is === "claim") {
       const lost = lostAt.get(fact.thread);
-      if (lost && lost.pid !== fact.pid) recoveries.push({ thread: fact.thread, tookMs: fact.atMs - lost.atMs });
+      // A suspect waits for a worker of its own.
+      const isSuspect = fact.strikes >= SUSPECT_STRIKES;
+      if (lost && lost.pid !== fact.pid && !isSuspect)
+        recoveries.push({ thread: fact.thread, tookMs: fact.atMs - lost.atMs });
       lostAt.delete(fact.thread);
       held.set(fact.thread, fact.pid);
     }
     if (fact.is === "release") held.delete(fact.thread);
-    if (fact.is === "killed" || fact.is === "stopped")
-      for (const [thread, pid] of held) if (pid === fact.pid) lostAt.set(thread, { pid, atMs: fact.atMs });
+    if (fact.is === "killed" || fact.is === "stopped" || fact.is === "died")
+      for (const [thread, pid] of held)
+        if (pid === fact.pid && !lostAt.has(thread)) lostAt.set(thread, { pid, atMs: fact.atMs });
   }
   return recoveries;
 }

@@ -34,6 +34,8 @@ export type Seen =
   /** A write of a worker on a thread with an order, with the number of its kind. */
   | { readonly is: "write"; readonly thread: string; readonly kind: WriteKind; readonly nth: number }
   | { readonly is: "killed"; readonly thread?: string; readonly call?: string; readonly when?: "before" | "after" }
+  /** A process was found to be gone, whatever became of it. */
+  | { readonly is: "died" }
   | { readonly is: "stopped"; readonly thread: string; readonly kind: WriteKind; readonly call: string }
   /** The write before which it was stopped: whether it was taken, and under which fence its writer believed to hold the thread. */
   | {
