@@ -4,12 +4,16 @@ import { systemIds } from "../../src/core/ids.ts";
 import { createAdmission } from "../../src/http/admission.ts";
 import type { Admission, AdmissionOptions } from "../../src/http/admission.ts";
 import { RANKINGS } from "../../src/http/ranks.ts";
-import type { RunResult } from "../../src/runtime/runtime.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import { createRegistry } from "../../src/langgraph/registry.ts";
+import type { Assistant, RunResult } from "../../src/runtime/runtime.ts";
 import { eventually } from "../support/eventually.ts";
 import { createFakeRuntime } from "../support/fake-runtime.ts";
 import type { FakeRuntime } from "../support/fake-runtime.ts";
+import { createTestGraphs } from "../support/graphs.ts";
 import { startApp } from "../support/http.ts";
 import type { TestApp } from "../support/http.ts";
+import { allRoutes } from "../support/routes.ts";
 
 const RUN = { assistant_id: "desk", input: {} };
 const RESUME = { assistant_id: "desk", command: { resume: { type: "approve" } } };
@@ -190,7 +194,47 @@ describe("a refusal", () => {
   });
 });
 
+describe("a pool that is full", () => {
+  it("sheds the runs of its graphs, where others have room", async () => {
+    const full = new HoldpointError("limit", "the pool is full");
+    const registered = createTestGraphs().registry.list();
+    const graphs = createRegistry(
+      registered.map((graph) => (graph.graphId === "gated" ? { ...graph, pool: "slow" } : graph)),
+    );
+    const assistants = {
+      ...fake.runtime.assistants,
+      get: async (_principal: Principal, graphId: string) => ({ graphId }) as Assistant, // all that is looked at
+    };
+    const entered: string[] = [];
+    await using app = await startApp({
+      runtime: { ...fake.runtime, assistants },
+      info: { version: "", langgraphVersion: "", graphs },
+      admission: {
+        ...admission,
+        enterPool(tenant, pool) {
+          if (pool === "slow") throw full;
+          entered.push(`${tenant} ${pool}`);
+        },
+      },
+    });
+    const status = async (assistant_id: string, more = {}) =>
+      (await app.call("POST", `/threads/${THREAD}/runs`, { json: { assistant_id, ...more } })).status;
+    expect(await status("echo")).toBe(200);
+    expect(await status("gated")).toBe(429);
+    expect(await status("gated", { command: { resume: 1 } })).toBe(200);
+    expect(entered).toEqual(["acme default"]);
+  });
+});
+
 describe("the ranks", () => {
+  /** Part of the contract, and not there yet. */
+  const LATER = ["POST /runs/batch", "POST /threads/:thread_id/commands"];
+
+  it("are those of routes that there are", () => {
+    const routes = new Set([...allRoutes(), ...LATER]);
+    expect(Object.keys(RANKINGS).filter((route) => !routes.has(route))).toEqual([]);
+  });
+
   it("of commands are decided by their method", () => {
     const { byBody } = RANKINGS["POST /threads/:thread_id/commands"] ?? {};
     const rank = (method: string) => byBody?.({ id: 1, method, params: {} });
