@@ -25,6 +25,8 @@ export interface EventBatch {
   readonly runId: RunId;
   readonly fence: number;
   readonly frames: readonly Frame[];
+  /** Bytes of data that its run has said so far. */
+  readonly usedBytes: number;
 }
 
 export function numbered(batch: EventBatch): NumberedFrame[] {

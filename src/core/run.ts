@@ -113,7 +113,7 @@ export interface Run {
   /** Table time before which it must not begin: until then no header names it. */
   readonly startAt?: number;
   readonly cancelAsked?: CancelRequest;
-  /** Present while it is `waiting`; kept after that for as long as the reason stays the same. */
+  /** Its last sleep, from which it may have woken. */
   readonly sleep?: Sleep;
   readonly retries?: Retries;
   /** Its checkpoints were hidden: as if it had never been, but for its effects. */
@@ -130,9 +130,14 @@ export interface Run {
 /** How a run is stopped before its end: its steps are kept, or hidden as if it had never been. */
 export type StopAction = "interrupt" | "rollback";
 
+/** What a sleeping run waits for: a node that is tried again, its graph, or a worker of a later version. */
+export type SleepKind = "retry" | "graph" | "format";
+
 /** Why a run sleeps, and since when. */
 export interface Sleep {
+  readonly kind: SleepKind;
   readonly reason: string;
+  /** The beginning of the first of the sleeps of this kind that followed one another. */
   readonly since: number;
   readonly until: number;
 }
@@ -202,19 +207,27 @@ export type Outcome = {
 export function asleep(
   run: Run,
   fence: number,
-  sleep: { readonly reason: string; readonly until: number; readonly retries?: Retries },
+  sleep: Omit<Sleep, "since"> & { readonly retries?: Retries },
   now: number,
 ): Run {
-  const { reason, until, retries } = sleep;
-  const since = run.sleep?.reason === reason ? run.sleep.since : now;
+  const { retries, ...what } = sleep;
+  const { followUpAt: _, ...rest } = run;
   return {
-    ...run,
+    ...rest,
     status: "waiting",
     fence,
-    sleep: { reason, since, until },
+    sleep: { ...what, since: sleepsSince(run, sleep.kind, now) },
     ...(retries === undefined ? {} : { retries }),
     updatedAt: now,
   };
+}
+
+/** A run that woke this long ago has found what it waited for: another sleep is a new one. */
+const SAME_SLEEP_MS = 300_000;
+
+/** Since when a run that is to sleep now has been waiting for this: reasons may differ from worker to worker. */
+export function sleepsSince({ sleep }: Run, kind: SleepKind, now: number): number {
+  return sleep?.kind === kind && now - sleep.until <= SAME_SLEEP_MS ? sleep.since : now;
 }
 
 /** The end of a run, written by the holder of `fence`. */
@@ -257,8 +270,9 @@ export type CancelResult =
   | { readonly kind: "not_yet"; readonly reason: string };
 
 /**
- * Cancels a run that has not ended: at once while it is pending or asleep, as a request to its worker once it runs. A
- * sleeping one stays findable until its thread's header knows (I11).
+ * Cancels a run that has not ended: at once while it is pending or asleep, as a request to its worker once it runs. Only
+ * a worker can hide what a run did: a sleeping one that is rolled back has to be woken. A sleeping one stays findable
+ * until its thread's header knows (I11).
  */
 export function cancelled(run: Run, request: CancelRequest): CancelResult {
   const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
@@ -272,7 +286,9 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       }
       return { kind: "written", run: { ...rest, ...end, ...hidden } };
     case "waiting":
-      return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
+      if (request.action !== "rollback") return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
+      if (run.cancelAsked) return { kind: "already", status: run.status };
+      return { kind: "written", run: { ...run, cancelAsked: request, followUpAt: at, updatedAt: at } };
     case "running":
       if (run.cancelAsked) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, updatedAt: request.at } };

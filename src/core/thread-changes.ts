@@ -44,16 +44,20 @@ export interface HeadSeen {
 }
 
 /**
- * What a takeover says of the run that it finds active: one delivery more that ended with its holder, unless there is a
- * checkpoint that was not there at the last one. Undefined when the last holder gave it back on purpose.
+ * What a claim says of the run that it finds active: if that was taken from its holder, one delivery more that ended so;
+ * none at all once there is a checkpoint that was not there at the last one.
  */
 export function struck(thread: Thread, head: HeadSeen): Strikes | undefined {
-  if (!thread.lease || thread.active?.kind !== "run") return thread.strikes;
-  const { owner } = thread.lease;
-  const before = thread.strikes;
-  const at = head.checkpointId === undefined ? {} : { head: head.checkpointId };
+  const { lease, strikes: before } = thread;
+  const owner = lease?.owner ?? before?.owner;
+  if (thread.active?.kind !== "run" || owner === undefined) return before;
   const hasMoved = head.isProgress && head.checkpointId !== before?.head;
-  return { count: hasMoved ? 0 : (before?.count ?? 0) + 1, owner, ...at };
+  const count = (before?.count ?? 0) + (lease ? 1 : 0);
+  return {
+    count: hasMoved ? 0 : count,
+    owner,
+    ...(head.checkpointId === undefined ? {} : { head: head.checkpointId }),
+  };
 }
 
 /** The API takes the thread to update its state; only an idle thread may be taken so. */
@@ -140,10 +144,15 @@ export function released(thread: Thread, now: number): Thread {
   return { ...free, readyAt: now, updatedAt: now };
 }
 
-/** Gives the lease up and lets the active run sleep until `wakeAt`, by the table's time. */
-export function suspended(thread: Thread, wakeAt: number, now: number): Thread {
-  const { strikes: _, ...rest } = released(thread, now);
-  return { ...rest, wakeAt };
+/**
+ * Gives the lease up and lets this run sleep until `wakeAt`, by the table's time; unless the header has moved past it, or
+ * it is to stop, and its delivery did not know.
+ */
+export function suspended(thread: Thread, sleeper: QueueEntry, wakeAt: number, now: number): Thread {
+  const { active } = thread;
+  const isAsBefore =
+    active?.kind === "run" && active.entry.runId === sleeper.runId && active.entry.stop === sleeper.stop;
+  return isAsBefore ? { ...released(thread, now), wakeAt } : released(thread, now);
 }
 
 /** The time of a sleeping run has come. */

@@ -103,8 +103,8 @@ export interface Drive {
   readonly signal: AbortSignal;
   /** Aborts when the worker wants the graph to stop at the next superstep. */
   readonly drain: AbortSignal;
-  /** Receives frames in their order; must not block. */
-  readonly emit: (frame: Frame) => void;
+  /** Receives frames in their order. What it returns is waited for: only while far too many wait to be written. */
+  readonly emit: (frame: Frame) => void | Promise<void>;
 }
 
 /** The part of it that the delivery needs itself. */
@@ -219,7 +219,7 @@ async function execute(
   for await (const chunk of stream) {
     for (const { frame, after: awaited } of frames.take(chunkOf(chunk, options.subgraphs))) {
       if (awaited) await saver.landed(awaited.ns, awaited.checkpointId);
-      d.emit(frame);
+      await d.emit(frame);
     }
   }
 }

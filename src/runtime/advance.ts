@@ -11,7 +11,7 @@ import type { Strikes, Thread } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import { deliver } from "./deliver.ts";
-import type { Delivered } from "./deliver.ts";
+import type { Delivered, Delivery } from "./deliver.ts";
 import type { ExecutionDeps } from "./execution.ts";
 import { Lease } from "./lease.ts";
 import { readHead } from "./state-reader.ts";
@@ -90,9 +90,9 @@ async function claim(
   return lease;
 }
 
-/** Only who takes a run over from a lost holder pays for looking at the log. */
+/** Only who takes a run over from a lost holder, or one that was lost before, pays for looking at the log. */
 async function strikesOf(deps: ExecutionDeps["deps"], thread: Thread): Promise<Strikes | undefined> {
-  if (!thread.lease || thread.active?.kind !== "run") return undefined;
+  if (thread.active?.kind !== "run" || (!thread.lease && !thread.strikes)) return undefined;
   const head = await readHead(deps, thread).catch(asUnreadable);
   const isProgress = head?.runId === thread.active.entry.runId && isResult(head);
   const seen: HeadSeen = { isProgress, ...(head === undefined ? {} : { checkpointId: head.checkpointId }) };
@@ -118,7 +118,8 @@ async function runAll(host: ExecutionDeps, held: Held): Promise<number> {
   let first = !held.wasActive;
   for (let runs = 1; ; runs++) {
     const active = lease.thread.active;
-    const delivered = active?.kind === "run" ? await deliverActive(host, held, first) : undefined;
+    const entry = active?.kind === "run" ? active.entry : undefined;
+    const delivered = entry && (await deliverEntry(host, held, { entry, first }));
     switch (delivered?.kind) {
       case "lost":
         return runs;
@@ -126,7 +127,7 @@ async function runAll(host: ExecutionDeps, held: Held): Promise<number> {
         await lease.release();
         return runs;
       case "asleep":
-        await lease.suspend(delivered.until);
+        if (entry) await lease.suspend(entry, delivered.until);
         return runs;
       case "yielded":
       case "ended":
@@ -147,16 +148,17 @@ async function runAll(host: ExecutionDeps, held: Held): Promise<number> {
   }
 }
 
-async function deliverActive(host: ExecutionDeps, held: Held, first: boolean): Promise<Delivered> {
-  const { lease, holding, drain } = held;
-  const { active } = lease.thread;
-  if (active?.kind !== "run") return { kind: "stopped" };
+async function deliverEntry(
+  host: ExecutionDeps,
+  { lease, holding, drain }: Held,
+  { entry, first }: Pick<Delivery, "entry" | "first">,
+): Promise<Delivered> {
   const cancel = new AbortController();
-  const { runId } = active.entry;
+  const { runId } = entry;
   holding.cancel.set(runId, cancel);
   try {
     const { signal } = holding.abort;
-    return await deliver(host, { lease, entry: active.entry, first, cancel: cancel.signal, drain, abort: signal });
+    return await deliver(host, { lease, entry, first, cancel: cancel.signal, drain, abort: signal });
   } finally {
     holding.cancel.delete(runId);
   }

@@ -6,7 +6,7 @@ import { findRun, waitForRun } from "./follow.ts";
 import type { FollowDeps } from "./follow.ts";
 import { assertUndoable } from "./rollback.ts";
 import type { CancelRun } from "./runtime.ts";
-import { moveOn } from "./sweep.ts";
+import { moveOn, wake } from "./sweep.ts";
 
 /**
  * Asks a run to stop. A run that has ended stays as it ended; a held one is released by its reviews.
@@ -36,6 +36,7 @@ export async function cancelRun(host: FollowDeps, principal: Principal, request:
   deps.hints.changed(run, result);
   // A sleeping run has no holder that would see to it; if this process dies here, the run's own row finds a worker.
   if (isEnded(result.status)) await moveOn(deps, result);
+  else if (result.status === "waiting") await wake(deps, result);
   if (!request.wait || isEnded(result.status)) return result;
   return (await waitForRun(host, principal, request)).run;
 }

@@ -3,10 +3,10 @@
  * item is the caller's.
  */
 import type { FencedSaver } from "../checkpoint/saver.ts";
-import type { ErrorInfo } from "../core/errors.ts";
 import type { Hold } from "../core/hold.ts";
 import type { Outcome, Run, RunEnd, RunPayload } from "../core/run.ts";
 import type { DriveOutcome } from "../langgraph/drive.ts";
+import { errorFrame } from "../langgraph/frames.ts";
 import type { Delivery } from "./deliver.ts";
 import type { Deps } from "./deps.ts";
 import type { EventWriter } from "./event-writer.ts";
@@ -38,14 +38,14 @@ export async function conclude(
   deps: Deps,
   { run, saver, delivery, events, marked, payload, handed, outcome }: Concluding,
 ): Promise<{ readonly kind: "ended"; readonly outcome: Outcome } | { readonly kind: "lost" }> {
-  const { entry, lease } = delivery;
+  const { lease } = delivery;
   if (saver.lost || lease.lost.aborted) return { kind: "lost" };
   await marked;
   const left = await leave(deps, { run, saver, delivery, handed, outcome });
-  const rolledBack = outcome.kind === "aborted" && (await hideIfAsked(deps, { run, saver, entry }));
+  const rolledBack = outcome.kind === "aborted" && (await hideIfAsked(deps, { run, saver, thread: lease.thread }));
   if (deps.hints.isFollowed(run)) await remember(deps, run, saver);
   const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, payload) });
-  if (ending.error) events.emit(errorFrame(ending.error));
+  if (ending.error) await events.emit(errorFrame(ending.error));
   await events.flush();
   return { kind: "ended", outcome: rolledBack ? { ...ending, rolledBack } : ending };
 }
@@ -102,6 +102,3 @@ function outcomeOf(outcome: Concluded, end: RunEnd): Outcome {
       return { status: outcome.parks ? "parked" : "error", error: outcome.error, end };
   }
 }
-
-const errorFrame = ({ name, message }: ErrorInfo) =>
-  ({ kind: "data", event: "error", data: { error: name, message } }) as const;

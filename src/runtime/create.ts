@@ -32,7 +32,7 @@ export function createDeps(given: Given): Deps {
     threads: createThreads(table, shards),
     runs: createRuns({ table, blobs, shards }),
     holds: createHolds(table, shards),
-    events: createEvents(table),
+    events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs }),
     effects: createEffects(table),
     hints: createHints(),
     values: createValueCache(),
@@ -62,7 +62,8 @@ function createRunUseCases(host: FollowDeps, assistants: Assistants): RunUseCase
       const ref = { tenant: principal.tenant, threadId };
       const header = await deps.threads.get(ref);
       if (!header || header.value.deleted) throw threadNotFound(ref);
-      return deps.runs.list(ref, header.value.generation);
+      const runs = await deps.runs.list(ref, header.value.generation);
+      return runs.filter((run) => run.rolledBack === undefined);
     },
     cancel: (principal, request) => cancelRun(host, principal, request),
     cancelMany: (principal, request) => cancelMany(host, principal, request),

@@ -11,17 +11,20 @@ import { FencedSaver } from "../checkpoint/saver.ts";
 import { isNewerFormat } from "../checkpoint/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../core/errors.ts";
 import type { HoldpointError } from "../core/errors.ts";
-import type { Frame } from "../core/event.ts";
 import { asleep, ended, isEnded, marked, untouchedEnd } from "../core/run.ts";
-import type { Outcome, Retries, Run } from "../core/run.ts";
+import type { Outcome, Run } from "../core/run.ts";
 import type { QueueEntry } from "../core/thread.ts";
+import { metadataFrame } from "../langgraph/frames.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
 import { EventWriter } from "./event-writer.ts";
 import { Execution } from "./execution.ts";
-import type { Executed, ExecutionDeps, Mark, OpenSaver } from "./execution.ts";
+import type { Executed, ExecutionDeps, Mark, OpenSaver, SleepUntil } from "./execution.ts";
 import { hasWaitedLongEnough, lookAgainAt, whyNotHere } from "./graph-wait.ts";
 import type { Lease } from "./lease.ts";
+
+/** The table's time as two workers know it may differ by this much. */
+const CLOCKS_AGREE_MS = 1000;
 
 export interface Delivery {
   readonly lease: Lease;
@@ -63,7 +66,8 @@ export async function deliver(host: ExecutionDeps, delivery: Delivery): Promise<
 async function leaveToNewer(deps: Deps, delivery: Delivery, { message }: HoldpointError): Promise<Delivered> {
   const found = await deps.runs.get(delivery.lease.thread, delivery.entry.runId);
   if (!found) return { kind: "ended", run: undefined };
-  return sleep(deps, delivery, found, { reason: message, until: lookAgainAt(deps, found.value) });
+  const until = lookAgainAt(deps, found.value, "format");
+  return sleep(deps, delivery, found, { kind: "format", reason: message, until });
 }
 
 async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
@@ -88,15 +92,15 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   if (found.value.fence > lease.fence || end.fence > lease.fence) return { kind: "lost" };
   if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
   const run = toBeStopped(found.value, entry, deps.table.now());
-  const lacking = run.cancelAsked ? undefined : whyNotHere(deps, run);
-  if (lacking !== undefined && !hasWaitedLongEnough(deps, run)) {
-    return sleep(deps, delivery, found, { reason: lacking, until: lookAgainAt(deps, run) });
-  }
+  const sleeps = run.cancelAsked ? undefined : await sleepOn(deps, delivery, found);
+  if (sleeps) return sleeps;
 
   const mark = writeMark(deps, delivery, { run, version: found.version }, end.next);
   mark.catch(() => undefined);
   if (!delivery.first) await mark;
-  const events = new EventWriter(deps, { run, fence: lease.fence, next: end.next }, metadataFrame(run));
+  const maxBytes = deps.graphs.get(run.graphId)?.limits.eventBytes ?? deps.settings.limits.eventBytes;
+  const position = { run, fence: lease.fence, end, maxBytes, onLost: () => lease.lose() };
+  const events = new EventWriter(deps, position, metadataFrame(run, run.deliveries + 1));
   let early = opened;
   const execution = new Execution(host, delivery, {
     mark,
@@ -120,6 +124,16 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
     case "lost":
       return executed;
   }
+}
+
+/** What keeps a run from being begun now: its time has not come, or its graph is not here. */
+async function sleepOn(deps: Deps, delivery: Delivery, found: Stored<Run>): Promise<Delivered | undefined> {
+  const run = found.value;
+  if (run.status === "waiting" && run.sleep && run.sleep.until - deps.table.now() > CLOCKS_AGREE_MS)
+    return { kind: "asleep", until: run.sleep.until };
+  const reason = whyNotHere(deps, run);
+  if (reason === undefined || hasWaitedLongEnough(deps, run)) return undefined;
+  return sleep(deps, delivery, found, { kind: "graph", reason, until: lookAgainAt(deps, run, "graph") });
 }
 
 /** A later run takes this one's place, and who accepted it may have died before it could say so here. */
@@ -168,7 +182,7 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     const run: Run = current.value;
     if (run.fence > lease.fence) return { kind: "lost" };
     if (isEnded(run.status)) return { kind: "ended", run };
-    // Too late to hide what it did: a rollback that comes after the last step keeps the steps.
+    if (isToUndo(run.cancelAsked, outcome)) return { kind: "stopped" };
     const honoured: Outcome =
       run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
     const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
@@ -182,20 +196,23 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
   return { kind: "ended", run: undefined };
 }
 
+/**
+ * The cancel came too late to stop the run, and in time to matter: the holds that it would leave, or its steps. Its next
+ * delivery begins with the cancel, and begins at once.
+ */
+function isToUndo(asked: Run["cancelAsked"], { status }: Outcome): boolean {
+  return asked !== undefined && (status === "held" || (status === "success" && asked.action === "rollback"));
+}
+
 /** The run goes on by itself later, unless it was cancelled meanwhile. */
-async function sleep(
-  deps: Deps,
-  { lease }: Delivery,
-  found: Stored<Run>,
-  asked: { readonly reason: string; readonly until: number; readonly retries?: Retries },
-): Promise<Delivered> {
+async function sleep(deps: Deps, { lease }: Delivery, found: Stored<Run>, asked: SleepUntil): Promise<Delivered> {
   let current: Stored<Run> | undefined = found;
   while (current) {
     const run: Run = current.value;
     if (run.fence > lease.fence) return { kind: "lost" };
     if (isEnded(run.status)) return { kind: "ended", run };
-    // Its next delivery begins with the cancel, and begins at once.
-    if (run.cancelAsked) return { kind: "stopped" };
+    // Its next delivery begins with the cancel, and at once; who cannot read the thread cannot honour that either.
+    if (run.cancelAsked && asked.kind !== "format") return { kind: "stopped" };
     const written = await deps.runs.put(asleep(run, lease.fence, asked, deps.table.now()), current.version);
     if (written.won) {
       const { threadId, runId } = run;
@@ -205,8 +222,4 @@ async function sleep(
     current = written.current;
   }
   return { kind: "ended", run: undefined };
-}
-
-function metadataFrame(run: Run): Frame {
-  return { kind: "data", event: "metadata", data: { run_id: run.runId, attempt: run.deliveries + 1 } };
 }

@@ -8,7 +8,7 @@ import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { Hold } from "../core/hold.ts";
-import type { Outcome, Retries, Run, RunPayload } from "../core/run.ts";
+import type { Outcome, Retries, Run, RunPayload, SleepKind } from "../core/run.ts";
 import { MAX_STRIKES } from "../core/thread.ts";
 import type { Strikes } from "../core/thread.ts";
 import type { DriveOutcome } from "../langgraph/drive.ts";
@@ -57,6 +57,7 @@ export type Executed =
 
 /** Why a run goes on later by itself, and when. */
 export interface SleepUntil {
+  readonly kind: SleepKind;
   readonly reason: string;
   /** Table time. */
   readonly until: number;
@@ -147,8 +148,9 @@ export class Execution {
         return this.#stop();
       case "backoff":
         return this.#sleep({
+          kind: "retry",
           reason: `a node is tried again: ${outcome.error.message}`,
-          until: deps.table.now() + outcome.delayMs,
+          until: deps.table.now() + Math.min(outcome.delayMs, leftMs(deps, run, graph)),
           retries: outcome.retries,
         });
       case "aborted":
@@ -182,7 +184,7 @@ export class Execution {
     const reason = `graph ${run.graphId} has no node ${missing.join(", ")} any more, and work for it is in flight on the thread`;
     return hasWaitedLongEnough(deps, run)
       ? { kind: "failed", error: gaveUpWaiting(deps, reason), parks: false }
-      : { kind: "asleep", sleep: { reason, until: lookAgainAt(deps, run) } };
+      : { kind: "asleep", sleep: { kind: "graph", reason, until: lookAgainAt(deps, run, "graph") } };
   }
 
   /** Everything that stands before the graph may run: the saver behind its barrier, and the decisions to hand over. */

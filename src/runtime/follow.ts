@@ -13,7 +13,7 @@ import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Deps } from "./deps.ts";
 import type { StateReader } from "./state-reader.ts";
 import type { Followed, FollowRequest, RunResult } from "./runtime.ts";
-import type { Tails } from "./tails.ts";
+import type { Tail, Tails } from "./tails.ts";
 
 export interface FollowDeps {
   readonly deps: Deps;
@@ -21,8 +21,15 @@ export interface FollowDeps {
   readonly states: StateReader;
 }
 
-/** @throws HoldpointError `not_found` also for a run that was refused, or whose thread was deleted */
+/** @throws HoldpointError `not_found` also for a run that was refused or rolled back, or whose thread was deleted */
 export async function findRun(deps: Deps, principal: Principal, threadId: ThreadId, runId: RunId): Promise<Run> {
+  const run = await knownRun(deps, principal, { threadId, runId });
+  if (run.rolledBack) throw new HoldpointError("not_found", "Run not found");
+  return run;
+}
+
+/** Also one that was rolled back: who has been waiting for it gets an answer. */
+async function knownRun(deps: Deps, principal: Principal, { threadId, runId }: Omit<WaitFor, "signal">): Promise<Run> {
   const ref = { tenant: principal.tenant, threadId };
   const [header, run] = await Promise.all([deps.threads.get(ref), deps.runs.get(ref, runId)]);
   const gone = !header || header.value.deleted || run?.value.generation !== header.value.generation;
@@ -33,8 +40,8 @@ export async function findRun(deps: Deps, principal: Principal, threadId: Thread
 /** Frames of one run from a cursor on, then its end. Ends early, without an end, when the signal aborts. */
 export async function* follow(host: FollowDeps, principal: Principal, request: FollowRequest): AsyncIterable<Followed> {
   const { deps, tails } = host;
-  const { threadId, runId, signal } = request;
-  const first = await findRun(deps, principal, threadId, runId);
+  const { runId, signal } = request;
+  const first = await knownRun(deps, principal, request);
   using tail = tails.open(first, "frames");
   let cursor = request.after === undefined ? (await deps.events.end(first, first.generation)).next : request.after + 1;
   while (!signal.aborted) {
@@ -42,13 +49,16 @@ export async function* follow(host: FollowDeps, principal: Principal, request: F
     if (!run) throw new HoldpointError("not_found", "Run not found");
     if (run.firstEvent !== undefined) {
       cursor = Math.max(cursor, run.firstEvent);
-      for await (const frame of framesFrom(deps, run, cursor)) {
+      for await (const frame of framesFrom(tail, cursor, isEnded(run.status))) {
         if (signal.aborted) return;
+        if (frame.number > cursor) yield { kind: "frame", frame: truncated(frame.number) };
         cursor = frame.number + 1;
         if (frame.runId === runId) yield { kind: "frame", frame: await filled(host, run, frame) };
       }
     }
     if (isEnded(run.status)) {
+      // Every delivery says something: where nothing is left of its first word, what followed has expired as well.
+      if (run.firstEvent !== undefined && cursor === run.firstEvent) yield { kind: "frame", frame: truncated(cursor) };
       yield { kind: "end", run };
       return;
     }
@@ -56,15 +66,21 @@ export async function* follow(host: FollowDeps, principal: Principal, request: F
   }
 }
 
-async function* framesFrom(deps: Deps, run: Run, from: number): AsyncIterable<NumberedFrame> {
+async function* framesFrom(tail: Tail, from: number, hasEnded: boolean): AsyncIterable<NumberedFrame> {
   let next = from;
   for (;;) {
-    const page = await deps.events.read(run, run.generation, next);
+    const page = await tail.read(next, hasEnded);
     yield* page.frames;
     const last = page.frames.at(-1);
     if (!page.more || !last) return;
     next = last.number + 1;
   }
+}
+
+/** What was said before this frame is not kept any more. */
+function truncated(from: number) {
+  const message = "what the run said before this has expired, or was not kept";
+  return { number: Math.max(0, from - 1), event: "truncated", data: { message, from } };
 }
 
 /** References are filled in from the log, and large frames from their blobs. */
@@ -97,7 +113,7 @@ export async function waitForRun(
   principal: Principal,
   { threadId, runId, signal }: WaitFor,
 ): Promise<RunResult> {
-  const first = await findRun(host.deps, principal, threadId, runId);
+  const first = await knownRun(host.deps, principal, { threadId, runId });
   using tail = host.tails.open(first, "end");
   let run = first;
   let written: Run | undefined;

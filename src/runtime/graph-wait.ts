@@ -5,7 +5,8 @@
 import { limitError } from "../core/limits.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import { errorInfo } from "../core/errors.ts";
-import type { Run } from "../core/run.ts";
+import { sleepsSince } from "../core/run.ts";
+import type { Run, SleepKind } from "../core/run.ts";
 import type { Deps } from "./deps.ts";
 
 /** Looked at again after this long at first, and then after as long as it has waited already. */
@@ -27,15 +28,18 @@ export function whyNotHere(deps: Deps, run: Run): string | undefined {
 }
 
 export function hasWaitedLongEnough(deps: Deps, run: Run): boolean {
-  const since = run.sleep?.since ?? deps.table.now();
-  return deps.table.now() - since >= deps.settings.limits.graphWaitMs;
+  return waitedMs(deps, run, "graph") >= deps.settings.limits.graphWaitMs;
 }
 
-/** Table time at which a run that sleeps for want of its graph is offered again. */
-export function lookAgainAt(deps: Deps, run: Run): number {
-  const now = deps.table.now();
-  const waited = now - (run.sleep?.since ?? now);
-  return now + Math.min(LOOK_AGAIN_MS.most, Math.max(LOOK_AGAIN_MS.least, waited));
+/** Table time at which a run that sleeps until a worker is there that can execute it is offered again. */
+export function lookAgainAt(deps: Deps, run: Run, kind: SleepKind): number {
+  const waited = waitedMs(deps, run, kind);
+  return deps.table.now() + Math.min(LOOK_AGAIN_MS.most, Math.max(LOOK_AGAIN_MS.least, waited));
+}
+
+function waitedMs({ table }: Deps, run: Run, kind: SleepKind): number {
+  const now = table.now();
+  return now - sleepsSince(run, kind, now);
 }
 
 /** The end of a run that has waited long enough. */

@@ -5,7 +5,7 @@
  */
 import { claimed, claimedForUpdate, heartbeat, movedOn, released, suspended, yielded } from "../core/thread-changes.ts";
 import { holds } from "../core/thread.ts";
-import type { Active, Strikes, Thread } from "../core/thread.ts";
+import type { Active, QueueEntry, Strikes, Thread } from "../core/thread.ts";
 import type { Run } from "../core/run.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
@@ -97,9 +97,10 @@ export class Lease implements AsyncDisposable {
     return after && { thread: after, first: false };
   }
 
-  /** Gives the lease up and lets the active run sleep until `wakeAt`. */
-  async suspend(wakeAt: number): Promise<void> {
-    await this.#write((thread) => suspended(thread, wakeAt, this.#deps.table.now()));
+  /** Gives the lease up and lets a run sleep until `wakeAt`, unless the thread is to go on without it: see `suspended`. */
+  async suspend(sleeper: QueueEntry, wakeAt: number): Promise<void> {
+    const after = await this.#write((thread) => suspended(thread, sleeper, wakeAt, this.#deps.table.now()));
+    if (after && after.wakeAt === undefined) this.#deps.hints.ready(after);
   }
 
   /** Gives the lease up and leaves the thread, with whatever is runnable, to whoever finds it due. */

@@ -6,7 +6,7 @@
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Run } from "../core/run.ts";
-import type { QueueEntry } from "../core/thread.ts";
+import type { Thread } from "../core/thread.ts";
 import type { Deps } from "./deps.ts";
 
 /** Names of the effects of a run that happened or may have happened. */
@@ -34,11 +34,12 @@ export async function assertUndoable(deps: Deps, run: Run): Promise<void> {
  */
 export async function hideIfAsked(
   deps: Deps,
-  { run, saver, entry }: { readonly run: Run; readonly saver: FencedSaver; readonly entry: QueueEntry },
+  { run, saver, thread }: { readonly run: Run; readonly saver: FencedSaver; readonly thread: Thread },
 ): Promise<boolean> {
-  // The request came while the run was executed, and so after it was read.
+  // The request came while the run was executed, and so after it was read; in the header, if who made it died then.
   const asked = (await deps.runs.get(run, run.runId))?.value.cancelAsked ?? run.cancelAsked;
-  if ((asked?.action ?? entry.stop) !== "rollback") return false;
+  const stop = thread.active?.kind === "run" ? thread.active.entry.stop : undefined;
+  if ((asked?.action ?? stop) !== "rollback") return false;
   const effects = asked?.force === true ? [] : await effectsOf(deps, run);
   if (effects.length > 0) {
     deps.log.warn({ thread: run.threadId, run: run.runId, effects }, "a run with effects keeps its steps");

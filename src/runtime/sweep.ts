@@ -8,6 +8,7 @@ import { isEnded } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
 import { tombstone, woken } from "../core/thread-changes.ts";
 import { activeRunId, isBusy, names, threadDue } from "../core/thread.ts";
+import type { Thread } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import type { Deps } from "./deps.ts";
@@ -25,6 +26,7 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   if (!stored || dueAt === undefined || dueAt > deps.table.now()) return;
   if (stored.value.status === "cancelled") return settleCancelled(deps, stored);
   if (isEnded(stored.value.status)) return removeStateless(deps, stored);
+  if (stored.value.status === "waiting" && stored.value.cancelAsked) return wake(deps, stored.value);
   if (stored.value.startAt !== undefined) return begin(deps, stored);
   const header = await deps.threads.get(ref);
   if (header && names(header.value, runId)) {
@@ -49,6 +51,15 @@ export async function moveOn(deps: Deps, run: Run): Promise<void> {
     header = await repairHeader(deps, header);
   }
   deps.hints.ready(run);
+}
+
+/** A sleeping run is to stop: its next delivery begins now, and with that. Its mark ends what is due on the run item. */
+export async function wake(deps: Deps, run: Run): Promise<void> {
+  const sleeps = (thread: Thread): boolean => activeRunId(thread) === run.runId && thread.wakeAt !== undefined;
+  const header = await deps.threads.update(run, (thread) =>
+    sleeps(thread) ? woken(thread, deps.table.now()) : undefined,
+  );
+  deps.hints.ready(run, header);
 }
 
 /** Only this run's own thread, and not while somebody goes on with it: runs that were accepted since must not be lost (I1). */

@@ -1,34 +1,49 @@
+import { deflateRawSync, inflateRawSync } from "node:zlib";
 import type { EventBatch, Frame, NumberedFrame } from "../core/event.ts";
 import { numbered } from "../core/event.ts";
 import type { RunId } from "../core/ids.ts";
 import { eventKeys, seqPart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { numberOf, textOf } from "./records.ts";
-import type { Item, Table } from "./table.ts";
+import type { Item, Key, Table, Value } from "./table.ts";
 
 /** A batch never holds more frames. */
 export const MAX_BATCH_FRAMES = 100;
+/** Below this a batch is kept as text; above it, frames of one stream are so alike that a fifth of it is left. */
+const COMPRESS_FROM_BYTES = 512;
 
 export type AppendResult = { readonly won: true } | { readonly won: false; readonly current: EventBatch | undefined };
+
+/** Where a thread's log ends. */
+export interface EventsEnd {
+  /** The number after the last frame. */
+  readonly next: number;
+  /** The fence and the run that wrote the last batch, and what the log holds of that run. */
+  readonly fence: number;
+  readonly runId: RunId | undefined;
+  readonly usedBytes: number;
+}
 
 /** The event log of a thread: batches of numbered frames, appended with `absent` at the next number. */
 export interface Events {
   append(ref: ThreadRef, generation: number, batch: EventBatch): Promise<AppendResult>;
-  /** The number after the last frame, and the fence that wrote it. */
-  end(ref: ThreadRef, generation: number): Promise<{ readonly next: number; readonly fence: number }>;
+  end(ref: ThreadRef, generation: number): Promise<EventsEnd>;
   /** Frames with a number of at least `from`, oldest first; at most about one page. */
   read(
     ref: ThreadRef,
     generation: number,
     from: number,
   ): Promise<{ readonly frames: readonly NumberedFrame[]; readonly more: boolean }>;
+  /** Key of the batch that begins with this frame: it is there as soon as the frame is. */
+  batchKey(ref: ThreadRef, generation: number, first: number): Key;
 }
 
-export function createEvents(table: Table): Events {
+/** Batches expire `retentionMs` after they were written. */
+export function createEvents(table: Table, { retentionMs }: { readonly retentionMs: number }): Events {
   return {
     async append(ref, generation, batch) {
-      const attributes = { r: batch.runId, f: batch.fence, n: batch.first, d: JSON.stringify(batch.frames) };
-      const result = await table.put({ ...eventKeys.batch(ref, generation, batch.first), attributes }, "absent");
+      const draft = { ...eventKeys.batch(ref, generation, batch.first), attributes: encode(batch) };
+      const result = await table.put({ ...draft, expiresAt: table.now() + retentionMs }, "absent");
       return result.won ? { won: true } : { won: false, current: result.current && decode(result.current) };
     },
     async end(ref, generation) {
@@ -38,7 +53,9 @@ export function createEvents(table: Table): Events {
         limit: 1,
       });
       const last = page.items[0] && decode(page.items[0]);
-      return last ? { next: last.first + last.frames.length, fence: last.fence } : { next: 0, fence: 0 };
+      if (!last) return { next: 0, fence: 0, runId: undefined, usedBytes: 0 };
+      const { first, frames, fence, runId, usedBytes } = last;
+      return { next: first + frames.length, fence, runId, usedBytes };
     },
     async read(ref, generation, from) {
       const prefix = eventKeys.prefix(generation);
@@ -54,14 +71,26 @@ export function createEvents(table: Table): Events {
       const frames = [...earlier, ...batches].flatMap(numbered).filter((frame) => frame.number >= from);
       return { frames, more: page.next !== undefined };
     },
+    batchKey: (ref, generation, first) => eventKeys.batch(ref, generation, first),
   };
 }
 
+function encode({ first, runId, fence, frames, usedBytes }: EventBatch): Record<string, Value> {
+  const common = { r: runId, f: fence, n: first, u: usedBytes };
+  const text = JSON.stringify(frames);
+  if (text.length < COMPRESS_FROM_BYTES) return { ...common, d: text };
+  const bytes = Buffer.from(text);
+  return { ...common, z: deflateRawSync(bytes, { chunkSize: Math.min(16_384, Math.max(64, bytes.length)) }) };
+}
+
 function decode(item: Item): EventBatch {
+  const { z, u } = item.attributes;
+  const text = z instanceof Uint8Array ? inflateRawSync(z).toString("utf8") : textOf(item, "d");
   return {
     first: numberOf(item, "n"),
     runId: textOf(item, "r") as RunId,
     fence: numberOf(item, "f"),
-    frames: JSON.parse(textOf(item, "d")) as Frame[],
+    frames: JSON.parse(text) as Frame[],
+    usedBytes: typeof u === "number" ? u : 0,
   };
 }

@@ -12,6 +12,7 @@ async function logOf(batches: readonly (readonly string[])[]) {
       runId: run.runId,
       fence: 1,
       frames: texts.map((data) => ({ kind: "data", event: "custom", data })),
+      usedBytes: 0,
     };
     await kit.deps.events.append(run, 0, batch);
     first += texts.length;
