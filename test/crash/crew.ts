@@ -13,7 +13,7 @@ import { openLook } from "./look.ts";
 import type { Look } from "./look.ts";
 import { openOutside } from "./outside.ts";
 import type { Outside } from "./outside.ts";
-import { factsIn, note } from "./witness.ts";
+import { createFactReader, note } from "./witness.ts";
 import type { Fact } from "./witness.ts";
 
 export const TENANTS = ["acme", "globex"] as const;
@@ -88,7 +88,7 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
     look,
     url: () => processes.url,
     headers: (tenant, person = 0) => ({ "x-api-key": keys.get(`${tenant} ${person}`) ?? "" }),
-    facts: () => factsIn(folder),
+    facts: createFactReader(folder),
     workers: () => processes.workers(),
     startWorkers: (count) => processes.startWorkers(count),
     kill: (service) => processes.kill(service),

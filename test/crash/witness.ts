@@ -2,7 +2,7 @@
  * What the processes of a test were seen to do: one line of JSON each, appended to one file by whoever did it and with
  * one system call, so that no kill takes half of it. Their times are of one clock, the machine's monotonic one.
  */
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { RunStatus } from "../../src/core/run.ts";
 import type { Role, WriteKind } from "./orders.ts";
@@ -68,13 +68,26 @@ export function noteStep(config: { readonly configurable?: unknown; readonly met
   note(folder, { is: "step", thread: thread ?? "", run: run ?? "", step });
 }
 
-/** Every fact so far. */
-export function factsIn(folder: string): readonly Fact[] {
-  const file = join(folder, "facts.jsonl");
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").split("\n");
-  // The last line may still be on its way.
-  return lines.slice(0, -1).map((line) => JSON.parse(line) as Fact);
+/** Answers with every fact so far; what was read before is not read again. */
+export function createFactReader(folder: string): () => readonly Fact[] {
+  const path = join(folder, "facts.jsonl");
+  const facts: Fact[] = [];
+  let [read, rest] = [0, ""];
+  return () => {
+    if (!existsSync(path)) return facts;
+    const file = openSync(path, "r");
+    try {
+      const bytes = Buffer.alloc(fstatSync(file).size - read);
+      read += readSync(file, bytes, 0, bytes.length, read);
+      const lines = (rest + bytes.toString("utf8")).split("\n");
+      // The last line may still be on its way.
+      rest = lines.pop() ?? "";
+      for (const line of lines) facts.push(JSON.parse(line) as Fact);
+    } finally {
+      closeSync(file);
+    }
+    return facts;
+  };
 }
 
 export function factsOf<K extends Seen["is"]>(facts: readonly Fact[], is: K): readonly FactOf<K>[] {
