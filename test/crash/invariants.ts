@@ -3,6 +3,7 @@
  * violation in words, so that a negative control can show that it would have been found.
  */
 import { isEnded } from "../../src/core/run.ts";
+import type { Run } from "../../src/core/run.ts";
 import { activeRunId } from "../../src/core/thread.ts";
 import type { Evidence, ThreadSeen } from "./evidence.ts";
 import { factsOf } from "./witness.ts";
@@ -21,6 +22,9 @@ type Report = (what: string) => void;
 /** Beyond two leases: what a machine that has more to do than it can may add. */
 const BUSY_MACHINE_MS = 10_000;
 
+/** Made by somebody who died before any header named it: it is swept some minutes later. */
+const isOrphan = ({ status, followUpAt }: Run): boolean => status === "pending" && followUpAt !== undefined;
+
 const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report) => void>> = {
   "no accepted run is missing, and each has come to its end": ({ told, runs }, report) => {
     for (const [i, runId] of told.runs.entries()) {
@@ -36,7 +40,7 @@ const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report)
     const carried = new Set(told.decisions.map(({ reviewId }) => reviewId));
     const uninvited = runs.filter((run) => !asked.has(run.runId) && run.kind !== "continuation");
     for (const run of uninvited) report(`run ${run.runId} (${run.status}) was never accepted`);
-    const continuations = runs.filter((run) => !asked.has(run.runId) && run.kind === "continuation");
+    const continuations = runs.filter((run) => !asked.has(run.runId) && run.kind === "continuation" && !isOrphan(run));
     if (continuations.length > carried.size)
       report(`${continuations.length} continuations carry ${carried.size} decisions on`);
   },
@@ -46,9 +50,8 @@ const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report)
     if (header.lease) report(`it is still held by ${header.lease.owner}`);
     if (header.active) report(`${activeRunId(header) ?? "an update"} is still active`);
     if (header.queue.length > 0) report(`${header.queue.length} runs still wait in its queue`);
-    // What was made by somebody who died before any header named it is swept some minutes later.
     for (const run of runs)
-      if (!isEnded(run.status) && run.followUpAt === undefined) report(`run ${run.runId} is still ${run.status}`);
+      if (!isEnded(run.status) && !isOrphan(run)) report(`run ${run.runId} is still ${run.status}`);
   },
 
   "checkpoints are one chain, under fences that only rise": ({ logs }, report) => {
@@ -138,6 +141,8 @@ const ALL_TOGETHER: Readonly<Record<string, (evidence: Evidence, report: Report)
       if (tookMs > 2 * leaseMs + BUSY_MACHINE_MS) report(`${thread} was taken over after ${Math.round(tookMs)} ms`);
   },
 };
+
+export const INVARIANTS: readonly string[] = [...Object.keys(EVERY_THREAD), ...Object.keys(ALL_TOGETHER)];
 
 /** Everything that should not be, in words. */
 export function violationsOf(evidence: Evidence): readonly Violation[] {
