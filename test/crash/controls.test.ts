@@ -7,9 +7,10 @@
 import { describe, expect, it } from "vitest";
 import { fleetEngines } from "../support/fleet.ts";
 import { LEASE_MS, openCrew } from "./crew.ts";
-import type { CrewOptions } from "./crew.ts";
+import type { Crew, CrewOptions } from "./crew.ts";
 import { gather } from "./evidence.ts";
 import { violationsOf } from "./invariants.ts";
+import { reachableByOthers } from "./isolation.ts";
 import { placeOrder } from "./orders.ts";
 import type { Order } from "./orders.ts";
 import { threadNamed } from "./story.ts";
@@ -48,5 +49,18 @@ describe("a worker that is killed", { timeout: 120_000 }, () => {
   it("loses a part of a step if each write of a task were a row of its own (negative control)", async () => {
     const found = await findingsOf({ do: "tear", kind: "writes", nth: 3 });
     expect(found).toContain("the state has a line for everything that took place, once");
+  });
+});
+
+describe("the other tenant", () => {
+  it("is shown nothing; with the keys of the owner it would be, and the checker sees it (negative control)", async () => {
+    if (!sqlite) throw new Error("there is no engine");
+    await using crew = await openCrew(sqlite, { workers: 1 });
+    const told = [await walkTwice(crew, "acme", threadNamed("isolated"))];
+    expect(await reachableByOthers(crew, told)).toEqual([]);
+    const swapped = { acme: "globex", globex: "acme" } as const;
+    const asOwner: Crew = { ...crew, headers: (tenant, person) => crew.headers(swapped[tenant], person) };
+    const found = await reachableByOthers(asOwner, told);
+    expect(found.length).toBeGreaterThan(told.length * 4);
   });
 });
