@@ -4,9 +4,9 @@ import type { Principal } from "../../src/core/principal.ts";
 import { pendingRun } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { createRegistry } from "../../src/langgraph/registry.ts";
-import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
+import type { GraphRegistry, RegisteredGraph } from "../../src/langgraph/registry.ts";
 import { createDeps, createRuntime } from "../../src/runtime/create.ts";
-import type { Deps } from "../../src/runtime/deps.ts";
+import type { Deps, Settings } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
 import type { AcceptRequest, Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker.ts";
@@ -19,6 +19,7 @@ import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 import type { MemoryTable } from "../support/memory-table.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import type { Limits } from "../../src/core/limits.ts";
 
 export const LEASE_MS = 30_000;
 export const ALICE: Principal = { tenant: tenantId("acme"), subject: "alice", roles: ["admin"], groups: [] };
@@ -29,28 +30,26 @@ export interface Kit {
   readonly deps: Deps;
   readonly runtime: Runtime;
   readonly lines: readonly LogLine[];
-  /** A worker whose graph does what the engine says; by default it is done at once. */
-  worker(engine?: Partial<Engine>): Worker;
+  /** A worker whose graph does what the engine says; by default it is done at once. `on`: what is its process's own. */
+  worker(engine?: Partial<Engine>, on?: Partial<Deps>): Worker;
+}
+
+/** What differs from the defaults. The graph `g` is there in any case. */
+export interface Given {
+  readonly graphs?: Readonly<Record<string, Partial<RegisteredGraph>>>;
+  readonly settings?: Partial<Omit<Settings, "limits">>;
+  readonly limits?: Partial<Limits>;
 }
 
 /** `adapt` stands between the product and its table. */
-export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) => table): Kit {
+export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) => table, given: Given = {}): Kit {
   const clock = createManualClock();
   const table = adapt(createMemoryTable({ now: () => clock.wall() }));
-  const graph: RegisteredGraph = {
-    graphId: "g",
-    version: "1",
-    pool: "default",
-    priority: 5,
-    pinned: false,
-    limits: {},
-    compiled: () => Promise.reject(new Error("these tests execute no graph")),
-  };
   const log = createMemoryLog();
   const deps = createDeps({
     table,
     blobs: createMemoryBlobs(),
-    graphs: createRegistry([graph], []),
+    graphs: registryOf({ g: {}, ...given.graphs }),
     clock,
     ids: systemIds,
     log,
@@ -59,8 +58,9 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
       concurrency: 4,
       pool: "default",
       shards: 1,
-      limits: DEFAULT_LIMITS,
       owner: "test/owner",
+      ...given.settings,
+      limits: { ...DEFAULT_LIMITS, ...given.limits },
     },
   });
   const runtime = createRuntime(deps);
@@ -70,9 +70,9 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
     deps,
     runtime,
     lines: log.lines,
-    worker: (engine) =>
+    worker: (engine, on) =>
       createWorker({
-        deps,
+        deps: { ...deps, ...on },
         engine: {
           drive: async () => ({ kind: "done" }),
           hasWorkLeft: async () => false,
@@ -84,6 +84,22 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
         isKnownDead: () => false,
       }),
   };
+}
+
+/** Graphs that are registered and never executed. */
+export function registryOf(graphs: NonNullable<Given["graphs"]>): GraphRegistry {
+  return createRegistry(
+    Object.entries(graphs).map(([graphId, own]) => ({
+      graphId,
+      version: "1",
+      pool: "default",
+      priority: 5,
+      pinned: false,
+      limits: {},
+      compiled: () => Promise.reject(new Error("these tests execute no graph")),
+      ...own,
+    })),
+  );
 }
 
 /** A request for a run with input on this thread; without one, a stateless run. */

@@ -1,27 +1,35 @@
 import fc from "fast-check";
 import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import type { Run, RunStatus } from "../../src/core/run.ts";
+import type { Run, RunStatus, StopAction } from "../../src/core/run.ts";
 import { untouchedEnd } from "../../src/core/run.ts";
 import { tombstone } from "../../src/core/thread-changes.ts";
-import type { Active, Lease, QueueEntry, Thread, ThreadMetadata, Waiting } from "../../src/core/thread.ts";
+import type { Active, Lease, QueueEntry, Strikes, Thread, ThreadMetadata, Waiting } from "../../src/core/thread.ts";
 
 export const POOLS = ["default", "gpu", "eu#1"] as const;
 
 const time = fc.integer({ min: 1_600_000_000_000, max: 1_900_000_000_000 });
 const id = fc.uuid({ version: [4, 5, 7] }).map(runId);
 
-export const anyEntry: fc.Arbitrary<QueueEntry> = fc.record({
-  runId: id,
-  kind: fc.constantFrom<QueueEntry["kind"]>("input", "continuation"),
-  pool: fc.constantFrom(...POOLS),
-  graphId: fc.constantFrom("g", "desk"),
-});
+export const anyEntry: fc.Arbitrary<QueueEntry> = fc.record(
+  {
+    runId: id,
+    kind: fc.constantFrom<QueueEntry["kind"]>("input", "continuation"),
+    pool: fc.constantFrom(...POOLS),
+    graphId: fc.constantFrom("g", "desk"),
+    stop: fc.constantFrom<StopAction>("interrupt", "rollback"),
+  },
+  { requiredKeys: ["runId", "kind", "pool", "graphId"] },
+);
 
 /** Distinct entries, as in every queue that `appended` can make. */
 export const entries = (maxLength: number): fc.Arbitrary<QueueEntry[]> =>
   fc.uniqueArray(anyEntry, { maxLength, selector: (entry) => entry.runId });
 
+const strikes: fc.Arbitrary<Strikes> = fc.record(
+  { count: fc.nat(5), owner: fc.string(), head: fc.string() },
+  { requiredKeys: ["count", "owner"] },
+);
 const lease: fc.Arbitrary<Lease> = fc.record({ owner: fc.string(), beat: fc.nat(), endsAt: time });
 const waiting: fc.Arbitrary<Waiting> = fc
   .record({ runId: id, reviews: fc.nat(3), plain: fc.nat(3) })
@@ -56,6 +64,8 @@ export const anyThread: fc.Arbitrary<Thread> = fc
     fc.constantFrom("none", "run", "update"),
     optional("remnants", fc.constant(true as const)),
     optional("lease", lease),
+    optional("wakeAt", time),
+    optional("strikes", strikes),
     optional("waiting", waiting),
     optional("lastEnd", fc.constantFrom("success" as const, "held" as const, "error" as const, "cancelled" as const)),
   )
@@ -76,7 +86,9 @@ export const anyThread: fc.Arbitrary<Thread> = fc
       ...(active === undefined ? {} : { active }),
       queue: active?.kind === "run" ? others : all,
     };
-    return deleted ? tombstone(thread, thread.updatedAt) : thread;
+    if (deleted) return tombstone(thread, thread.updatedAt);
+    const { wakeAt: _, strikes: __, ...awake } = thread;
+    return active?.kind === "run" ? thread : awake;
   });
 
 export const STATUSES: readonly RunStatus[] = [
