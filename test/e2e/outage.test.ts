@@ -63,8 +63,9 @@ async function accepted(caller: Caller, refusals: Answer[]): Promise<Asked> {
   for (let n = 0; n < TRIES; n++) {
     const answer = await caller.call("POST", `/threads/${threadId}/runs`, RUN, headers);
     if (answer.status === 200) return { threadId, runId: (JSON.parse(answer.text) as { run_id: string }).run_id };
-    expect(answer.status).toBe(503);
-    refusals.push(answer);
+    // On a machine that has much else to do, the process may also be late.
+    expect([429, 503]).toContain(answer.status);
+    if (answer.status === 503) refusals.push(answer);
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
   throw new Error("the run was never accepted");
