@@ -54,7 +54,7 @@ describe("starting the service", () => {
   it("says where it listens, what it stores where and which graphs it has, and ends with 0 on SIGTERM", async () => {
     await using service = start();
     const ready = await service.ready;
-    expect(ready).toMatchObject({ role: "all", graphs: ["steps", "stuck"] });
+    expect(ready).toMatchObject({ role: "all", graphs: ["steps", "stray", "stuck"] });
     expect(ready["storage"]).toBe(`SQLite ${join(folder.path, "data", "holdpoint.db")}`);
     const answers = await Promise.all(["/ok", "/ready", "/info"].map((path) => fetch(`${ready.url}${path}`)));
     expect(answers.map((answer) => answer.status)).toEqual([200, 200, 200]);

@@ -81,7 +81,7 @@ describe("over minutes", () => {
     "a stateless run takes its thread with it, also when a worker dies $when write $write",
     async (at) => {
       const { facts } = await played(
-        { ...BASE, workers: 2, starts: [{ ...once, thread: undefined, asksOnce: false }], afterwardsMs: 2 * MINUTE },
+        { ...BASE, workers: 1, starts: [{ ...once, thread: undefined, asksOnce: false }], afterwardsMs: 2 * MINUTE },
         { ...at, process: "worker2" },
       );
       const header = facts.findLast((fact) => fact.kind === "header");
