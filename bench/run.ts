@@ -8,12 +8,17 @@ interface Bench {
 
 const benches: Readonly<Record<string, { readonly summary: string; load(): Promise<Bench> }>> = {
   server: {
-    summary: "This service and LangChain's dev server side by side: latency, throughput, memory, start-up.",
+    summary:
+      "This service, LangChain's dev server and LangGraph alone, side by side: latency, throughput, memory, start-up.",
     load: () => import("./server/main.ts"),
   },
   "round-trips": {
     summary: "Sequential table round trips of one run from parsed request to answer, and its write units.",
     load: () => import("./server/round-trips.ts"),
+  },
+  long: {
+    summary: "One process after thousands of runs, beside a fresh one: throughput, and memory on the way.",
+    load: () => import("./server/long.ts"),
   },
   workers: {
     summary: "Two workers beside one on DynamoDB Local; claims that come too late; what an idle worker reads.",

@@ -1,30 +1,56 @@
 /**
- * This service and LangChain's JavaScript dev server, side by side on one graph of three nodes. Both run at the same
- * time and take turns under load, round by round, so that whatever else the machine does falls on both alike.
+ * This service, LangChain's JavaScript dev server and LangGraph alone, side by side on one graph of three nodes. All of them
+ * are there at the same time and take turns under load, round by round, so that whatever else the machine does falls on all
+ * alike; all have been warmed up, since what is compiled only after a thousand runs is as fast as it stays.
  */
 import { availableParallelism, loadavg } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
+import { figureTable, shown } from "../support/figures.ts";
+import type { Figure } from "../support/figures.ts";
+import { readOptions } from "../support/options.ts";
+import { createProgress } from "../support/progress.ts";
 import { median, percentile, textTable } from "../support/stats.ts";
+import { createBare } from "./bare.ts";
 import { createClient } from "./client.ts";
 import type { Client } from "./client.ts";
+import { inParallel, newThread, runBody, timedWait } from "./load.ts";
+import type { OneRun } from "./load.ts";
 import { main as roundTrips } from "./round-trips.ts";
 import { startTarget } from "./target.ts";
 import type { Memory, Running, Target } from "./target.ts";
 import { devServer, holdpoint } from "./targets.ts";
 
-const HELP = `npm run bench -- server [--runs 200] [--parallel-runs 400] [--clients 16] [--rounds 4] [--starts 3]
-  [--only holdpoint|dev-server]`;
+const LINE = {
+  name: "server",
+  about:
+    "This service, LangChain's dev server and LangGraph alone, side by side; then `round-trips`. Published with --runs 400 --parallel-runs 1600 --warm-up 1000.",
+  options: {
+    runs: { fallback: 100, says: "runs by one client" },
+    "parallel-runs": { fallback: 320, says: "runs by many clients" },
+    clients: { fallback: 16, says: "how many" },
+    "warm-up": { fallback: 320, says: "runs by many clients before anything is measured" },
+    rounds: { fallback: 4, says: "rounds into which the runs are divided" },
+    starts: { fallback: 3, says: "times that each server is started" },
+    only: { fallback: "all", says: "holdpoint, dev-server or all" },
+  },
+} as const;
 
 interface Plan {
   readonly runs: number;
   readonly parallelRuns: number;
   readonly clients: number;
+  readonly warmUp: number;
   readonly rounds: number;
   readonly starts: number;
 }
 
-/** What was seen of one server. Times in milliseconds. */
+/** One that is measured: a server, or, without a client, LangGraph in this process. */
+interface Side {
+  readonly one: OneRun;
+  readonly client?: Client;
+}
+
+/** What was seen of one side. Times in milliseconds. */
 interface Seen {
   readonly name: string;
   readonly startups: number[];
@@ -37,25 +63,22 @@ interface Seen {
   loaded: Memory;
 }
 
-const runBody = { assistant_id: "three-nodes", input: { question: "how fast?" } };
+const NO_MEMORY: Memory = { server: Number.NaN, all: Number.NaN };
 
-async function newThread(client: Client): Promise<string> {
-  const thread = (await client.post("/threads", {})) as { readonly thread_id: string };
-  return thread.thread_id;
-}
+const unseen = (name: string): Seen => ({
+  name,
+  startups: [],
+  alone: [],
+  parallel: [],
+  throughput: [],
+  firstEvents: [],
+  idle: NO_MEMORY,
+  loaded: NO_MEMORY,
+});
 
-/** One run on a thread of its own; answers how long `wait` took, and insists on the right answer. */
-async function timedWait(client: Client): Promise<number> {
-  const thread = await newThread(client);
-  const began = performance.now();
-  const values = (await client.post(`/threads/${thread}/runs/wait`, runBody)) as { readonly steps?: readonly string[] };
-  const took = performance.now() - began;
-  if (values.steps?.length !== 3) throw new Error(`not the graph's answer: ${JSON.stringify(values).slice(0, 200)}`);
-  return took;
-}
-
-async function sequentialRound(client: Client, runs: number, seen: Seen): Promise<void> {
-  for (let n = 0; n < runs; n += 1) seen.alone.push(await timedWait(client));
+async function sequentialRound({ one, client }: Side, runs: number, seen: Seen): Promise<void> {
+  for (let n = 0; n < runs; n += 1) seen.alone.push(await one());
+  if (client === undefined) return;
   for (let n = 0; n < Math.ceil(runs / 4); n += 1) {
     const thread = await newThread(client);
     const body = { ...runBody, stream_mode: ["values"] };
@@ -63,17 +86,10 @@ async function sequentialRound(client: Client, runs: number, seen: Seen): Promis
   }
 }
 
-async function parallelRound(client: Client, runs: number, clients: number, seen: Seen): Promise<void> {
-  let left = runs;
-  const one = async (): Promise<void> => {
-    while (left > 0) {
-      left -= 1;
-      seen.parallel.push(await timedWait(client));
-    }
-  };
-  const began = performance.now();
-  await Promise.all(Array.from({ length: clients }, one));
-  seen.throughput.push(runs / ((performance.now() - began) / 1000));
+async function parallelRound({ one }: Side, plan: Plan, seen: Seen): Promise<void> {
+  const { tooks, throughput } = await inParallel(one, Math.ceil(plan.parallelRuns / plan.rounds), plan.clients);
+  seen.parallel.push(...tooks);
+  seen.throughput.push(throughput);
 }
 
 /** Starts each server some times in turns; the last of each stays, for the load. */
@@ -93,109 +109,133 @@ async function startAll(targets: readonly Target[], plan: Plan, seen: readonly S
 
 async function load(servers: readonly Running[], plan: Plan, seen: readonly Seen[]): Promise<void> {
   const clients = servers.map(({ port }) => createClient(port));
-  const each = async (work: (client: Client, of: Seen) => Promise<void>): Promise<void> => {
-    for (const [i, client] of clients.entries()) {
+  const served = clients.map((client): Side => ({ client, one: () => timedWait(client) }));
+  const sides: readonly Side[] = [...served, { one: createBare() }];
+  const each = async (work: (side: Side, of: Seen) => Promise<void>): Promise<void> => {
+    for (const [i, side] of sides.entries()) {
       const of = seen[i];
-      if (of !== undefined) await work(client, of);
+      if (of !== undefined) await work(side, of);
     }
   };
+  const weigh = (when: "idle" | "loaded"): Promise<unknown> =>
+    Promise.all(servers.map(async (server, i) => Object.assign(seen[i] ?? {}, { [when]: await server.memory() })));
   await sleep(2000);
-  await Promise.all(servers.map(async (server, i) => Object.assign(seen[i] ?? {}, { idle: await server.memory() })));
-  await each(async (client) => {
-    for (let n = 0; n < 5; n += 1) await timedWait(client);
+  await weigh("idle");
+  await each(async ({ one }, { name }) => {
+    const progress = createProgress(`${name} warms up`, plan.warmUp);
+    let done = 0;
+    const counted: OneRun = async () => {
+      const took = await one();
+      progress((done += 1));
+      return took;
+    };
+    await inParallel(counted, plan.warmUp, plan.clients);
   });
   for (let round = 0; round < plan.rounds; round += 1) {
-    console.log(`round ${round + 1} of ${plan.rounds}`);
-    await each((client, of) => sequentialRound(client, Math.ceil(plan.runs / plan.rounds), of));
-    await each((client, of) => parallelRound(client, Math.ceil(plan.parallelRuns / plan.rounds), plan.clients, of));
+    console.log(`  round ${round + 1} of ${plan.rounds}`);
+    await each((side, of) => sequentialRound(side, Math.ceil(plan.runs / plan.rounds), of));
+    await each((side, of) => parallelRound(side, plan, of));
   }
-  await Promise.all(servers.map(async (server, i) => Object.assign(seen[i] ?? {}, { loaded: await server.memory() })));
+  await weigh("loaded");
   for (const client of clients) client[Symbol.dispose]();
 }
 
-type Row = readonly [what: string, value: (seen: Seen) => number, unit: string, better: "less" | "more"];
+type Row = readonly [what: string, value: (seen: Seen) => number, unit: string];
 const rows = (plan: Plan): readonly Row[] => [
-  ["wait, 1 client, p50", (s) => percentile(s.alone, 0.5), "ms", "less"],
-  ["wait, 1 client, p95", (s) => percentile(s.alone, 0.95), "ms", "less"],
-  [`wait, ${plan.clients} clients, p50`, (s) => percentile(s.parallel, 0.5), "ms", "less"],
-  [`wait, ${plan.clients} clients, p95`, (s) => percentile(s.parallel, 0.95), "ms", "less"],
-  [`throughput, ${plan.clients} clients`, (s) => median(s.throughput), "runs/s", "more"],
-  ["first stream event, p50", (s) => percentile(s.firstEvents, 0.5), "ms", "less"],
-  ["start-up", (s) => median(s.startups), "ms", "less"],
-  ["memory idle, serving process", (s) => s.idle.server, "MB", "less"],
-  ["memory idle, all its processes", (s) => s.idle.all, "MB", "less"],
-  ["memory after load, serving process", (s) => s.loaded.server, "MB", "less"],
-  ["memory after load, all its processes", (s) => s.loaded.all, "MB", "less"],
+  ["wait, 1 client, p50", (s) => percentile(s.alone, 0.5), "ms"],
+  ["wait, 1 client, p95", (s) => percentile(s.alone, 0.95), "ms"],
+  [`wait, ${plan.clients} clients, p50`, (s) => percentile(s.parallel, 0.5), "ms"],
+  [`wait, ${plan.clients} clients, p95`, (s) => percentile(s.parallel, 0.95), "ms"],
+  [`throughput, ${plan.clients} clients`, (s) => median(s.throughput), "runs/s"],
+  ["first stream event, p50", (s) => percentile(s.firstEvents, 0.5), "ms"],
+  ["start-up", (s) => median(s.startups), "ms"],
+  ["memory idle, serving process", (s) => s.idle.server, "MB"],
+  ["memory idle, all its processes", (s) => s.idle.all, "MB"],
+  ["memory after load, serving process", (s) => s.loaded.server, "MB"],
+  ["memory after load, all its processes", (s) => s.loaded.all, "MB"],
 ];
 
+/** Each side in a column; behind those of the others, how many times better the first is. */
 function report(plan: Plan, seen: readonly Seen[]): string {
-  const [ours, theirs] = seen;
-  const shown = (value: number, unit: string): string => `${value.toFixed(value < 100 ? 1 : 0)} ${unit}`;
-  const body = rows(plan).map(([what, value, unit, better]) => {
-    const cells = seen.map((one) => shown(value(one), unit));
-    if (ours === undefined || theirs === undefined) return [what, ...cells];
-    const ratio = better === "less" ? value(theirs) / value(ours) : value(ours) / value(theirs);
-    return [what, ...cells, `${ratio.toFixed(1)} x`];
-  });
-  const head = ["", ...seen.map(({ name }) => name), ...(theirs === undefined ? [] : ["better by"])];
+  const [ours, ...others] = seen;
+  const body = rows(plan).map(([what, value, unit]) => [
+    what,
+    ...(ours === undefined ? [] : [shown(value(ours), unit)]),
+    ...others.flatMap((other) => [shown(value(other), unit), ratioOf([what, value, unit], ours, other)]),
+  ]);
+  const head = ["", ours?.name ?? "", ...others.flatMap(({ name }) => [name, "better by"])];
   return textTable([head, ...body]);
 }
 
-/** Load from elsewhere falls on both servers alike in time, not in ratio: one computes, the other mostly waits. */
-function machine(): string {
-  const load = loadavg()[1] ?? 0;
-  const cores = availableParallelism();
-  return `${cores} cores, load average of the last five minutes ${load.toFixed(1)}${load > 2 * cores ? ": a busy machine" : ""}`;
+function ratioOf([, value, unit]: Row, ours: Seen | undefined, other: Seen): string {
+  if (ours === undefined) return "";
+  return shown(unit === "runs/s" ? value(ours) / value(other) : value(other) / value(ours), "x");
 }
 
-function readPlan(argv: readonly string[]): { readonly plan: Plan; readonly only: string | undefined } | undefined {
-  const number = (fallback: string) => ({ type: "string", default: fallback }) as const;
-  const { values } = parseArgs({
-    args: [...argv],
-    options: {
-      runs: number("200"),
-      "parallel-runs": number("400"),
-      clients: number("16"),
-      rounds: number("4"),
-      starts: number("3"),
-      only: { type: "string" },
-      help: { type: "boolean", short: "h" },
+function figuresOf(plan: Plan, ours: Seen, peer: Seen | undefined): readonly Figure[] {
+  const alone = percentile(ours.alone, 0.5);
+  const throughput = median(ours.throughput);
+  const beside: readonly Figure[] =
+    peer === undefined
+      ? []
+      : [
+          {
+            what: `runs.wait, 1 client, beside the ${peer.name}`,
+            value: percentile(peer.alone, 0.5) / alone,
+            unit: "x",
+            bar: { atLeast: 35 },
+            aim: { atLeast: 50 },
+          },
+          {
+            what: `${plan.clients} clients, beside the ${peer.name}`,
+            value: throughput / median(peer.throughput),
+            unit: "x",
+            bar: { atLeast: 6 },
+            aim: { atLeast: 10 },
+          },
+        ];
+  const firstEvent = percentile(ours.firstEvents, 0.5);
+  return [
+    { what: "runs.wait, 1 client, p50", value: alone, unit: "ms", bar: { atMost: 15 }, aim: { atMost: 10 } },
+    {
+      what: `${plan.clients} clients, one process`,
+      value: throughput,
+      unit: "runs/s",
+      bar: { atLeast: 120 },
+      aim: { atLeast: 200 },
     },
-  });
-  if (values.help === true) return undefined;
-  const { runs, clients, rounds, starts, only } = values;
-  const counts = { runs, parallelRuns: values["parallel-runs"], clients, rounds, starts };
-  const plan = Object.fromEntries(Object.entries(counts).map(([name, text]) => [name, Number(text)]));
-  return { plan: plan as unknown as Plan, only };
+    { what: "first stream event, p50", value: firstEvent, unit: "ms", bar: { atMost: 20 }, aim: { atMost: 10 } },
+    ...beside,
+  ];
 }
 
-/** Measures both servers (or one, with `--only`) and prints a table. */
+/** Load from elsewhere falls on all alike in time, not in ratio: one computes, the other mostly waits. */
+export function machine(): string {
+  const busy = loadavg()[1] ?? 0;
+  const cores = availableParallelism();
+  return `${cores} cores, load average of the last five minutes ${busy.toFixed(1)}${busy > 2 * cores ? ": a busy machine" : ""}`;
+}
+
+/** Measures both servers (or one, with `--only`) and LangGraph alone, and prints tables. */
 export async function main(argv: readonly string[]): Promise<number> {
-  const asked = readPlan(argv);
-  if (asked === undefined) {
-    console.log(HELP);
-    return 0;
-  }
+  const values = readOptions(LINE, argv);
+  if (values === undefined) return 0;
+  const plan: Plan = { ...values, parallelRuns: values["parallel-runs"], warmUp: values["warm-up"] };
   process.once("SIGINT", () => process.exit(130));
-  const all = [holdpoint(), devServer()];
-  const targets = asked.only === undefined ? all : [asked.only === "dev-server" ? devServer() : holdpoint()];
-  const nothing: Memory = { server: 0, all: 0 };
-  const seen: Seen[] = targets.map(({ name }) => ({
-    name,
-    startups: [],
-    alone: [],
-    parallel: [],
-    throughput: [],
-    firstEvents: [],
-    idle: nothing,
-    loaded: nothing,
-  }));
-  const running = await startAll(targets, asked.plan, seen);
+  const all = { holdpoint: [holdpoint()], "dev-server": [devServer()], all: [holdpoint(), devServer()] };
+  const targets = Object.hasOwn(all, values.only) ? all[values.only as keyof typeof all] : undefined;
+  if (targets === undefined) throw new Error(`--only is one of ${Object.keys(all).join(", ")}`);
+  const seen = [...targets.map(({ name }) => unseen(name)), unseen("LangGraph alone")];
+  const running = await startAll(targets, plan, seen);
   try {
-    await load(running, asked.plan, seen);
+    await load(running, plan, seen);
   } finally {
     for (const server of running) await server[Symbol.asyncDispose]();
   }
-  console.log(`\n${report(asked.plan, seen)}\n\n${machine()}\n`);
-  return asked.only === "dev-server" ? 0 : roundTrips([]);
+  console.log(`\n${report(plan, seen)}\n`);
+  const [ours, peer] = seen;
+  if (values.only !== "dev-server" && ours !== undefined)
+    console.log(`${figureTable(figuresOf(plan, ours, values.only === "all" ? peer : undefined))}\n`);
+  console.log(`${machine()}\n`);
+  return values.only === "dev-server" ? 0 : roundTrips([]);
 }

@@ -6,7 +6,6 @@
  */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { systemClock } from "../../src/core/clock.ts";
 import { systemIds, tenantId } from "../../src/core/ids.ts";
 import type { RunId, ThreadId } from "../../src/core/ids.ts";
@@ -24,10 +23,20 @@ import { createMemoryBlobs } from "../../test/support/memory-blobs.ts";
 import { createMemoryTable } from "../../test/support/memory-table.ts";
 import { createCountingTable, sequentialChain } from "../support/counting-table.ts";
 import type { Call, CountingTable } from "../support/counting-table.ts";
+import { figureTable } from "../support/figures.ts";
+import { readOptions } from "../support/options.ts";
 import { textTable } from "../support/stats.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
-const HELP = "npm run bench -- round-trips [--runs 11] [--round-trip-ms 10]";
+const LINE = {
+  name: "round-trips",
+  about:
+    "Sequential table round trips of one run of three nodes from parsed request to answer, and its write units. Counts, and so the same on any machine.",
+  options: {
+    runs: { fallback: 11, says: "runs, of which the one in the middle is shown" },
+    "round-trip-ms": { fallback: 10, says: "milliseconds that each call of the table takes" },
+  },
+} as const;
 const SETTLE_MS = 10_000;
 const SHARDS = 1;
 
@@ -113,7 +122,10 @@ function accept(runtime: Runtime, threadId: ThreadId): Promise<{ readonly runId:
   });
 }
 
-const unitsOf = ({ calls }: Seen): number => calls.reduce((sum, { units }) => sum + units, 0);
+const unitsOf = (calls: readonly Call[]): number => calls.reduce((sum, { units }) => sum + units, 0);
+
+/** Log records, task writes and segments: what any durable checkpointer has to write. */
+const ofTheCheckpointer = ({ keys }: Call): boolean => keys.every((key) => /^[CWS]#/.test(key));
 const inMs = (value: number): string => value.toFixed(0);
 
 /** Every call of the run in the order of its start; those of the chain are numbered. */
@@ -132,31 +144,37 @@ function callsOf({ calls, chain, began }: Seen): string {
 
 /** Takes some runs apart and prints the one in the middle. */
 export async function main(argv: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...argv],
-    options: {
-      runs: { type: "string", default: "11" },
-      "round-trip-ms": { type: "string", default: "10" },
-      help: { type: "boolean", short: "h" },
-    },
-  });
-  if (values.help === true) {
-    console.log(HELP);
-    return 0;
-  }
-  await using bench = await open(Number(values["round-trip-ms"]));
+  const values = readOptions(LINE, argv);
+  if (values === undefined) return 0;
+  await using bench = await open(values["round-trip-ms"]);
   // The first run also makes what is made once per process and assistant.
   await oneRun(bench);
   const seen: Seen[] = [];
-  for (let n = 0; n < Number(values.runs); n += 1) seen.push(await oneRun(bench));
+  for (let n = 0; n < values.runs; n += 1) seen.push(await oneRun(bench));
   const sorted = seen.toSorted((a, b) => a.chain.length - b.chain.length);
   const middle = sorted[Math.floor(sorted.length / 2)];
   if (middle === undefined) return 1;
   console.log(`${callsOf(middle)}\n`);
-  const lengths = sorted.map(({ chain }) => chain.length);
+  console.log(`Round trips of all ${sorted.length} runs: ${sorted.map(({ chain }) => chain.length).join(" ")}\n`);
+  const beyond = middle.calls.filter((call) => !ofTheCheckpointer(call));
   console.log(
-    `Sequential table round trips from parsed request to answer: ${middle.chain.length} (${lengths.join(" ")})`,
+    `${figureTable([
+      {
+        what: "sequential table round trips, request to answer",
+        value: middle.chain.length,
+        unit: "",
+        bar: { atMost: 12 },
+        aim: { atMost: 10 },
+      },
+      {
+        what: "write units beyond the checkpointer's, index writes included",
+        value: unitsOf(beyond),
+        unit: "",
+        bar: { atMost: 40 },
+        aim: { atMost: 25 },
+      },
+      { what: "write units in all, up to the release of its thread", value: unitsOf(middle.calls), unit: "" },
+    ])}\n`,
   );
-  console.log(`Write units of the run, up to the release of its thread: ${unitsOf(middle)}`);
   return 0;
 }

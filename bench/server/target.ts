@@ -1,6 +1,7 @@
 /** One server under measurement, as a real process: how long it takes to start, and the memory that it holds. */
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -32,6 +33,8 @@ export interface Running extends AsyncDisposable {
   /** Milliseconds from the start of the process to the first `200` of `GET /ok`. */
   readonly startupMs: number;
   memory(): Promise<Memory>;
+  /** Milliseconds of processor time that the command's own process has used; NaN where there is no `/proc`. */
+  processorMs(): Promise<number>;
 }
 
 /** Starts a server on a free port and waits until it answers. */
@@ -55,7 +58,13 @@ export async function startTarget(target: Target): Promise<Running> {
     throw new Error(`${target.name} did not start: ${said}`, { cause });
   }
   const startupMs = performance.now() - began;
-  return { port, startupMs, memory: () => memoryOf(child), [Symbol.asyncDispose]: () => stop(child) };
+  return {
+    port,
+    startupMs,
+    memory: () => memoryOf(child),
+    processorMs: () => processorMsOf(child),
+    [Symbol.asyncDispose]: () => stop(child),
+  };
 }
 
 async function untilOk(port: number, child: ChildProcess): Promise<void> {
@@ -102,6 +111,14 @@ async function memoryOf(child: ChildProcess): Promise<Memory> {
   }
   const sizes = rows.filter(([pid]) => family.has(pid)).map(([, , kilobytes = 0]) => kilobytes / 1024);
   return { server: Math.max(...sizes), all: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
+/** The kernel counts in hundredths of a second. */
+async function processorMsOf(child: ChildProcess): Promise<number> {
+  const stat = await readFile(`/proc/${child.pid}/stat`, "utf8").catch(() => "");
+  // The command's name stands in parentheses and may itself hold spaces.
+  const fields = stat.replace(/^.*\)/s, "").trim().split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 function freePort(): Promise<number> {

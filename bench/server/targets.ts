@@ -23,11 +23,11 @@ function plainEnvironment(): Record<string, string | undefined> {
   };
 }
 
-/** This service, from its sources, on SQLite in a fresh folder of this disk. */
-export function holdpoint(): Target {
-  const dataDir = join(cache, "holdpoint-data");
+/** This service, from its sources, on SQLite in a fresh folder of this disk; another name is another folder. */
+export function holdpoint(name = "Holdpoint"): Target {
+  const dataDir = join(cache, `${name.toLowerCase().replaceAll(/\W+/g, "-")}-data`);
   return {
-    name: "Holdpoint",
+    name,
     async prepare(port) {
       await rm(dataDir, { recursive: true, force: true });
       await mkdir(dataDir, { recursive: true });
