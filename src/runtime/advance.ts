@@ -7,7 +7,7 @@ import { isHoldpointError } from "../core/errors.ts";
 import { struck } from "../core/thread-changes.ts";
 import type { HeadSeen } from "../core/thread-changes.ts";
 import { nextRunnable, threadDue } from "../core/thread.ts";
-import type { Strikes, Thread } from "../core/thread.ts";
+import type { QueueEntry, Strikes, Thread } from "../core/thread.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Stored } from "../storage/records.ts";
 import { deliver } from "./deliver.ts";
@@ -120,20 +120,7 @@ async function runAll(host: ExecutionDeps, held: Held): Promise<number> {
     const active = lease.thread.active;
     const entry = active?.kind === "run" ? active.entry : undefined;
     const delivered = entry && (await deliverEntry(host, held, { entry, first }));
-    switch (delivered?.kind) {
-      case "lost":
-        return runs;
-      case "stopped":
-        await lease.release();
-        return runs;
-      case "asleep":
-        if (entry) await lease.suspend(entry, delivered.until);
-        return runs;
-      case "yielded":
-      case "ended":
-      case undefined:
-        break;
-    }
+    if (entry && delivered && (await isGivenUp(lease, entry, delivered))) return runs;
     const moved =
       delivered?.kind === "yielded" ? await lease.yieldToContinuation() : await lease.moveOn(active, delivered?.run);
     if (!moved) return runs;
@@ -145,6 +132,23 @@ async function runAll(host: ExecutionDeps, held: Held): Promise<number> {
       await lease.release();
       return runs;
     }
+  }
+}
+
+/** A delivery that does not move the thread on ends with the lease given up, or lost. */
+async function isGivenUp(lease: Lease, entry: QueueEntry, delivered: Delivered): Promise<boolean> {
+  switch (delivered.kind) {
+    case "lost":
+      return true;
+    case "stopped":
+      await lease.release();
+      return true;
+    case "asleep":
+      await lease.suspend(entry, delivered.until);
+      return true;
+    case "yielded":
+    case "ended":
+      return false;
   }
 }
 

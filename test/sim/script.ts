@@ -238,7 +238,7 @@ async function advance(host: ScriptHost, drive: Drive, position: Position): Prom
     state: { ...state, pc: state.pc + 1, log: [...state.log, ...lines] },
     source: "loop",
   });
-  drive.emit({ kind: "data", event: "updates", data: { pc: state.pc + 1 } });
+  await drive.emit({ kind: "data", event: "updates", data: { pc: state.pc + 1 } });
   return read(drive.saver, drive.run.threadId);
 }
 
