@@ -121,8 +121,8 @@ async function runAll(host: ExecutionDeps, held: Held): Promise<number> {
     const entry = active?.kind === "run" ? active.entry : undefined;
     const delivered = entry && (await deliverEntry(host, held, { entry, first }));
     if (entry && delivered && (await isGivenUp(lease, entry, delivered))) return runs;
-    const moved =
-      delivered?.kind === "yielded" ? await lease.yieldToContinuation() : await lease.moveOn(active, delivered?.run);
+    const ended = delivered?.kind === "ended" ? delivered.run : undefined;
+    const moved = delivered?.kind === "yielded" ? await lease.yieldToContinuation() : await lease.moveOn(active, ended);
     if (!moved) return runs;
     first = moved.first;
     const tired = runs >= RUNS_PER_CLAIM || clock.monotonic() - startedAt >= CLAIM_MS;
