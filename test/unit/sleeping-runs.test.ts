@@ -45,7 +45,7 @@ function beforeHeaderSleeps(meet: () => Promise<unknown>): (table: MemoryTable) 
   return (table) => ({
     ...table,
     async put(item, ...args) {
-      if (item.sk === "H" && String(item.attributes["d"]).includes('"wakeAt"') && !hasMet) {
+      if (item.sk === "H" && JSON.stringify(item.attributes).includes("wakeAt") && !hasMet) {
         hasMet = true;
         await meet();
       }
