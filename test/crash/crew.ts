@@ -10,7 +10,7 @@ import type { Service } from "../../scripts/demo/service.ts";
 import type { Fleet, FleetEngine, FleetStart } from "../support/fleet.ts";
 import { armedEnv } from "./armed.ts";
 import { openLook } from "./look.ts";
-import type { Look } from "./look.ts";
+import type { Look, Named } from "./look.ts";
 import { openOutside } from "./outside.ts";
 import type { Outside } from "./outside.ts";
 import { createFactReader, note } from "./witness.ts";
@@ -46,6 +46,8 @@ export interface Crew extends AsyncDisposable {
   /** The headers of one of the tenant's people. */
   headers(tenant: Tenant, person?: number): Readonly<Record<string, string>>;
   facts(): readonly Fact[];
+  /** Everything that is known of a thread, for who waits for it in vain. */
+  explain(named: Named): Promise<string>;
   /** Workers that are alive now, by process id. */
   workers(): readonly Service[];
   startWorkers(count: number): void;
@@ -80,6 +82,7 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
   await processes.startApi();
   const look = opening.use(await openLook(fleet.place));
   processes.startWorkers(options.workers);
+  const facts = createFactReader(folder);
   const opened = opening.move();
   return {
     fleet,
@@ -88,7 +91,13 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
     look,
     url: () => processes.url,
     headers: (tenant, person = 0) => ({ "x-api-key": keys.get(`${tenant} ${person}`) ?? "" }),
-    facts: createFactReader(folder),
+    facts,
+    explain: async (named) => {
+      const { header, runs, holds } = await look.at(named);
+      const seen = facts().filter((fact) => "thread" in fact && fact.thread === named.threadId);
+      const lines = [header, ...runs, ...holds, ...seen].map((one) => JSON.stringify(one));
+      return ["", ...lines, `${processes.workers().length} workers live`].join("\n");
+    },
     workers: () => processes.workers(),
     startWorkers: (count) => processes.startWorkers(count),
     kill: (service) => processes.kill(service),

@@ -11,7 +11,7 @@ import type { Crew, Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
 import { judge } from "./judge.ts";
 import { createPatient, patiently } from "./patient.ts";
-import { threadNamed } from "./story.ts";
+import { restOf, threadNamed } from "./story.ts";
 
 const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
 const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
@@ -130,7 +130,7 @@ async function contest(crew: Crew, held: Held, number: number): Promise<readonly
     return told;
   });
   const told = await Promise.all(answers);
-  await patiently(`thread ${held.threadId} to come to rest`, async () => (await crew.look.isAtRest(held)) || undefined);
+  await restOf(crew, held);
   return told;
 }
 

@@ -108,10 +108,7 @@ const good: ThreadSeen = {
   runs: [endedRun(CARRIER, "continuation", 2), endedRun(ASKED, "input", 1)],
   holds: [applied(decided(pendingHold, decision), 0)],
   logs: new Map([["", [checkpoint(1, 1), barrier(2, 2), checkpoint(3, 2, "c1")]]]),
-  events: [
-    { first: 0, count: 2, fence: 1 },
-    { first: 2, count: 1, fence: 2 },
-  ],
+  events: { numbers: [0, 1, 2], fences: [1, 2] },
   log: ["a", "b"],
 };
 const evidence: Evidence = {
@@ -148,7 +145,7 @@ const BROKEN: Readonly<Record<string, Evidence>> = {
     logs: new Map([["", [checkpoint(1, 1), barrier(2, 2), checkpoint(3, 1, "c1")]]]),
   }),
   "events follow each other, under fences that only rise": withThread({
-    events: [...good.events, { first: 3, count: 1, fence: 1 }],
+    events: { numbers: [0, 1, 2, 3], fences: [1, 2, 1] },
   }),
   "an acknowledged decision stands, and is applied by the run that it names": withThread({
     holds: [decided(pendingHold, decision)],

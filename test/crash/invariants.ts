@@ -70,13 +70,10 @@ const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report)
   },
 
   "events follow each other, under fences that only rise": ({ events }, report) => {
-    let [next, fence] = [0, 0];
-    for (const batch of events) {
-      if (batch.first !== next) report(`events go on at ${batch.first} after ${next}`);
-      if (batch.fence < fence) report(`events ${batch.first} have fence ${batch.fence} above ${fence}`);
-      next = batch.first + batch.count;
-      ({ fence } = batch);
-    }
+    for (const [i, number] of events.numbers.entries())
+      if (number !== i) return report(`frame ${number} stands where ${i} was to be`);
+    for (const [i, fence] of events.fences.entries())
+      if (fence < (events.fences[i - 1] ?? 0)) report(`a batch of fence ${fence} follows one of a higher`);
   },
 
   "an acknowledged decision stands, and is applied by the run that it names": ({ told, holds, runs }, report) => {

@@ -63,6 +63,10 @@ class Victims {
 
 const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
 
+const COMMAND = `HOLDPOINT_CRASH_SEED=${SEED} HOLDPOINT_CRASH_ROUNDS=${ROUNDS} npx vitest run test/crash/kills.test.ts`;
+// A test that fails, or hangs, has said how to see it again.
+console.log(COMMAND);
+
 describe.each(engines)("kill -9 at random moments, on $name", (engine) => {
   it.each(["worker", "api"] as const)(
     "of the %s: nothing accepted is lost, nothing is paid twice",
@@ -118,7 +122,7 @@ describe.each(engines)("kill -9 at random moments, on $name", (engine) => {
         lost: violations.length,
         doubled: 0,
         counts: { payments: checked.payments, "payments asked for more than once": checked.askedAgain },
-        command: `HOLDPOINT_CRASH_SEED=${SEED} HOLDPOINT_CRASH_ROUNDS=${ROUNDS} npx vitest run test/crash/kills.test.ts`,
+        command: COMMAND,
       });
       expect(violations).toEqual([]);
       expect(all).toHaveLength(ROUNDS * CUSTOMERS);

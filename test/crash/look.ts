@@ -6,10 +6,12 @@ import type { Hold } from "../../src/core/hold.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { Run } from "../../src/core/run.ts";
 import type { Thread } from "../../src/core/thread.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { createEvents } from "../../src/storage/events.ts";
 import { createHolds } from "../../src/storage/holds.ts";
 import { eventKeys, threadKeys } from "../../src/storage/keys.ts";
 import type { ThreadRef } from "../../src/storage/keys.ts";
-import { numberOf, textOf } from "../../src/storage/records.ts";
+import { numberOf } from "../../src/storage/records.ts";
 import { createRuns } from "../../src/storage/runs.ts";
 import type { Item, Table } from "../../src/storage/table.ts";
 import { createThreads } from "../../src/storage/threads.ts";
@@ -22,10 +24,11 @@ export interface Named {
   readonly threadId: string;
 }
 
+/** The log of events, as its readers find it. */
 export interface EventsSeen {
-  readonly first: number;
-  readonly count: number;
-  readonly fence: number;
+  readonly numbers: readonly number[];
+  /** Of each batch. */
+  readonly fences: readonly number[];
 }
 
 /** A thread as it stands in the table. */
@@ -35,7 +38,7 @@ export interface ThreadItems {
   readonly holds: readonly Hold[];
   /** Records of each namespace, in the order of their positions. */
   readonly logs: ReadonlyMap<string, readonly LogRecord[]>;
-  readonly events: readonly EventsSeen[];
+  readonly events: EventsSeen;
   /** The lines of its state. */
   readonly log: readonly string[];
 }
@@ -72,7 +75,7 @@ export async function openLook(place: TablePlace): Promise<Look> {
         runs: await runs.list(ref, 0),
         holds: await holdsOf(ref),
         logs: byNamespace(await itemsOf(table, threadKeys.partition(ref), "C#")),
-        events: (await itemsOf(table, eventKeys.partition(ref), eventKeys.prefix(0))).map(eventsOf),
+        events: await eventsOf(table, ref),
         log: await logOf(ref),
       };
     },
@@ -96,11 +99,17 @@ export async function openLook(place: TablePlace): Promise<Look> {
 
 const refOf = ({ tenant, threadId: id }: Named): ThreadRef => ({ tenant: tenantId(tenant), threadId: threadId(id) });
 
-const eventsOf = (item: Item): EventsSeen => ({
-  first: numberOf(item, "n"),
-  count: (JSON.parse(textOf(item, "d")) as readonly unknown[]).length,
-  fence: numberOf(item, "f"),
-});
+async function eventsOf(table: Table, ref: ThreadRef): Promise<EventsSeen> {
+  const events = createEvents(table, { retentionMs: DEFAULT_LIMITS.eventRetentionMs });
+  const numbers: number[] = [];
+  for (let more = true; more;) {
+    const page = await events.read(ref, 0, numbers.length);
+    numbers.push(...page.frames.map(({ number }) => number));
+    more = page.more && page.frames.length > 0;
+  }
+  const batches = await itemsOf(table, eventKeys.partition(ref), eventKeys.prefix(0));
+  return { numbers, fences: batches.map((batch) => numberOf(batch, "f")) };
+}
 
 function byNamespace(items: readonly Item[]): ReadonlyMap<string, readonly LogRecord[]> {
   const logs = new Map<string, LogRecord[]>();

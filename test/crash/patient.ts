@@ -58,13 +58,18 @@ export function createPatient({ url, headers = {} }: PatientOptions): Patient {
   };
 }
 
-/** The first answer of `probe`. @throws Error after a minute and a half without one */
-export async function patiently<T>(what: string, probe: () => Promise<T | undefined> | T | undefined): Promise<T> {
+/** The first answer of `probe`. @throws Error after a minute and a half without one, with what `explain` says */
+export async function patiently<T>(
+  what: string,
+  probe: () => Promise<T | undefined> | T | undefined,
+  explain?: () => Promise<string>,
+): Promise<T> {
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms for ${what}`);
+    if (performance.now() > deadline)
+      throw new Error(`waited ${PATIENCE_MS} ms for ${what} ${(await explain?.()) ?? ""}`);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }

@@ -23,6 +23,10 @@ const WORKERS = 4;
 const LANES = Array.from({ length: 3 }, () => TENANTS).flat();
 const MOST_AGAIN = 0.05;
 
+const COMMAND = `HOLDPOINT_KILL_SEED=${SEED} HOLDPOINT_KILL_RUNS=${RUNS} HOLDPOINT_KILLS=${KILLS} npx vitest run test/crash/random-kills.test.ts`;
+// A test that fails, or hangs, has said how to see it again.
+console.log(COMMAND);
+
 describe.each(engines)("kill -9 of one of four workers every one to two seconds, on $name", (engine) => {
   it(
     "loses no run, parks none, does nothing twice and repeats few steps",
@@ -52,7 +56,7 @@ describe.each(engines)("kill -9 of one of four workers every one to two seconds,
         seed: SEED,
         told,
         stepsNeeded: told.length * RUNS_PER_THREAD * STEPS,
-        command: `HOLDPOINT_KILL_SEED=${SEED} HOLDPOINT_KILL_RUNS=${RUNS} HOLDPOINT_KILLS=${KILLS} npx vitest run test/crash/random-kills.test.ts`,
+        command: COMMAND,
       });
       expect(violations).toEqual([]);
       expect(proof.steps?.again).toBeLessThanOrEqual(MOST_AGAIN * (proof.steps?.needed ?? 0));

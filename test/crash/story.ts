@@ -1,8 +1,10 @@
 /** A customer of the reference graph: one run, two reviews that are decided at the same time, and the end. */
+import type { Hold } from "../../src/core/hold.ts";
 import { namedUuid } from "../../src/core/ids.ts";
 import type { Crew, Tenant } from "./crew.ts";
 import type { Told, ToldDecision } from "./evidence.ts";
 import { EFFECTS, logOf } from "./graphs/reference.ts";
+import type { Named } from "./look.ts";
 import { createPatient, patiently } from "./patient.ts";
 import type { Patient } from "./patient.ts";
 
@@ -10,6 +12,12 @@ const NAMESPACE = "3f1c1a52-8f0a-4d7e-9a43-5a0b7a0f6c11";
 
 /** The thread of a customer, known before it is used. */
 export const threadNamed = (name: string): string => namedUuid(name, NAMESPACE);
+
+/** Resolves when nothing waits or runs on the thread. */
+export async function restOf(crew: Crew, named: Named): Promise<void> {
+  const atRest = async (): Promise<true | undefined> => (await crew.look.isAtRest(named)) || undefined;
+  await patiently(`thread ${named.threadId} to come to rest`, atRest, () => crew.explain(named));
+}
 
 export interface Customer {
   readonly tenant: Tenant;
@@ -26,16 +34,17 @@ export async function tell(crew: Crew, { tenant, threadId, pauseMs = 0 }: Custom
     key: `${threadId}-run`,
     body: { assistant_id: "reference", input: { pauseMs }, if_not_exists: "create" },
   });
-  const holds = await patiently(`the reviews of ${threadId}`, async () => {
+  const bothReviews = async (): Promise<readonly Hold[] | undefined> => {
     const found = await crew.look.waiting(named);
     return found.length === 2 ? found : undefined;
-  });
+  };
+  const holds = await patiently(`the reviews of ${threadId}`, bothReviews, () => crew.explain(named));
   const decisions = await Promise.all(
     holds.map(({ holdId, request }) =>
       decide(client, { threadId, id: `${threadId}.${holdId}`, title: request?.title }),
     ),
   );
-  await patiently(`thread ${threadId} to come to rest`, async () => (await crew.look.isAtRest(named)) || undefined);
+  await restOf(crew, named);
   return { ...named, runs: [String(body["run_id"])], decisions, effects: EFFECTS, log: logOf() };
 }
 

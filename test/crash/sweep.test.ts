@@ -48,6 +48,10 @@ function pointsOf(role: Role, calls: number): readonly Order[] {
   return all.filter((_, i) => i % EVERY === SEED % EVERY);
 }
 
+const COMMAND = `HOLDPOINT_SWEEP_SEED=${SEED} HOLDPOINT_SWEEP_EVERY=${EVERY} npx vitest run test/crash/sweep.test.ts`;
+// A test that fails, or hangs, has said how to see it again.
+console.log(COMMAND);
+
 describe.each(engines)("kill -9 before and after storage calls, on $name", (engine) => {
   it(
     "loses nothing and doubles nothing, whichever call it is",
@@ -70,7 +74,7 @@ describe.each(engines)("kill -9 before and after storage calls, on $name", (engi
         told,
         stepsNeeded: told.length * STEPS.length,
         counts: { "calls of a worker": calls.worker, "calls of the api": calls.api, points: points.length },
-        command: `HOLDPOINT_SWEEP_SEED=${SEED} HOLDPOINT_SWEEP_EVERY=${EVERY} npx vitest run test/crash/sweep.test.ts`,
+        command: COMMAND,
       });
       expect(violations).toEqual([]);
       // Stories differ by a few calls, so the last points may lie beyond their end.

@@ -5,6 +5,7 @@ import type { Crew, Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
 import type { Named } from "./look.ts";
 import { createPatient, patiently } from "./patient.ts";
+import { restOf } from "./story.ts";
 
 /** Of each run. */
 export const STEPS = 10;
@@ -21,7 +22,7 @@ export async function walkTwice(crew: Crew, tenant: Tenant, threadId: string): P
     runs.push(await start(crew, named, { graph: "walk", name, input }));
   }
   for (const runId of runs) await endOf(crew, named, runId);
-  await patiently(`thread ${threadId} to come to rest`, async () => (await crew.look.isAtRest(named)) || undefined);
+  await restOf(crew, named);
   const log = names.flatMap((name) => Array.from({ length: STEPS }, (_, i) => `${name} ${i + 1}`));
   const effects = log.filter((line) => Number(line.split(" ")[1]) % 5 === 0);
   return { ...named, runs, decisions: [], effects, log, ends: runs.map(() => "success") };
@@ -49,8 +50,9 @@ export async function start(
 }
 
 export function endOf(crew: Crew, named: Named, runId: string): Promise<Run> {
-  return patiently(`run ${runId} to end`, async () => {
+  const ended = async (): Promise<Run | undefined> => {
     const run = await crew.look.run(named, runId);
     return run && isEnded(run.status) ? run : undefined;
-  });
+  };
+  return patiently(`run ${runId} to end`, ended, () => crew.explain(named));
 }

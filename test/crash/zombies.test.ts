@@ -54,6 +54,10 @@ const overtaken = (facts: readonly Fact[]) =>
     ),
   );
 
+const COMMAND = `HOLDPOINT_ZOMBIE_SEED=${SEED} HOLDPOINT_ZOMBIES=${ZOMBIES} npx vitest run test/crash/zombies.test.ts`;
+// A test that fails, or hangs, has said how to see it again.
+console.log(COMMAND);
+
 describe.each(engines)("a worker that is stopped for two leases and wakes up, on $name", (engine) => {
   it(
     "changes nothing any more, whatever it was about to write",
@@ -97,7 +101,7 @@ describe.each(engines)("a worker that is stopped for two leases and wakes up, on
           overtaken: woken.length,
           ...Object.fromEntries(WRITE_KINDS.map((kind) => [kind, stopped.filter((one) => one.kind === kind).length])),
         },
-        command: `HOLDPOINT_ZOMBIE_SEED=${SEED} HOLDPOINT_ZOMBIES=${ZOMBIES} npx vitest run test/crash/zombies.test.ts`,
+        command: COMMAND,
       });
       expect(violations).toEqual([]);
       expect([...new Set(stopped.map(({ kind }) => kind))].toSorted()).toEqual([...WRITE_KINDS].toSorted());
