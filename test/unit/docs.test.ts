@@ -124,46 +124,50 @@ describe("docs/api.md", () => {
 });
 
 describe.each(DOCUMENTS)("%s", (document) => {
-  const text = read(document);
-
-  it("has links that lead somewhere", () => {
-    const prose = text.replaceAll(/```.*?```/gs, "");
-    const links = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = ""]) => link);
-    const dead = links.filter((link) => {
-      if (/^(https?:|mailto:)/.test(link)) return false;
-      const [path = "", anchor] = link.split("#");
-      const target = path === "" ? document : join(dirname(document), path);
-      if (!existsSync(join(PROJECT, target))) return true;
-      return anchor !== undefined && !anchorsOf(read(target)).includes(anchor);
-    });
-    expect(dead).toEqual([]);
-  });
-
-  it("names files that there are", () => {
-    const named = [...text.matchAll(/`((?:src|test|docs|bench|graphs|tools|scripts)\/[\w./-]+\.(?:ts|md|json))`/g)];
-    expect(named.flatMap(([, path = ""]) => (existsSync(join(PROJECT, path)) ? [] : [path]))).toEqual([]);
-  });
-
-  it("names settings, statuses and errors that there are", () => {
-    const known = new Set(SETTINGS.map(({ name }) => name));
-    const settings = [...text.matchAll(/\b(HOLDPOINT_[A-Z_]+)\b/g)].map(([, name = ""]) => name);
-    const inUse = (name: string): boolean => known.has(name) || TEST_VARIABLES.test(name);
-    expect([...new Set(settings)].filter((name) => !inUse(name))).toEqual([]);
-
-    const statuses = new Set([...RUN_STATUSES, ...WIRE_RUN_STATUSES, "idle", "busy"]);
-    const said = [...text.matchAll(/\b(?:status(?: of)?|ends? as|ended as) `([a-z_]+)`/g)].map(([, name = ""]) => name);
-    expect(said.filter((name) => !statuses.has(name))).toEqual([]);
-
-    const codes = new Set<string>([...CODES, "poison"]);
-    const errors = [...text.matchAll(/\berror `([a-z_]+)`/g)].map(([, name = ""]) => name);
-    expect(errors.filter((name) => !codes.has(name))).toEqual([]);
-  });
-
-  it("quotes log lines that are written", () => {
-    const lines = [...text.matchAll(/\blog `([^`]+)`/gi)].map(([, line = ""]) => line);
-    expect(lines.filter((line) => !SOURCE.includes(line))).toEqual([]);
+  it("has links that lead somewhere, and names only what there is", () => {
+    expect(mistakesIn(read(document), document)).toEqual([]);
   });
 });
+
+it("a document with every mistake is seen through (negative control)", () => {
+  const wrong = [
+    "[gone](gone.md)",
+    "[nowhere](operations.md#nowhere)",
+    "`test/unit/gone.test.ts`",
+    "`HOLDPOINT_GONE`",
+    "status `gone`",
+    "error `gone_as_well`",
+    "log `nobody ever wrote this`",
+  ];
+  expect(mistakesIn(wrong.join("\n"), "docs/wrong.md")).toHaveLength(wrong.length);
+});
+
+function mistakesIn(text: string, document: string): readonly string[] {
+  const found = (pattern: RegExp): readonly string[] => [
+    ...new Set([...text.matchAll(pattern)].map(([, name = ""]) => name)),
+  ];
+  const settings = new Set(SETTINGS.map(({ name }) => name));
+  const statuses = new Set([...RUN_STATUSES, ...WIRE_RUN_STATUSES, "idle", "busy"]);
+  const errors = new Set<string>([...CODES, "poison"]);
+  return [
+    ...found(/\]\(([^)\s]+)\)/g).filter((link) => isDead(link, document)),
+    ...found(/`((?:src|test|docs|bench|graphs|tools|scripts)\/[\w./-]+\.(?:ts|md|json))`/g).filter(
+      (path) => !existsSync(join(PROJECT, path)),
+    ),
+    ...found(/\b(HOLDPOINT_[A-Z_]+)\b/g).filter((name) => !settings.has(name) && !TEST_VARIABLES.test(name)),
+    ...found(/\b(?:status|ends? as|ended as) `([a-z_]+)`/g).filter((name) => !statuses.has(name)),
+    ...found(/\berror `([a-z_]+)`/g).filter((name) => !errors.has(name)),
+    ...found(/\blog `([^`]+)`/gi).filter((line) => !SOURCE.includes(line)),
+  ];
+}
+
+function isDead(link: string, document: string): boolean {
+  if (/^(https?:|mailto:)/.test(link)) return false;
+  const [path = "", anchor] = link.split("#");
+  const target = path === "" ? document : join(dirname(document), path);
+  if (!existsSync(join(PROJECT, target))) return true;
+  return anchor !== undefined && !anchorsOf(read(target)).includes(anchor);
+}
 
 /** How many of what the tests do: not the service's settings. */
 const TEST_VARIABLES =
