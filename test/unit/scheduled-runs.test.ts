@@ -1,0 +1,195 @@
+/** Runs that are not to begin before a time. */
+import { describe, expect, it } from "vitest";
+import { threadId } from "../../src/core/ids.ts";
+import { MAX_QUEUE } from "../../src/core/limits.ts";
+import type { Run } from "../../src/core/run.ts";
+import { appended } from "../../src/core/thread-changes.ts";
+import { threadStatus } from "../../src/core/thread.ts";
+import type { Drive, DriveOutcome } from "../../src/langgraph/drive.ts";
+import { threadKeys } from "../../src/storage/keys.ts";
+import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
+import type { Kit } from "./runtime-kit.ts";
+import { pass, until } from "./runtime-pass.ts";
+import { startProcess } from "./runtime-process.ts";
+
+const DELAY_MS = 60_000;
+const aThread = (kit: Kit) => threadId(kit.deps.ids.uuid());
+const later = (thread: Run["threadId"] | undefined, afterMs = DELAY_MS) => ({ ...inputFor(thread), afterMs });
+const accept = (kit: Kit, request = later(aThread(kit))) => kit.runtime.runs.accept(ALICE, request);
+const runOf = async (kit: Kit, run: Run) => (await kit.deps.runs.get(run, run.runId))?.value;
+const statusOf = async (kit: Kit, run: Run) => (await runOf(kit, run))?.status;
+const headerOf = async (kit: Kit, run: Run) => (await kit.deps.threads.get(run))?.value;
+const reaches = (kit: Kit, run: Run, status: Run["status"] | undefined) =>
+  until(kit, async () => (await statusOf(kit, run)) === status, `${run.runId} ${status}`);
+
+function recording() {
+  const executed: string[] = [];
+  const drive = async ({ run }: Drive): Promise<DriveOutcome> => {
+    executed.push(run.runId);
+    return { kind: "done" };
+  };
+  return { executed, drive };
+}
+
+describe("a run that begins later", () => {
+  it("is executed at its time and not before, and keeps nobody waiting until then", async () => {
+    const kit = createKit();
+    const { executed, drive } = recording();
+    await using worker = kit.worker({ drive });
+    worker.start();
+    const run = await accept(kit);
+    const header = await headerOf(kit, run);
+    expect(header && threadStatus(header)).toBe("idle");
+    const now = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
+    await reaches(kit, now, "success");
+    await pass(kit, DELAY_MS - 10_000);
+    expect(await runOf(kit, run)).toMatchObject({ status: "pending", deliveries: 0 });
+    await reaches(kit, run, "success");
+    expect(kit.clock.monotonic()).toBeGreaterThanOrEqual(DELAY_MS);
+    expect(executed).toEqual([now.runId, run.runId]);
+    expect((await runOf(kit, run))?.followUpAt).toBeUndefined();
+  });
+
+  it("on no thread in particular gets one, which goes when it has ended", async () => {
+    const kit = createKit();
+    await using worker = kit.worker();
+    worker.start();
+    const run = await accept(kit, later(undefined));
+    await reaches(kit, run, "success");
+    await reaches(kit, run, undefined);
+    expect(await headerOf(kit, run)).toMatchObject({ deleted: true });
+  });
+
+  it("is executed once, although two workers and a repeat of its request meet at its time", async () => {
+    const kit = createKit();
+    const { executed, drive } = recording();
+    const request = { ...later(aThread(kit)), idempotency: { key: "k", bodyHash: "h" } };
+    const run = await accept(kit, request);
+    await using one = startProcess(kit, { drive }).worker;
+    await using two = startProcess(kit, { drive }).worker;
+    expect([one, two]).toHaveLength(2);
+    await pass(kit, DELAY_MS - 250);
+    kit.clock.advance(250);
+    expect(await accept(kit, request)).toMatchObject({ runId: run.runId });
+    await reaches(kit, run, "success");
+    await pass(kit, 700_000);
+    expect(executed).toEqual([run.runId]);
+    expect(await accept(kit, request)).toMatchObject({ runId: run.runId, status: "success" });
+  });
+
+  it("is executed once, although who gave it its place died before it could say so", async () => {
+    let armed = true;
+    const kit = createKit((table) => ({
+      ...table,
+      put(item, ...args) {
+        const isFollowUp = item.sk.startsWith("R#") && item.attributes["s"] === "pending" && kit.clock.monotonic() > 0;
+        if (!isFollowUp || !armed) return table.put(item, ...args);
+        armed = false;
+        first.kill();
+        return new Promise(() => undefined);
+      },
+    }));
+    const { executed, drive } = recording();
+    const run = await accept(kit);
+    const first = startProcess(kit, { drive });
+    await until(kit, () => !armed);
+    await using second = kit.worker({ drive });
+    second.start();
+    await reaches(kit, run, "success");
+    await pass(kit, 700_000);
+    expect(executed).toEqual([run.runId]);
+  });
+
+  it("stops what is executed then, if that is its strategy", async () => {
+    const kit = createKit();
+    const drive = ({ run, signal }: Drive): Promise<DriveOutcome> =>
+      new Promise((resolve) => {
+        if (run.startAt !== undefined) resolve({ kind: "done" });
+        signal.addEventListener("abort", () => resolve({ kind: "aborted" }), { once: true });
+      });
+    const request = later(aThread(kit));
+    const run = await accept(kit, { ...request, settings: { ...request.settings, multitaskStrategy: "interrupt" } });
+    const long = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
+    await using worker = kit.worker({ drive });
+    worker.start();
+    await pass(kit, DELAY_MS / 2);
+    expect(await statusOf(kit, long)).toBe("running");
+    await reaches(kit, run, "success");
+    expect(await statusOf(kit, long)).toBe("cancelled");
+  });
+
+  it("waits for room where the queue of its thread is full", async () => {
+    const kit = createKit();
+    const run = await accept(kit);
+    const queued = Array.from({ length: MAX_QUEUE }, () => looseRun(kit, { threadId: run.threadId, pool: "other" }));
+    for (const one of queued) await kit.deps.runs.create(one);
+    const entries = queued.map(({ runId, kind, pool, graphId }) => ({ runId, kind, pool, graphId }));
+    await kit.deps.threads.update(run, (thread) =>
+      entries.reduce((before, entry) => appended(before, entry, kit.table.now()), thread),
+    );
+    await using worker = kit.worker();
+    worker.start();
+    await pass(kit, 2 * DELAY_MS);
+    expect(await statusOf(kit, run)).toBe("pending");
+    await kit.deps.threads.update(run, (thread) => ({ ...thread, queue: [] }));
+    expect(await reaches(kit, run, "success")).toBe(true);
+  });
+});
+
+describe("a run that would begin later", () => {
+  it("does not, once it is cancelled", async () => {
+    const kit = createKit();
+    const { executed, drive } = recording();
+    await using worker = kit.worker({ drive });
+    worker.start();
+    const run = await accept(kit);
+    await kit.runtime.runs.cancel(ALICE, { ...run, wait: true, signal: new AbortController().signal });
+    expect(await runOf(kit, run)).toMatchObject({ status: "cancelled" });
+    await pass(kit, 2 * DELAY_MS);
+    expect(executed).toEqual([]);
+    expect((await runOf(kit, run))?.followUpAt).toBeUndefined();
+  });
+
+  it("does not, once its thread is deleted, also if that is there again", async () => {
+    const kit = createKit();
+    const { executed, drive } = recording();
+    const [run, other] = [await accept(kit), await accept(kit)];
+    for (const { threadId: deleted } of [run, other]) await kit.runtime.threads.remove(ALICE, deleted);
+    const again = await kit.runtime.runs.accept(ALICE, inputFor(other.threadId));
+    await using worker = kit.worker({ drive });
+    worker.start();
+    await pass(kit, 2 * DELAY_MS);
+    expect(executed).toEqual([again.runId]);
+    expect(await Promise.all([runOf(kit, run), runOf(kit, other)])).toEqual([undefined, undefined]);
+  });
+
+  it("is not taken for one that nobody accepted while its accept makes the thread", async () => {
+    let meet: (() => Promise<void>) | undefined;
+    const kit = createKit((table) => ({
+      ...table,
+      async put(item, ...args) {
+        const before = item.sk === "H" ? meet : undefined;
+        if (before) meet = undefined;
+        await before?.();
+        return table.put(item, ...args);
+      },
+    }));
+    const { executed, drive } = recording();
+    await using worker = kit.worker({ drive });
+    worker.start();
+    meet = () => pass(kit, 5000);
+    const run = await accept(kit, later(aThread(kit), 10));
+    await reaches(kit, run, "success");
+    expect(executed).toEqual([run.runId]);
+  });
+
+  it("goes away when its accept died before the thread was there", async () => {
+    const kit = createKit();
+    const run = looseRun(kit, { startAt: kit.table.now() + 1000, followUpAt: kit.table.now() + 1000 });
+    await kit.deps.runs.create(run);
+    await using worker = kit.worker();
+    worker.start();
+    await reaches(kit, run, undefined);
+    expect(kit.table.dump().filter(({ pk }) => pk === threadKeys.partition(run))).toEqual([]);
+  });
+});
