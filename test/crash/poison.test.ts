@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { fleetEngines } from "../support/fleet.ts";
 import { armedEnv } from "./armed.ts";
-import { TENANTS, openCrew } from "./crew.ts";
+import { LEASE_MS, TENANTS, openCrew } from "./crew.ts";
 import type { Crew, Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
 import { SUSPECT_STRIKES } from "./invariants.ts";
@@ -58,14 +58,20 @@ function takenFrom(facts: readonly Fact[]): ReadonlySet<number> {
   return taken;
 }
 
-/** Threads that the process of a fact held when it happened. */
+/**
+ * Threads that the process of a fact held when it happened. Where a lease was lost to lateness nothing is given back, so
+ * only what was taken or renewed within two thirds of a lease counts: longer than that no holder believes in it itself.
+ */
 function heldAt(facts: readonly Fact[], moment: Fact): readonly string[] {
-  const holders = new Map<string, number>();
+  const held = new Map<string, { readonly pid: number; readonly sinceMs: number }>();
   for (const fact of facts.slice(0, facts.indexOf(moment) + 1)) {
-    if (fact.is === "claim") holders.set(fact.thread, fact.pid);
-    if (fact.is === "release" && holders.get(fact.thread) === fact.pid) holders.delete(fact.thread);
+    if (fact.is === "claim") held.set(fact.thread, { pid: fact.pid, sinceMs: fact.atMs });
+    if (fact.is === "beat") held.set(fact.thread, { pid: fact.pid, sinceMs: fact.sentMs });
+    if (fact.is === "release") held.delete(fact.thread);
   }
-  return [...holders].flatMap(([thread, pid]) => (pid === moment.pid ? [thread] : []));
+  return [...held].flatMap(([thread, { pid, sinceMs }]) =>
+    pid === moment.pid && moment.atMs - sinceMs < (LEASE_MS * 2) / 3 ? [thread] : [],
+  );
 }
 
 interface Drunk extends Told {

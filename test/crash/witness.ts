@@ -18,6 +18,8 @@ export type Seen =
   | { readonly is: "claim"; readonly thread: string; readonly fence: number; readonly strikes: number }
   /** One that meant to, and lost to somebody else. */
   | { readonly is: "outrun"; readonly thread: string }
+  /** One that kept the lease. */
+  | { readonly is: "beat"; readonly thread: string; readonly sentMs: number }
   /** One that gave the lease up. */
   | { readonly is: "release"; readonly thread: string; readonly fence: number }
   /** A write of a run item that won; `sentMs` is when it left. */
