@@ -180,7 +180,10 @@ export class Slots {
   #admits(place: Place, thread: Thread): boolean {
     if (isSuspect(thread)) {
       const isAlone = this.#places.size === 1;
-      this.#suspect ??= { offer: place.offer, fence: thread.fence, begun: isAlone };
+      const suspect = { offer: place.offer, fence: thread.fence, begun: isAlone };
+      // Whoever else waited to be alone is found due again.
+      if (isAlone) this.#suspect = suspect;
+      else this.#suspect ??= suspect;
       if (!isAlone) return false;
     }
     const graphId = nextRunnable(thread)?.graphId;

@@ -43,6 +43,17 @@ export function runObject(run: Run, payload: RunPayload): JsonObject {
     kwargs: kwargs(run, payload),
     multitask_strategy: run.settings.multitaskStrategy,
     ...(run.cancelAsked?.reason === undefined ? {} : { cancel_reason: run.cancelAsked.reason }),
+    holdpoint: ownObject(run),
+  };
+}
+
+/** What LangGraph's run object has no word for: our own status, why a run sleeps, and why it failed. */
+function ownObject({ status, sleep, error, deliveries }: Run): JsonObject {
+  return {
+    status,
+    deliveries,
+    sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(sleep.until) } : null,
+    error: error ? { name: error.name, message: error.message } : null,
   };
 }
 

@@ -73,7 +73,7 @@ export async function answerStream(routes: RunRoutes, call: Call, streaming: Str
 }
 
 /** Frames that every reader gets, whatever modes it asked for. */
-const ALWAYS = new Set(["metadata", "error", "end"]);
+const ALWAYS = new Set(["metadata", "error", "truncated", "end"]);
 
 function isWanted(event: string, modes: readonly StreamMode[] | undefined): boolean {
   const name = event.split("|", 1)[0] ?? event;
