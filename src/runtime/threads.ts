@@ -8,8 +8,9 @@ import { threadId as asThreadId } from "../core/ids.ts";
 import type { ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
-import { recreated } from "../core/thread-changes.ts";
-import { newThread } from "../core/thread.ts";
+import { isEnded } from "../core/run.ts";
+import { movedOn, recreated } from "../core/thread-changes.ts";
+import { activeRunId, newThread } from "../core/thread.ts";
 import type { Thread } from "../core/thread.ts";
 import type { RegisteredGraph } from "../langgraph/registry.ts";
 import { historyViews, stateView, valuesAt } from "../langgraph/views.ts";
@@ -23,6 +24,13 @@ import type { ThreadUseCases, ThreadView } from "./runtime.ts";
 import { searchThreads } from "./thread-search.ts";
 import { updateState } from "./update.ts";
 import { assertCheckpoint } from "./state-reader.ts";
+
+/** Who was just told that a run is over must not be shown a thread that is busy with it: the header follows the run. */
+async function asOfNow(deps: Deps, thread: Thread): Promise<Thread> {
+  const active = activeRunId(thread);
+  const run = active && (await deps.runs.get(thread, active));
+  return run && isEnded(run.value.status) ? movedOn(thread, run.value, deps.table.now()) : thread;
+}
 
 /** A reader that still holds the header of before finds the metadata it names for this long. */
 const OLD_METADATA_KEPT_MS = 3_600_000;
@@ -48,7 +56,8 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
       return viewOf(deps, createReading(deps, principal), created.thread);
     },
     async get(principal, threadId) {
-      return viewOf(deps, createReading(deps, principal), (await find(principal, threadId)).value);
+      const thread = await asOfNow(deps, (await find(principal, threadId)).value);
+      return viewOf(deps, createReading(deps, principal), thread);
     },
     async patch(principal, threadId, metadata) {
       const thread = await patchMetadata(deps, await find(principal, threadId), metadata);
