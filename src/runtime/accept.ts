@@ -103,15 +103,24 @@ async function prepareThread(
 ): Promise<HoldpointError | { readonly header: Header; readonly hasChanged: boolean }> {
   const { ref, run } = accepting;
   const resume = request.payload.command?.resume;
+  const cancels = resume === undefined && request.onPending === "cancel";
+  if (resume === undefined && !cancels) return { header, hasChanged: false };
+  const now = await upToDate(deps, ref);
   if (resume !== undefined) {
-    // The run that asks may have ended a moment ago, and its header not know of it yet.
-    for (let stale = await deps.threads.get(ref); stale;) stale = await repairHeader(deps, stale);
     const refusal = await decideByResume(deps, principal, run, resume);
     if (refusal) return refusal;
-  } else if (request.onPending === "cancel" && header?.value.waiting)
-    await cancelPending(deps, principal, header.value);
-  else return { header, hasChanged: false };
+  } else if (now?.value.waiting) await cancelPending(deps, principal, now.value);
   return { header: await deps.threads.get(ref), hasChanged: true };
+}
+
+/** The run that asks may have ended a moment ago, and its header not know of it yet. */
+async function upToDate(deps: Deps, ref: ThreadRef): Promise<Header> {
+  let header = await deps.threads.get(ref);
+  for (let stale = header; stale;) {
+    header = stale;
+    stale = await repairHeader(deps, stale);
+  }
+  return header;
 }
 
 /** Whatever waits on the thread is won as cancelled, on the record. */
