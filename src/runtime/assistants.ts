@@ -10,7 +10,7 @@ import type { Run } from "../core/run.ts";
 import { createAssistantRecords } from "../storage/assistants.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 import type { Deps } from "./deps.ts";
-import { contains, sorted } from "./search.ts";
+import { contains, sorted } from "./threads/search.ts";
 import type { Assistant, AssistantSearch, AssistantUseCases, NewAssistant } from "./runtime.ts";
 
 /** A tenant's assistants beyond this number are not searched. */

@@ -9,7 +9,7 @@ import type { Principal } from "../../src/core/principal.ts";
 import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
-import { createWorker } from "../../src/runtime/worker.ts";
+import { createWorker } from "../../src/runtime/worker/worker.ts";
 import { dueShard, listPartition, threadKeys } from "../../src/storage/keys.ts";
 import type { Key, Table } from "../../src/storage/table.ts";
 import { dynamoEngines } from "../support/engines.ts";

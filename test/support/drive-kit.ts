@@ -15,7 +15,7 @@ import type { DriveInput, DriveLimits, DriveOutcome } from "../../src/langgraph/
 import { registeredGraph } from "../../src/langgraph/registry.ts";
 import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import { valuesAt } from "../../src/langgraph/views.ts";
-import { createJournal } from "../../src/runtime/journal.ts";
+import { createJournal } from "../../src/runtime/delivery/journal.ts";
 import { createEffects } from "../../src/storage/effects.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { systemIds, tenantId } from "../../src/core/ids.ts";
-import { createBacklog } from "../../src/runtime/backlog.ts";
-import type { Backlog, BacklogOptions } from "../../src/runtime/backlog.ts";
+import { createBacklog } from "../../src/runtime/accept/backlog.ts";
+import type { Backlog, BacklogOptions } from "../../src/runtime/accept/backlog.ts";
 import { duePartition, futureSort, readySort } from "../../src/storage/keys.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createManualClock } from "../support/manual-clock.ts";

@@ -100,7 +100,7 @@ describe("docs/operations.md", () => {
     ["Thread header", "src/core/thread.ts", "Due"],
     ["Hold", "src/core/hold.ts", "HoldState"],
     ["Effect", "src/core/effect.ts", "EffectStep"],
-    ["Delivery", "src/runtime/deliver.ts", "Delivered"],
+    ["Delivery", "src/runtime/delivery/deliver.ts", "Delivered"],
   ])("draws every state of: %s", (heading, file, type) => {
     const members = membersOf(file, type);
     expect(members.length).toBeGreaterThan(3);

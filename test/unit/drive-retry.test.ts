@@ -1,6 +1,7 @@
 /** Retry policies of nodes: what LangGraph makes of them alone, and what a delivery does. */
 import { END, MemorySaver, RunControl, START, StateGraph, interrupt } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
+import { backoffMs, wantsAnother } from "../../src/langgraph/retry-policy.ts";
 import { DrivenThread, backoffOf, interruptsOf, valuesOf } from "../support/drive-kit.ts";
 import { eventually } from "../support/eventually.ts";
 import { State, fixed, flaky, single } from "../support/flaky-nodes.ts";
@@ -84,19 +85,19 @@ describe("a node that is tried again", () => {
     expect(attempts).toEqual([1, 2, 3]);
   });
 
-  it("takes LangGraph's defaults: half a second, doubled, up to a second of jitter, three attempts", async () => {
-    const { node, attempts } = flaky(Infinity);
-    const thread = new DrivenThread(single(node, {}));
-    const before = thread.clock.monotonic();
-    const { outcome, run } = await thread.invoke({});
-    const waited = thread.clock.monotonic() - before;
-    expect(waited).toBeGreaterThanOrEqual(500);
-    expect(waited).toBeLessThan(1500);
-    const { delayMs, retries } = backoffOf(outcome);
-    expect(delayMs).toBeGreaterThanOrEqual(1000);
-    expect(delayMs).toBeLessThanOrEqual(2000);
-    expect((await thread.deliver({ payload: { input: {} }, run, retries })).outcome.kind).toBe("failed");
-    expect(attempts).toEqual([1, 2, 3]);
+  it("takes LangGraph's defaults: half a second, doubled, up to a second of jitter, three attempts", () => {
+    const seeds = Array.from({ length: 200 }, (_, i) => `task ${i}`);
+    for (const [failures, intervalMs] of [
+      [1, 500],
+      [2, 1000],
+      [3, 2000],
+    ] as const) {
+      const waits = seeds.map((seed) => backoffMs({}, failures, seed));
+      expect(Math.min(...waits)).toBeGreaterThanOrEqual(intervalMs);
+      expect(Math.max(...waits)).toBeLessThan(intervalMs + 1000);
+      expect(new Set(waits).size).toBe(seeds.length);
+      expect(wantsAnother({}, failures, new Error("no"))).toBe(failures < 3);
+    }
   });
 
   it("is not tried again after what its policy, or the default, takes for final", async () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Rota } from "../../src/runtime/rota.ts";
-import type { Candidate } from "../../src/runtime/rota.ts";
+import { Rota } from "../../src/runtime/worker/rota.ts";
+import type { Candidate } from "../../src/runtime/worker/rota.ts";
 
 /** A thread may be held for ten runs, so nobody owes more than that many turns. */
 const MOST_OWED = 10;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ended, untouchedEnd } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
-import { Lease } from "../../src/runtime/lease.ts";
+import { Lease } from "../../src/runtime/delivery/lease.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, LEASE_MS, createKit, inputFor } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";

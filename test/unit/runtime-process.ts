@@ -2,7 +2,7 @@
 import { createDeps } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
-import type { Worker } from "../../src/runtime/worker.ts";
+import type { Worker } from "../../src/runtime/worker/worker.ts";
 import type { Table } from "../../src/storage/table.ts";
 import type { Kit } from "./runtime-kit.ts";
 

@@ -5,7 +5,7 @@ import type { Hold } from "../../src/core/hold.ts";
 import { decisionId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { ended, marked } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
-import { Lease } from "../../src/runtime/lease.ts";
+import { Lease } from "../../src/runtime/delivery/lease.ts";
 import { threadKeys } from "../../src/storage/keys.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, LEASE_MS, createKit, inputFor, looseRun } from "./runtime-kit.ts";

@@ -9,7 +9,7 @@ import { claimed, claimedForUpdate, released, struck } from "../../src/core/thre
 import { MAX_STRIKES, isSuspect } from "../../src/core/thread.ts";
 import type { Thread } from "../../src/core/thread.ts";
 import type { Drive, DriveOutcome } from "../../src/langgraph/drive.ts";
-import { Lease } from "../../src/runtime/lease.ts";
+import { Lease } from "../../src/runtime/delivery/lease.ts";
 import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
 import { pass, settle, until } from "./runtime-pass.ts";

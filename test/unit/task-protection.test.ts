@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createEcsTaskProtection } from "../../src/aws/task-protection.ts";
 import type { EcsTaskProtection } from "../../src/aws/task-protection.ts";
-import type { TaskProtection } from "../../src/runtime/task-protection.ts";
+import type { TaskProtection } from "../../src/runtime/worker/task-protection.ts";
 import { eventually } from "../support/eventually.ts";
 import { createMemoryLog, listen } from "../support/http.ts";
 import type { Listening } from "../support/http.ts";

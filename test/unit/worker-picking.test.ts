@@ -5,7 +5,7 @@ import type { Run } from "../../src/core/run.ts";
 import type { Drive, DriveOutcome } from "../../src/langgraph/drive.ts";
 import { createRuntime } from "../../src/runtime/create.ts";
 import { createHints } from "../../src/runtime/hints.ts";
-import { Lease } from "../../src/runtime/lease.ts";
+import { Lease } from "../../src/runtime/delivery/lease.ts";
 import { ALICE, LEASE_MS, createKit, inputFor } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
 import { pass, settle, until } from "./runtime-pass.ts";

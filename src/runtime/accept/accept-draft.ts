@@ -1,0 +1,84 @@
+/** From a request to the run item that is to be written: ids, version, and everything that never changes afterwards. */
+import { runId as asRunId, threadId as asThreadId } from "../../core/ids.ts";
+import type { RunId, ThreadId } from "../../core/ids.ts";
+import type { Principal } from "../../core/principal.ts";
+import { pendingRun } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
+import type { Thread } from "../../core/thread.ts";
+import type { RegisteredGraph } from "../../langgraph/registry.ts";
+import type { Stored } from "../../storage/records.ts";
+import type { Deps } from "../deps.ts";
+import { claimKey } from "./idempotency.ts";
+import type { AcceptRequest, Assistant } from "../runtime.ts";
+
+/** How long an accept may take at most; a run item that no header names is an orphan ten minutes later. */
+export const REQUEST_DEADLINE_MS = 60_000;
+const ORPHAN_MARGIN_MS = 600_000;
+
+/** What a request is accepted as. */
+export interface Ids {
+  readonly runId: RunId;
+  readonly threadId: ThreadId;
+  /** An earlier attempt under the same idempotency key drew them. */
+  readonly repeated: boolean;
+}
+
+/** The ids of a request: fresh ones, or those of an earlier attempt under its idempotency key. */
+export async function identify(deps: Deps, principal: Principal, request: AcceptRequest): Promise<Ids> {
+  const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
+  const key =
+    request.idempotency && (await claimKey(deps, principal.tenant, { ...request.idempotency, result: fresh }));
+  const { runId, threadId } = { ...fresh, ...key?.result };
+  return { runId: asRunId(runId), threadId: asThreadId(threadId), repeated: key?.repeated ?? false };
+}
+
+export interface DraftFrom {
+  readonly principal: Principal;
+  readonly request: AcceptRequest;
+  readonly assistant: Assistant;
+  readonly graph: RegisteredGraph;
+  readonly ids: Ids;
+  readonly generation: number;
+  readonly graphVersion: string;
+}
+
+/** What answers a run of a pinned graph goes on in that run's version. */
+export async function versionOf(
+  deps: Deps,
+  graph: RegisteredGraph,
+  { payload }: AcceptRequest,
+  header: Stored<Thread> | undefined,
+): Promise<string> {
+  if (!graph.pinned || payload.command?.resume === undefined || !header?.value.waiting) return graph.version;
+  const held = await deps.runs.get(header.value, header.value.waiting.runId);
+  return held?.value.graphVersion ?? graph.version;
+}
+
+/** The run item as it is to be written. */
+export function draftRun(
+  deps: Deps,
+  { principal, request, assistant, graph, ids, generation, graphVersion }: DraftFrom,
+): Run {
+  const now = deps.table.now();
+  return pendingRun({
+    tenant: principal.tenant,
+    threadId: ids.threadId,
+    runId: ids.runId,
+    kind: request.payload.command?.resume === undefined ? "input" : "continuation",
+    generation,
+    root: ids.runId,
+    assistantId: assistant.assistantId,
+    graphId: assistant.graphId,
+    graphVersion,
+    pool: graph.pool,
+    priority: graph.priority,
+    startedBy: principal.subject,
+    stateless: request.threadId === undefined,
+    settings: request.settings,
+    payload: request.payload,
+    ...(request.afterMs === undefined
+      ? { followUpAt: now + REQUEST_DEADLINE_MS + ORPHAN_MARGIN_MS }
+      : { followUpAt: now + request.afterMs, startAt: now + request.afterMs }),
+    createdAt: now,
+  });
+}

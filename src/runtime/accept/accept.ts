@@ -1,0 +1,258 @@
+/**
+ * Accepting a run. The commit point is one conditional write on the thread header, which appends the run to the
+ * header's queue; a run that no header names does not exist for workers (I1). Everything written before it is
+ * unreachable until it lands, and a repeat under the same idempotency key completes whatever is missing.
+ *
+ * After any lost race the header and the run item are asked first whether this change is already there: an answer of
+ * 409 must never be given for a run that executes.
+ */
+import { HoldpointError } from "../../core/errors.ts";
+import type { RunId } from "../../core/ids.ts";
+import type { Principal } from "../../core/principal.ts";
+import { takenOver } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
+import { appended, recreated } from "../../core/thread-changes.ts";
+import { isBusy, names, newThread } from "../../core/thread.ts";
+import type { QueueEntry, Thread } from "../../core/thread.ts";
+import type { ThreadRef } from "../../storage/keys.ts";
+import type { Stored } from "../../storage/records.ts";
+import { answerFor, asRefusal, confirm, refuse, threadNotFound } from "./accept-answer.ts";
+import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-draft.ts";
+import type { Assistants } from "../assistants.ts";
+import { decideByResume } from "../decisions/decide.ts";
+import type { Deps } from "../deps.ts";
+import { cancelHolds, followUp } from "../decisions/follow-up.ts";
+import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
+import type { AcceptRequest } from "../runtime.ts";
+import { repairHeader } from "../threads/repair.ts";
+import { assertCheckpoint } from "../state-reader.ts";
+
+type Header = Stored<Thread> | undefined;
+
+/** A run on its way into the header's queue. */
+interface Accepting {
+  readonly ref: ThreadRef;
+  readonly run: Run;
+  readonly entry: QueueEntry;
+  readonly createThread: boolean;
+  readonly force: boolean;
+  /** True when somebody may have tried to accept this very run before: then nothing is known without asking. */
+  readonly repeated: boolean;
+  /** Monotonic time after which the header is not written any more, since the run item may be swept. */
+  readonly deadline: number;
+}
+
+/**
+ * Accepts a run; when this resolves, the run is durable and will end or wait visibly (I1).
+ * @throws HoldpointError `not_found`, `conflict`, `limit`, `graph_unavailable`, `invalid`, `unavailable`
+ */
+export async function accept(
+  deps: Deps,
+  assistants: Assistants,
+  principal: Principal,
+  request: AcceptRequest,
+): Promise<Run> {
+  const assistant = await assistants.get(principal, request.assistantId);
+  const graph = deps.graphs.get(assistant.graphId);
+  if (!graph) throw graphUnavailable(deps, assistant.graphId);
+
+  const ids = await identify(deps, principal, request);
+  const ref = { tenant: principal.tenant, threadId: ids.threadId };
+  const createThread = request.threadId === undefined || request.ifNotExists === "create";
+  const isNewThread = request.threadId === undefined && !ids.repeated;
+  const header = isNewThread ? undefined : await deps.threads.get(ref);
+  if (!createThread && (!header || header.value.deleted)) throw threadNotFound(ref);
+  if (request.threadId === undefined && header?.value.deleted) {
+    // Nobody else knew this thread: the request was served, and its run must not be executed again.
+    throw new HoldpointError("gone", "the run of this Idempotency-Key has ended and its thread was deleted");
+  }
+
+  const generation = header?.value.generation ?? 0;
+  await assertCheckpoint(deps, { ...ref, generation }, request.payload.checkpoint);
+  const deadline = deps.clock.monotonic() + REQUEST_DEADLINE_MS;
+  const draft = draftRun(deps, {
+    principal,
+    request,
+    assistant,
+    graph,
+    ids,
+    generation,
+    graphVersion: await versionOf(deps, graph, request, header),
+  });
+  const { run, repeated } = await putRun(deps, draft, ids.repeated);
+  if (repeated && run.status !== "pending") return answerFor(run);
+  const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
+  const accepting: Accepting = { ref, run, entry, createThread, force: request.force ?? false, repeated, deadline };
+  if (run.startAt !== undefined) return schedule(deps, accepting, header);
+  const prepared = await prepareThread(deps, principal, { request, accepting, header }).catch(asRefusal);
+  if (prepared instanceof HoldpointError) return refuse(deps, accepting, prepared);
+  return append(deps, { ...accepting, repeated: repeated || prepared.hasChanged }, prepared.header);
+}
+
+interface Preparing {
+  readonly request: AcceptRequest;
+  readonly accepting: Accepting;
+  readonly header: Header;
+}
+
+/** Decides what the run answers, or cancels what it is not to wait for. */
+async function prepareThread(
+  deps: Deps,
+  principal: Principal,
+  { request, accepting, header }: Preparing,
+): Promise<HoldpointError | { readonly header: Header; readonly hasChanged: boolean }> {
+  const { ref, run } = accepting;
+  const resume = request.payload.command?.resume;
+  const cancels = resume === undefined && request.onPending === "cancel";
+  if (resume === undefined && !cancels) return { header, hasChanged: false };
+  const now = await upToDate(deps, ref);
+  if (resume !== undefined) {
+    const refusal = await decideByResume(deps, principal, run, resume);
+    if (refusal) return refusal;
+  } else if (now?.value.waiting) await cancelPending(deps, principal, now.value);
+  return { header: await deps.threads.get(ref), hasChanged: true };
+}
+
+/** The run that asks may have ended a moment ago, and its header not know of it yet. */
+async function upToDate(deps: Deps, ref: ThreadRef): Promise<Header> {
+  let header = await deps.threads.get(ref);
+  for (let stale = header; stale;) {
+    header = stale;
+    stale = await repairHeader(deps, stale);
+  }
+  return header;
+}
+
+/** Whatever waits on the thread is won as cancelled, on the record. */
+async function cancelPending(deps: Deps, principal: Principal, thread: Thread): Promise<void> {
+  const who = { by: principal.subject, reason: "new input was sent" };
+  const { decided, cancelled } = await cancelHolds(deps, thread, who, () => true);
+  if (decided)
+    throw new HoldpointError("conflict", "a review of this thread was decided, and its answer is being carried on");
+  for (const { holdId } of cancelled) await followUp(deps, thread, holdId);
+}
+
+/** Writes the run item, or takes over the one that an earlier attempt left. */
+async function putRun(
+  deps: Deps,
+  draft: Run,
+  mayExist: boolean,
+): Promise<{ readonly run: Run; readonly repeated: boolean }> {
+  const written = await deps.runs.create(draft);
+  if (written.won) return { run: draft, repeated: mayExist };
+  let current = written.current;
+  while (current && current.value.status === "pending") {
+    const taken = await deps.runs.put(takenOver(current.value, deps.table.now()), current.version);
+    if (taken.won) return { run: taken.stored.value, repeated: true };
+    current = taken.current;
+  }
+  if (!current)
+    throw new HoldpointError("unavailable", "the run was swept while it was being accepted; repeat the request");
+  return { run: current.value, repeated: true };
+}
+
+/**
+ * The header is always read before the run item, and the append is conditional on that header: a run that was
+ * executed in between has changed it.
+ */
+async function append(deps: Deps, accepting: Accepting, first: Header): Promise<Run> {
+  let header = first;
+  let again = accepting.repeated;
+  for (;;) {
+    if (header && names(header.value, accepting.run.runId)) return confirm(deps, accepting);
+    if (again) {
+      const own = await deps.runs.get(accepting.ref, accepting.run.runId);
+      if (own && own.value.status !== "pending") return answerFor(own.value);
+    }
+    const repaired = header && (await repairHeader(deps, header));
+    if (repaired) {
+      header = repaired;
+      again = true;
+      continue;
+    }
+    const refusal = await reasonToRefuse(deps, accepting, header?.value);
+    if (refusal) return refuse(deps, accepting, refusal);
+
+    if (deps.clock.monotonic() > accepting.deadline)
+      throw new HoldpointError("unavailable", "accepting the run took too long");
+    const written = await writeAppended(deps, accepting, header);
+    if (written.won) {
+      deps.hints.ready(accepting.ref, written.stored);
+      await tellStopped(deps, written.stored.value, accepting);
+      const mayBeSwept = deps.clock.monotonic() > accepting.deadline;
+      return accepting.repeated || mayBeSwept ? confirm(deps, accepting) : accepting.run;
+    }
+    header = written.current;
+    again = true;
+  }
+}
+
+/** The run item is the promise; of the thread there is only made sure that it is there and would take the run now. */
+async function schedule(deps: Deps, accepting: Accepting, first: Header): Promise<Run> {
+  const { ref, run } = accepting;
+  for (let header = first; ;) {
+    const refusal = await reasonToRefuse(deps, accepting, header?.value);
+    if (refusal) return refuse(deps, accepting, refusal);
+    if (header && !header.value.deleted) return confirm(deps, accepting);
+    const written = await putFresh(deps, { ref, run }, header, (thread) => thread);
+    header = written.won ? written.stored : written.current;
+  }
+}
+
+async function writeAppended(deps: Deps, { ref, run, entry }: Accepting, header: Header) {
+  const now = deps.table.now();
+  if (header && !header.value.deleted) {
+    const labelled =
+      header.value.lastEnd || isBusy(header.value) ? header.value : await withLabels(deps, header.value, labelsOf(run));
+    return deps.threads.put(appended(makingRoom(labelled, run), entry, now), { version: header.version });
+  }
+  return putFresh(deps, { ref, run }, header, (thread) => appended(thread, entry, now));
+}
+
+/** A thread that was not there, or no more. */
+async function putFresh(
+  deps: Deps,
+  { ref, run }: Pick<Accepting, "ref" | "run">,
+  header: Header,
+  change: (thread: Thread) => Thread,
+) {
+  const labels = labelsOf(run);
+  const thread = { ...newThread(ref, { kind: "inline", value: labels }, deps.table.now()), priority: run.priority };
+  if (!header) return deps.threads.put(change(thread), "absent");
+  return deps.threads.put(change(recreated(thread, header.value)), { version: header.version });
+}
+
+const labelsOf = (run: Run) => ({ graph_id: run.graphId, assistant_id: run.assistantId });
+
+/** Clients find threads by the graph and assistant of their first run. */
+async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<string, string>>): Promise<Thread> {
+  const metadata = { ...(await deps.threads.metadata(thread)), ...labels };
+  return { ...thread, metadata: await deps.threads.keepMetadata(thread, metadata, deps.ids.token(8)) };
+}
+
+async function reasonToRefuse(
+  deps: Deps,
+  accepting: Accepting,
+  thread: Thread | undefined,
+): Promise<HoldpointError | undefined> {
+  const { run, ref, createThread } = accepting;
+  if ((thread?.generation ?? 0) !== run.generation) return threadNotFound(ref);
+  if (!thread || thread.deleted) return createThread ? undefined : threadNotFound(ref);
+  return run.kind === "continuation" ? undefined : reasonNotToJoin(deps, accepting, thread);
+}
+
+function graphUnavailable(deps: Deps, graphId: string): HoldpointError {
+  const failure = deps.graphs.failure(graphId);
+  if (!failure) return new HoldpointError("not_found", `Graph ${graphId} not found`);
+  return new HoldpointError(
+    "graph_unavailable",
+    `Graph ${graphId} could not be loaded from ${failure.file}: ${failure.error.message}`,
+  );
+}
+
+/** The id under which a run is looked up when only the run is known. */
+export async function threadOfRun(deps: Deps, principal: Principal, runId: RunId) {
+  const found = await deps.runs.threadOf(principal.tenant, runId);
+  if (!found) throw new HoldpointError("not_found", "Run not found");
+  return found;
+}

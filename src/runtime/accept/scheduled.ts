@@ -1,0 +1,45 @@
+/**
+ * Runs that are not to begin before a time. Until then no header names them: the run item itself, which stands in the
+ * `due` index at that time, is the promise (I1, I11). Whoever finds it due gives it its place in the queue.
+ */
+import type { Run } from "../../core/run.ts";
+import { MAX_QUEUE } from "../../core/limits.ts";
+import { appended } from "../../core/thread-changes.ts";
+import { names } from "../../core/thread.ts";
+import type { Stored } from "../../storage/records.ts";
+import type { Deps } from "../deps.ts";
+import { makingRoom, tellStopped } from "./multitask.ts";
+
+/** A thread that cannot take the run yet is looked at again after this long. */
+const AGAIN_MS = 1000;
+/** From its place in the queue on, the run is looked after like every other. */
+const NAMED_MS = 600_000;
+/** By then who accepted the run has made its thread, or died. */
+const ACCEPTED_MS = 600_000;
+
+/** Gives a run its place, now that its time has come. */
+export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
+  const run = stored.value;
+  const header = await deps.threads.get(run);
+  if ((header?.value.generation ?? 0) !== run.generation) return void (await deps.runs.remove(stored));
+  if (!header || header.value.deleted) return waitForThread(deps, stored);
+  if (names(header.value, run.runId)) return later(deps, stored, NAMED_MS);
+  if (header.value.queue.length >= MAX_QUEUE) return later(deps, stored, AGAIN_MS);
+  const entry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
+  const next = appended(makingRoom(header.value, run), entry, deps.table.now());
+  const written = await deps.threads.put(next, { version: header.version });
+  if (!written.won) return; // It stays due.
+  deps.hints.ready(run, written.stored);
+  await tellStopped(deps, written.stored.value, { run, force: false });
+  await later(deps, stored, NAMED_MS);
+}
+
+/** Its accept is about to make sure that the thread is there, or has died before it could. */
+async function waitForThread(deps: Deps, stored: Stored<Run>): Promise<void> {
+  if (deps.table.now() - stored.value.createdAt < ACCEPTED_MS) await later(deps, stored, AGAIN_MS);
+  else await deps.runs.remove(stored);
+}
+
+async function later(deps: Deps, run: Stored<Run>, ms: number): Promise<void> {
+  await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + ms }, run.version);
+}

@@ -1,0 +1,42 @@
+import { HoldpointError } from "../../core/errors.ts";
+import type { Principal } from "../../core/principal.ts";
+import { cancelled, isEnded } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
+import { findRun, waitForRun } from "../events/follow.ts";
+import type { FollowDeps } from "../events/follow.ts";
+import { assertUndoable } from "./rollback.ts";
+import type { CancelRun } from "../runtime.ts";
+import { moveOn, wake } from "../worker/sweep.ts";
+
+/**
+ * Asks a run to stop. A run that has ended stays as it ended; a held one is released by its reviews.
+ * @throws HoldpointError `conflict` for a continuation that has not begun, and for a rollback over effects
+ */
+export async function cancelRun(host: FollowDeps, principal: Principal, request: CancelRun): Promise<Run> {
+  const { deps } = host;
+  const run = await findRun(deps, principal, request.threadId, request.runId);
+  const { action = "interrupt", force = false, reason } = request;
+  if (action === "rollback" && !force && !isEnded(run.status)) await assertUndoable(deps, run);
+  const asked = {
+    action,
+    by: principal.subject,
+    at: deps.table.now(),
+    ...(force ? { force } : {}),
+    ...(reason === undefined ? {} : { reason }),
+  };
+  let refusal: string | undefined;
+  const after = await deps.runs.update(run, run.runId, (current) => {
+    const result = cancelled(current, asked);
+    refusal = result.kind === "not_yet" ? result.reason : undefined;
+    return result.kind === "written" ? result.run : undefined;
+  });
+  if (refusal !== undefined) throw new HoldpointError("conflict", refusal);
+  const result = after?.value ?? run;
+  deps.hints.cancelled(run);
+  deps.hints.changed(run, result);
+  // A sleeping run has no holder that would see to it; if this process dies here, the run's own row finds a worker.
+  if (isEnded(result.status)) await moveOn(deps, result);
+  else if (result.status === "waiting") await wake(deps, result);
+  if (!request.wait || isEnded(result.status)) return result;
+  return (await waitForRun(host, principal, request)).run;
+}

@@ -1,0 +1,225 @@
+/**
+ * One delivery of one run under a lease. Order: claim (by the caller) → mark on the run item → barrier of the log →
+ * execute → holds → last frames → run item (the commit) → header (by the caller).
+ *
+ * - No node starts before the mark and the barrier have landed. On a first delivery both are on their way together;
+ *   on any later one the mark lands first, so that an earlier holder can no longer end the run on the strength of
+ *   task writes that the barrier will not accept.
+ * - `lost` is never recorded as a run's outcome (I2).
+ */
+import { FencedSaver } from "../../checkpoint/saver.ts";
+import { isNewerFormat } from "../../checkpoint/newer-format.ts";
+import { errorInfo, isHoldpointError } from "../../core/errors.ts";
+import type { HoldpointError } from "../../core/errors.ts";
+import { asleep, ended, isEnded, marked, untouchedEnd } from "../../core/run.ts";
+import type { Outcome, Run } from "../../core/run.ts";
+import type { QueueEntry } from "../../core/thread.ts";
+import { metadataFrame } from "../../langgraph/frames.ts";
+import type { Stored } from "../../storage/records.ts";
+import type { Deps } from "../deps.ts";
+import { EventWriter } from "../events/event-writer.ts";
+import { Execution } from "./execution.ts";
+import type { Executed, ExecutionDeps, Mark, OpenSaver, SleepUntil } from "./execution.ts";
+import { hasWaitedLongEnough, lookAgainAt, whyNotHere } from "./graph-wait.ts";
+import type { Lease } from "./lease.ts";
+
+/** The table's time as two workers know it may differ by this much. */
+const CLOCKS_AGREE_MS = 1000;
+
+export interface Delivery {
+  readonly lease: Lease;
+  readonly entry: QueueEntry;
+  /** True exactly when this worker's own header write moved the run from the queue to active. */
+  readonly first: boolean;
+  /** Aborted when the run was asked to stop. */
+  readonly cancel: AbortSignal;
+  /** Aborted when this worker wants to stop at the next superstep. */
+  readonly drain: AbortSignal;
+  /** Aborted when it cannot wait for the next superstep any more. */
+  readonly abort: AbortSignal;
+}
+
+export type Delivered =
+  /** The run has ended; the header may move past it. Undefined when there is no such run. */
+  | { readonly kind: "ended"; readonly run: Run | undefined }
+  /** Stopped without ending: the lease is to be given up, the run stays active. */
+  | { readonly kind: "stopped" }
+  /** The run goes on by itself at this table time; until then its thread sleeps. */
+  | { readonly kind: "asleep"; readonly until: number }
+  /** A continuation in the queue goes first. */
+  | { readonly kind: "yielded" }
+  | { readonly kind: "lost" };
+
+/** Delivers the active run of a held thread. Never throws `lost`; throws `unavailable` when the table is away. */
+export async function deliver(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
+  try {
+    return await attempt(host, delivery);
+  } catch (error) {
+    if (isNewerFormat(error)) return leaveToNewer(host.deps, delivery, error);
+    if (!isHoldpointError(error, "lost")) throw error;
+    delivery.lease.lose();
+    return { kind: "lost" };
+  }
+}
+
+/** The thread was written by a later version: a worker of that version goes on with it. */
+async function leaveToNewer(deps: Deps, delivery: Delivery, { message }: HoldpointError): Promise<Delivered> {
+  const found = await deps.runs.get(delivery.lease.thread, delivery.entry.runId);
+  if (!found) return { kind: "ended", run: undefined };
+  const until = lookAgainAt(deps, found.value, "format");
+  return sleep(deps, delivery, found, { kind: "format", reason: message, until });
+}
+
+async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
+  const { deps } = host;
+  const { lease, entry } = delivery;
+  const thread = lease.thread;
+  const openSaver: OpenSaver = () =>
+    FencedSaver.open({
+      table: deps.table,
+      blobs: deps.blobs,
+      clock: deps.clock,
+      tenant: thread.tenant,
+      lease: { threadId: thread.threadId, generation: thread.generation, fence: lease.fence },
+    });
+  // On a first delivery nobody but this fence has anything to end: the head is read together with the rest.
+  const [found, end, opened] = await Promise.all([
+    deps.runs.get(thread, entry.runId),
+    deps.events.end(thread, thread.generation),
+    delivery.first ? openSaver() : undefined,
+  ]);
+  if (!found) return { kind: "ended", run: undefined };
+  if (found.value.fence > lease.fence || end.fence > lease.fence) return { kind: "lost" };
+  if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
+  const run = toBeStopped(found.value, entry, deps.table.now());
+  const sleeps = run.cancelAsked ? undefined : await sleepOn(deps, delivery, found);
+  if (sleeps) return sleeps;
+
+  const mark = writeMark(deps, delivery, { run, version: found.version }, end.next);
+  mark.catch(() => undefined);
+  if (!delivery.first) await mark;
+  const maxBytes = deps.graphs.get(run.graphId)?.limits.eventBytes ?? deps.settings.limits.eventBytes;
+  const position = { run, fence: lease.fence, end, maxBytes, onLost: () => lease.lose() };
+  const events = new EventWriter(deps, position, metadataFrame(run, run.deliveries + 1));
+  let early = opened;
+  const execution = new Execution(host, delivery, {
+    mark,
+    events,
+    async openSaver() {
+      const saver = early ?? (await openSaver());
+      early = undefined;
+      return saver;
+    },
+  });
+  const executed = await execution.run(run).catch((error: unknown) => failed(deps, error));
+  const settled = await mark;
+  if (settled.kind !== "marked") return settled;
+  switch (executed.kind) {
+    case "ended":
+      return finish(deps, delivery, settled.stored, executed.outcome);
+    case "asleep":
+      return sleep(deps, delivery, settled.stored, executed.sleep);
+    case "stopped":
+    case "yielded":
+    case "lost":
+      return executed;
+  }
+}
+
+/** What keeps a run from being begun now: its time has not come, or its graph is not here. */
+async function sleepOn(deps: Deps, delivery: Delivery, found: Stored<Run>): Promise<Delivered | undefined> {
+  const run = found.value;
+  if (run.status === "waiting" && run.sleep && run.sleep.until - deps.table.now() > CLOCKS_AGREE_MS)
+    return { kind: "asleep", until: run.sleep.until };
+  const reason = whyNotHere(deps, run);
+  if (reason === undefined || hasWaitedLongEnough(deps, run)) return undefined;
+  return sleep(deps, delivery, found, { kind: "graph", reason, until: lookAgainAt(deps, run, "graph") });
+}
+
+/** A later run takes this one's place, and who accepted it may have died before it could say so here. */
+function toBeStopped(run: Run, { stop }: QueueEntry, now: number): Run {
+  if (!stop || run.cancelAsked) return run;
+  return { ...run, cancelAsked: { action: stop, by: "a later run", at: now } };
+}
+
+/** Whatever is not the table being away, or another holder, is the run's own end: it must not be tried for ever. */
+function failed(deps: Deps, error: unknown): Executed {
+  if (isHoldpointError(error, "lost")) return { kind: "lost" };
+  if (isHoldpointError(error, "unavailable") || isNewerFormat(error)) throw error;
+  deps.log.error({ err: error }, "a delivery failed outside of its graph");
+  return { kind: "ended", outcome: { status: "error", error: errorInfo(error), end: untouchedEnd(deps.table.now()) } };
+}
+
+/** The mark on the run item, unless a later holder was there first or the run ended meanwhile. */
+async function writeMark(
+  deps: Deps,
+  { lease, entry }: Delivery,
+  found: { readonly run: Run; readonly version: number },
+  firstEvent: number,
+): Promise<Mark> {
+  const graphVersion = deps.graphs.get(found.run.graphId)?.version;
+  let current: Stored<Run> | undefined = { value: found.run, version: found.version };
+  while (current && current.value.fence <= lease.fence) {
+    if (isEnded(current.value.status)) return { kind: "ended", run: current.value };
+    const now = deps.table.now();
+    const written = await deps.runs.put(
+      marked(toBeStopped(current.value, entry, now), { fence: lease.fence, firstEvent, graphVersion }, now),
+      current.version,
+    );
+    if (written.won) {
+      deps.hints.changed(found.run, written.stored.value);
+      return { kind: "marked", stored: written.stored };
+    }
+    current = written.current;
+  }
+  return { kind: "lost" };
+}
+
+/** The commit of a run's end. A finish that loses to a cancel honours it; one that loses to a higher fence is lost. */
+async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outcome: Outcome): Promise<Delivered> {
+  let current: Stored<Run> | undefined = found;
+  while (current) {
+    const run: Run = current.value;
+    if (run.fence > lease.fence) return { kind: "lost" };
+    if (isEnded(run.status)) return { kind: "ended", run };
+    if (isToUndo(run.cancelAsked, outcome)) return { kind: "stopped" };
+    const honoured: Outcome =
+      run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
+    const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
+    if (written.won) {
+      deps.hints.changed(run, written.stored.value);
+      deps.log.info({ thread: run.threadId, run: run.runId, status: honoured.status, fence: lease.fence }, "run ended");
+      return { kind: "ended", run: written.stored.value };
+    }
+    current = written.current;
+  }
+  return { kind: "ended", run: undefined };
+}
+
+/**
+ * The cancel came too late to stop the run, and in time to matter: the holds that it would leave, or its steps. Its next
+ * delivery begins with the cancel, and begins at once.
+ */
+function isToUndo(asked: Run["cancelAsked"], { status }: Outcome): boolean {
+  return asked !== undefined && (status === "held" || (status === "success" && asked.action === "rollback"));
+}
+
+/** The run goes on by itself later, unless it was cancelled meanwhile. */
+async function sleep(deps: Deps, { lease }: Delivery, found: Stored<Run>, asked: SleepUntil): Promise<Delivered> {
+  let current: Stored<Run> | undefined = found;
+  while (current) {
+    const run: Run = current.value;
+    if (run.fence > lease.fence) return { kind: "lost" };
+    if (isEnded(run.status)) return { kind: "ended", run };
+    // Its next delivery begins with the cancel, and at once; who cannot read the thread cannot honour that either.
+    if (run.cancelAsked && asked.kind !== "format") return { kind: "stopped" };
+    const written = await deps.runs.put(asleep(run, lease.fence, asked, deps.table.now()), current.version);
+    if (written.won) {
+      const { threadId, runId } = run;
+      deps.log.info({ thread: threadId, run: runId, reason: asked.reason, until: asked.until }, "run sleeps");
+      return { kind: "asleep", until: asked.until };
+    }
+    current = written.current;
+  }
+  return { kind: "ended", run: undefined };
+}

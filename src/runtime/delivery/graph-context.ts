@@ -1,0 +1,34 @@
+import type { FencedSaver } from "../../checkpoint/saver.ts";
+import type { Run } from "../../core/run.ts";
+import type { GraphContext } from "../../graph/context.ts";
+import type { Services } from "../../graph/services.ts";
+import type { Deps } from "../deps.ts";
+import { createJournal } from "./journal.ts";
+import type { Lease } from "./lease.ts";
+
+/** Makes the services that a tenant's graphs reach through `services(config)`. */
+export type GraphServices = (tenant: Run["tenant"]) => Services;
+
+export interface ContextOf {
+  readonly run: Run;
+  readonly saver: FencedSaver;
+  readonly lease: Lease;
+  readonly signal: AbortSignal;
+  readonly services: GraphServices;
+}
+
+/** What graph code reaches through `configurable.__holdpoint` during one delivery. */
+export function graphContext(deps: Deps, { run, saver, lease, signal, services }: ContextOf): GraphContext {
+  return {
+    tenant: run.tenant,
+    run: { runId: run.runId, root: run.root, threadId: run.threadId },
+    whereabouts: saver.whereabouts,
+    journal: createJournal({ effects: deps.effects, table: deps.table, fence: lease.fence }),
+    deadline: () => lease.deadline(),
+    now: () => deps.table.now(),
+    clock: deps.clock,
+    signal,
+    services: services(run.tenant),
+    calls: new Map(),
+  };
+}

@@ -1,0 +1,190 @@
+/**
+ * The pause (durability: INTERRUPT writes, hold items, last frames, run item, header). A hold is open only while the
+ * run item that it names is `held` and names it under the same fence, so holds may be put before the run has ended.
+ *
+ * What was handed over is settled here too, whatever came of the run, so that a decision never starts it again for
+ * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
+ */
+import { HoldpointError } from "../../core/errors.ts";
+import { applied, cancelledHold, givenBack, makeHoldId, plainDigest, reopened, superseded } from "../../core/hold.ts";
+import type { Hold } from "../../core/hold.ts";
+import { runId } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
+import { reviewRequestOf } from "../../core/review-value.ts";
+import type { Run, RunEnd } from "../../core/run.ts";
+import type { FencedSaver } from "../../checkpoint/saver.ts";
+import type { WaitingInterrupt } from "../../langgraph/drive.ts";
+import type { Stored } from "../../storage/records.ts";
+import type { Deps } from "../deps.ts";
+
+/** What a run leaves waiting. */
+export type Left = Pick<RunEnd, "holds" | "waiting" | "interrupts">;
+
+interface Pause {
+  readonly run: Run;
+  readonly saver: FencedSaver;
+  readonly fence: number;
+  /** The decisions that this delivery was given. */
+  readonly handed: readonly Hold[];
+}
+
+/** Bytes of all the interrupts with which a run may end: they stand on the run's own item. */
+const MAX_INTERRUPTS_BYTES = 256 * 1024;
+
+/**
+ * Puts a hold for every interrupt that waits at the end of a delivery.
+ * @throws HoldpointError `lost`; `too_large` for interrupts that no run item could name
+ */
+export async function raiseHolds(
+  deps: Deps,
+  pause: Pause & { readonly interrupts: readonly WaitingInterrupt[] },
+): Promise<Left> {
+  const { run, saver, fence, interrupts } = pause;
+  const bytes = Buffer.byteLength(JSON.stringify(interrupts.map(({ value }) => value)));
+  if (bytes > MAX_INTERRUPTS_BYTES) {
+    throw new HoldpointError(
+      "too_large",
+      `the interrupts of this run have ${bytes} bytes, more than the limit of ${MAX_INTERRUPTS_BYTES}`,
+    );
+  }
+  const root = saver.whereabouts.root() ?? run.root;
+  const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
+  const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
+  await settleAll(deps, pause, (hold, now) => {
+    const next = holds.find(
+      ({ value, raisedBy }) =>
+        reviewRequestOf(value)?.supersedes === hold.digest && raisedBy.taskId === hold.raisedBy.taskId,
+    );
+    return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
+  });
+  const reviews = holds.filter((hold) => hold.origin === "review").length;
+  return {
+    holds: holds.map((hold) => hold.holdId),
+    waiting: { reviews, plain: interrupts.length - reviews },
+    interrupts: interrupts.flatMap(({ id, value, raisedBy }): Json[] => (raisedBy ? [{ id, value }] : [])),
+  };
+}
+
+/**
+ * A run that failed or was cancelled raises nothing. What waited before goes on waiting under the held run that asked
+ * for it; what this run itself asked is cancelled on the record; and a decision that never reached the graph is given
+ * back to the reviewers.
+ */
+export async function leaveHolds(
+  deps: Deps,
+  pause: Pause & { readonly held: Run | undefined; readonly reason: string },
+): Promise<Left> {
+  const { run, saver, held, reason } = pause;
+  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
+  const namesIt = (hold: Hold): boolean => held?.status === "held" && (held.end?.holds.includes(hold.holdId) ?? false);
+  const waits = (hold: Hold): boolean => atHead.has(hold.interruptId) && namesIt(hold);
+  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
+  for (const { runId: asked, holdId } of all.filter((hold) => hold.state === "pending" && hold.runId === run.runId)) {
+    await deps.holds.update(run, holdId, (hold) => {
+      if (hold.state !== "pending" || hold.runId !== asked || hold.fence > pause.fence) return undefined;
+      const now = deps.table.now();
+      return held && waits(hold)
+        ? givenBack(hold, held, now)
+        : cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false });
+    });
+  }
+  await settleAll(deps, pause, (hold, now) =>
+    waits(hold) ? reopened(hold, `the run that carried the decision on did not: ${reason}`, now) : applied(hold, now),
+  );
+  // Also those that were decided meanwhile: until their continuation has run, nothing may go over what they answer.
+  const waiting = all.filter((hold) => (hold.state === "pending" || hold.state === "decided") && waits(hold));
+  const reviews = waiting.filter((hold) => hold.origin === "review").length;
+  return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
+}
+
+/** What came of the decisions that were handed over. One that was never consumed is never called applied. */
+async function settleAll(
+  deps: Deps,
+  { run, saver, fence, handed }: Pause,
+  come: (hold: Hold, now: number) => Hold,
+): Promise<void> {
+  if (handed.length === 0) return;
+  const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
+  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
+  for (const { holdId, interruptId } of handed) {
+    const dropped = unanswered.has(interruptId) && !atHead.has(interruptId);
+    if (dropped)
+      deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");
+    await deps.holds.update(run, holdId, (hold) => {
+      if (hold.handedTo !== fence) throw new HoldpointError("lost", "the decision was handed to another holder");
+      if (hold.state !== "decided") return undefined;
+      const now = deps.table.now();
+      if (dropped) return superseded(hold, "the thread moved on before the decision could be applied", now);
+      const next = come(hold, now);
+      const isUnheard = next.state === "applied" && unanswered.has(interruptId);
+      return isUnheard ? superseded(hold, "nobody waits for this decision any more", now) : next;
+    });
+  }
+}
+
+/** What waits at the head of a thread. */
+export async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
+  const pending = await saver.pendingInterrupts();
+  const still = new Set(
+    (await saver.waitingInterrupts(pending.flatMap(({ owner }) => owner ?? []))).map((owner) => owner.id),
+  );
+  return pending
+    .filter(({ id, owner }) => owner === undefined || still.has(id))
+    .map(({ id, value, owner }) => ({ id, value: value as Json, raisedBy: owner, node: "" })); // it was stored as JSON
+}
+
+interface DraftWith {
+  readonly run: Run;
+  readonly fence: number;
+  readonly root: string;
+  readonly interrupt: WaitingInterrupt;
+}
+
+function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold | undefined {
+  const { id: interruptId, value, raisedBy, node } = interrupt;
+  if (!raisedBy) return undefined;
+  const review = reviewRequestOf(value);
+  const digest = review?.digest ?? plainDigest(value);
+  const { tenant, threadId, generation } = run;
+  const now = deps.table.now();
+  return {
+    tenant,
+    threadId,
+    holdId: makeHoldId({ tenant, threadId, generation, interruptId, digest }),
+    generation,
+    fence,
+    runId: run.runId,
+    root: runId(root),
+    graphId: run.graphId,
+    assistantId: run.assistantId,
+    pool: run.pool,
+    startedBy: run.startedBy,
+    node,
+    origin: review ? "review" : "interrupt",
+    interruptId,
+    raisedBy,
+    value,
+    ...(review === undefined ? {} : { request: review.request }),
+    digest,
+    state: "pending",
+    followUpDue: false,
+    raisedAt: now,
+    updatedAt: now,
+  };
+}
+
+/** Replaces an undecided hold of a lower fence; leaves a decided one as it is; is lost against a higher fence. */
+async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
+  let current: Stored<Hold> | undefined;
+  for (;;) {
+    const next = current ? { ...draft, raisedAt: current.value.raisedAt } : draft;
+    const written = await deps.holds.put(next, current ? { version: current.version } : "absent");
+    if (written.won) return next;
+    current = written.current;
+    if (!current) continue;
+    if (current.value.fence > draft.fence) throw new HoldpointError("lost", "another holder raised this hold");
+    const { state } = current.value;
+    // A cancelled hold whose interrupt waits after all (new input lost to a decision on its neighbour) is asked again.
+    if (current.value.fence === draft.fence || (state !== "pending" && state !== "cancelled")) return current.value;
+  }
+}

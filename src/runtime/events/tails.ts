@@ -1,0 +1,199 @@
+/**
+ * Tells readers when a thread may have something new: one poll per followed thread, however many readers it has, and
+ * one look at a table that tells of changes for all threads of the process. A signal is only a reason to look; what a
+ * reader sees comes from the table, and what several readers ask for at once is read once.
+ */
+import type { NumberedFrame } from "../../core/event.ts";
+import type { RunId } from "../../core/ids.ts";
+import type { Run } from "../../core/run.ts";
+import { threadKeys } from "../../storage/keys.ts";
+import type { ThreadRef } from "../../storage/keys.ts";
+import { createChangeTicker } from "./change-ticker.ts";
+import type { ChangeTicker } from "./change-ticker.ts";
+import type { Deps } from "../deps.ts";
+
+/** A page of a thread's frames. */
+export interface FramePage {
+  readonly frames: readonly NumberedFrame[];
+  readonly more: boolean;
+}
+
+/** One reader's interest in a run of a thread. */
+export interface Tail extends Disposable {
+  /**
+   * Resolves when something may have changed since it last resolved, or when `signal` aborts. Gives the run as this
+   * process has just written it, when it did.
+   */
+  next(signal: AbortSignal): Promise<Run | undefined>;
+  /**
+   * Frames from a number on. Readers that have come equally far share one reading; who has seen that the run has ended
+   * shares only what was read after somebody had seen that, since those are all there are.
+   */
+  read(from: number, hasEnded: boolean): Promise<FramePage>;
+}
+
+/** What a reader waits for: the end of a run, or its frames as well. */
+export type Interest = "end" | "frames";
+
+export interface Tails {
+  open(run: Run, interest: Interest): Tail;
+}
+
+/** Pace of the polls of a table that does not tell of changes: slower the longer nothing came. */
+const POLL_MS = { busy: 50, idle: 3000 } as const;
+const SLOWING = 20;
+/** Pages that are shared at once: readers that have fallen behind further read for themselves. */
+const SHARED_PAGES = 4;
+
+interface Reader {
+  readonly runId: RunId;
+  readonly interest: Interest;
+  fresh: boolean;
+  run: Run | undefined;
+  wake: () => void;
+}
+
+interface Followed {
+  readonly ref: ThreadRef;
+  readonly generation: number;
+  readonly readers: Set<Reader>;
+  readonly stop: AbortController;
+  /** What was read since the last change, by the number from which on, and the run that had ended by then. */
+  readonly pages: Map<string, Promise<FramePage>>;
+}
+
+export function createTails(deps: Deps): Tails {
+  const followed = new Map<string, Followed>();
+  const ticker = createChangeTicker(deps);
+  return {
+    open(run, interest) {
+      const { generation, runId, tenant, threadId } = run;
+      const name = `${tenant} ${threadId} ${generation}`;
+      const reader: Reader = { runId, interest, fresh: false, run: undefined, wake: () => undefined };
+      const entry = followed.get(name) ?? start(deps, ticker, { ref: { tenant, threadId }, generation });
+      followed.set(name, entry);
+      entry.readers.add(reader);
+      return {
+        async next(signal) {
+          if (!reader.fresh && !signal.aborted) await woken(reader, signal);
+          reader.fresh = false;
+          const written = reader.run;
+          reader.run = undefined;
+          return written;
+        },
+        read: (from, hasEnded) => readShared(deps, entry, from, hasEnded ? `${from} ${runId}` : `${from}`),
+        [Symbol.dispose]() {
+          entry.readers.delete(reader);
+          if (entry.readers.size > 0) return;
+          entry.stop.abort();
+          followed.delete(name);
+        },
+      };
+    },
+  };
+}
+
+function woken(reader: Reader, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    reader.wake = done;
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
+
+function readShared(
+  { events }: Deps,
+  { ref, generation, pages }: Followed,
+  from: number,
+  key: string,
+): Promise<FramePage> {
+  const known = pages.get(key);
+  if (known) return known;
+  const page = events.read(ref, generation, from);
+  if (pages.size >= SHARED_PAGES) return page;
+  pages.set(key, page);
+  // A failure is its readers' to hear, and no answer for the next.
+  page.catch(() => pages.delete(key));
+  return page;
+}
+
+function start(
+  deps: Deps,
+  ticker: ChangeTicker,
+  at: { readonly ref: ThreadRef; readonly generation: number },
+): Followed {
+  const entry: Followed = { ...at, readers: new Set(), stop: new AbortController(), pages: new Map() };
+  const wakeAll = (what?: Run | "frames"): void => {
+    entry.pages.clear();
+    for (const reader of entry.readers) {
+      if (what === "frames" && reader.interest !== "frames") continue;
+      reader.fresh = true;
+      if (typeof what === "object" && what.runId === reader.runId) reader.run = what;
+      reader.wake();
+    }
+  };
+  const hints = deps.hints.onChanged(at.ref, wakeAll);
+  const { signal } = entry.stop;
+  const looks = deps.table.changes ? ticker.onChange(signal) : paced(deps, signal);
+  void poll(deps, entry, { looks, wakeAll }).finally(() => hints[Symbol.dispose]());
+  return entry;
+}
+
+/** When to look. `found`: the last look found something. */
+type Looks = AsyncGenerator<void, void, boolean>;
+
+/** Where the table does not tell of changes. */
+async function* paced({ clock, ids }: Deps, signal: AbortSignal): Looks {
+  let lastFound = clock.monotonic();
+  while (!signal.aborted) {
+    const quiet = clock.monotonic() - lastFound;
+    const jitter = 0.875 + Number.parseInt(ids.token(1), 16) / 1024;
+    await clock.sleep(Math.min(POLL_MS.idle, POLL_MS.busy + quiet / SLOWING) * jitter, signal);
+    if (signal.aborted) return;
+    if (yield) lastFound = clock.monotonic();
+  }
+}
+
+async function poll(
+  deps: Deps,
+  entry: Followed,
+  { looks, wakeAll }: { readonly looks: Looks; readonly wakeAll: () => void },
+): Promise<void> {
+  const look = createLook(deps, entry);
+  let found = false;
+  for (;;) {
+    const { done } = await looks.next(found);
+    if (done) return;
+    // A table that is away is looked at again; readers hear of it when they read themselves.
+    found = await look().catch(() => false);
+    if (found) wakeAll();
+  }
+}
+
+/**
+ * One request: the items of the runs that are followed, and the batch that comes next, whose key is known. True when
+ * there is anything new.
+ */
+function createLook({ table, events }: Deps, { ref, generation, readers }: Followed): () => Promise<boolean> {
+  let next: number | undefined;
+  const versions = new Map<string, number>();
+  return async () => {
+    const isFirst = next === undefined;
+    next ??= (await events.end(ref, generation)).next;
+    const batch = events.batchKey(ref, generation, next);
+    const runs = [...new Set([...readers].map(({ runId }) => runId))];
+    const items = await table.batchGet([batch, ...runs.map((runId) => threadKeys.run(ref, runId))]);
+    let found = isFirst;
+    for (const { sk, version } of items) {
+      if (versions.get(sk) !== version) found = true;
+      versions.set(sk, version);
+      if (sk !== batch.sk) continue;
+      versions.delete(sk);
+      next = (await events.end(ref, generation)).next;
+    }
+    return found;
+  };
+}
