@@ -18,6 +18,7 @@ import { systemClock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { threadId as toThreadId } from "../core/ids.ts";
 import type { ThreadRef } from "../storage/keys.ts";
+import { createAnswers } from "./answers.ts";
 import { headMoved } from "./branch.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { headOf } from "./head.ts";
@@ -52,6 +53,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   #options: SaverOptions;
   readonly #branches: Branches;
   readonly #reports: TaskReports = createTaskReports();
+  readonly #answers = createAnswers();
   readonly #whereabouts: KnownWhereabouts;
   #lost = false;
   /** Once this delivery has put a checkpoint of its own, it executes from there and not from an older one. */
@@ -196,6 +198,8 @@ export class FencedSaver extends BaseCheckpointSaver {
     const branch = await this.#branches.of(threadId, ns, "known");
     const { newRoot } = this.#options;
     const isInput = metadata.source === "input";
+    // Not in the branch's own turn, for which an answer may have to wait.
+    await this.#answers.landed();
     const stored = branch.exclusive(() =>
       branch.append({
         checkpoint,
@@ -227,12 +231,13 @@ export class FencedSaver extends BaseCheckpointSaver {
     return configFor(threadId, ns, checkpoint.id);
   }
 
-  override async putWrites(
-    config: RunnableConfig,
-    writes: PendingWrite[],
-    taskId: string,
-    taskPath = "",
-  ): Promise<void> {
+  override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath = ""): Promise<void> {
+    const stored = this.#putWrites(config, writes, taskId, taskPath);
+    this.#answers.storing(writes, stored);
+    return stored;
+  }
+
+  async #putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath: string): Promise<void> {
     this.#assertHeld();
     const address = addressOf(config);
     const { ns = "", checkpointId } = address;

@@ -1,8 +1,9 @@
 /** Two holders of one thread: the earlier one is told `lost`, and nothing that it still writes is seen (I2). */
-import { ERROR, INTERRUPT, uuid6 } from "@langchain/langgraph-checkpoint";
+import { ERROR, INTERRUPT, RESUME, uuid6 } from "@langchain/langgraph-checkpoint";
 import { describe, expect, it } from "vitest";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import type { SaverOptions } from "../../src/checkpoint/options.ts";
+import { HoldpointError } from "../../src/core/errors.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { checkpointOf, configOf, metadataOf } from "../support/checkpoints.ts";
@@ -195,6 +196,40 @@ describe("a new holder", () => {
     const saver = holder(createMemoryTable(), 1);
     await expect(saver.getTuple(configOf("other"))).rejects.toMatchObject({ code: "invalid" });
     await expect(saver.deleteThread(thread)).rejects.toMatchObject({ code: "unsupported" });
+  });
+});
+
+describe("the checkpoint that comes of an answer", () => {
+  it("lands after the answer, and not at all where that could not be stored", async () => {
+    const order: string[] = [];
+    let away = false;
+    const memory = createMemoryTable();
+    const table: Table = {
+      ...memory,
+      async put(item, ...args) {
+        await Promise.resolve(); // What is asked for first must not land first by chance.
+        if (item.sk.startsWith("W#")) for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+        if (item.sk.startsWith("W#") && away) throw new HoldpointError("unavailable", "the table is away");
+        order.push(item.sk.slice(0, 2));
+        return memory.put(item, ...args);
+      },
+    };
+    const saver = holder(table, 1);
+    const asked = await saver.put(configOf(thread), checkpointOf({ values: { a: 1 } }), metadataOf(0, "input"), {
+      a: 1,
+    });
+    const resumed = (config: typeof asked, a: number) => [
+      saver.putWrites(config, [[RESUME, ["yes"]]], "task-1"),
+      saver.put(config, checkpointOf({ values: { a } }), metadataOf(a), { a }),
+    ];
+    await Promise.all(resumed(asked, 2));
+    expect(order).toEqual(["C#", "W#", "C#"]);
+
+    away = true;
+    const head = (await saver.getTuple(configOf(thread)))?.config;
+    const [answer, checkpoint] = await Promise.allSettled(resumed(head ?? asked, 3));
+    expect([answer?.status, checkpoint?.status]).toEqual(["rejected", "rejected"]);
+    expect(order).toEqual(["C#", "W#", "C#"]);
   });
 });
 
