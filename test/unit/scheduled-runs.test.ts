@@ -4,6 +4,7 @@ import { threadId } from "../../src/core/ids.ts";
 import { MAX_QUEUE } from "../../src/core/limits.ts";
 import type { Run } from "../../src/core/run.ts";
 import { appended } from "../../src/core/thread-changes.ts";
+import { begin } from "../../src/runtime/accept/scheduled.ts";
 import { threadStatus } from "../../src/core/thread.ts";
 import type { Drive, DriveOutcome } from "../../src/langgraph/drive.ts";
 import { threadKeys } from "../../src/storage/keys.ts";
@@ -77,6 +78,22 @@ describe("a run that begins later", () => {
     expect(await accept(kit, request)).toMatchObject({ runId: run.runId, status: "success" });
   });
 
+  it("is not refused to a repeat of its request for what its thread has come to since it was acknowledged", async () => {
+    const kit = createKit();
+    const { drive } = recording();
+    const request = { ...later(aThread(kit)), idempotency: { key: "k", bodyHash: "h" } };
+    const rejecting = { ...request, settings: { ...request.settings, multitaskStrategy: "reject" as const } };
+    const run = await accept(kit, rejecting);
+    await kit.runtime.runs.accept(ALICE, inputFor(run.threadId)); // The thread is busy from now on.
+    await expect(accept(kit, { ...rejecting, idempotency: { key: "other", bodyHash: "h" } })).rejects.toMatchObject({
+      code: "conflict",
+    });
+    expect(await accept(kit, rejecting)).toMatchObject({ runId: run.runId, status: "pending" });
+    await using worker = kit.worker({ drive });
+    worker.start();
+    await reaches(kit, run, "success");
+  });
+
   it("is executed once, although who gave it its place died before it could say so", async () => {
     let armed = true;
     const kit = createKit((table) => ({
@@ -97,6 +114,21 @@ describe("a run that begins later", () => {
     second.start();
     await reaches(kit, run, "success");
     await pass(kit, 700_000);
+    expect(executed).toEqual([run.runId]);
+  });
+
+  it("is not begun again by who found it due before it was executed, and sees its thread only afterwards", async () => {
+    const kit = createKit();
+    const { executed, drive } = recording();
+    const run = await accept(kit);
+    kit.clock.advance(DELAY_MS);
+    const found = await kit.deps.runs.get(run, run.runId);
+    if (!found) throw new Error("the run is there");
+    await using worker = kit.worker({ drive });
+    worker.start();
+    await reaches(kit, run, "success");
+    await begin(kit.deps, found);
+    expect(await headerOf(kit, run)).toMatchObject({ queue: [] });
     expect(executed).toEqual([run.runId]);
   });
 

@@ -187,13 +187,19 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
   }
 }
 
-/** The run item is the promise; of the thread there is only made sure that it is there and would take the run now. */
+/**
+ * The run item is the promise; of the thread there is only made sure that it is there and would take the run now. An
+ * item that an earlier attempt left begins at its time whatever is said here, and may have been acknowledged: it is not
+ * refused for what its thread has come to since.
+ */
 async function schedule(deps: Deps, accepting: Accepting, first: Header): Promise<Run> {
-  const { ref, run } = accepting;
+  const { ref, run, repeated } = accepting;
   for (let header = first; ;) {
+    const isThere = header !== undefined && !header.value.deleted && header.value.generation === run.generation;
+    if (isThere && repeated) return confirm(deps, accepting);
     const refusal = await reasonToRefuse(deps, accepting, header?.value);
     if (refusal) return refuse(deps, accepting, refusal);
-    if (header && !header.value.deleted) return confirm(deps, accepting);
+    if (isThere) return confirm(deps, accepting);
     const written = await putFresh(deps, { ref, run }, header, (thread) => thread);
     header = written.won ? written.stored : written.current;
   }

@@ -17,10 +17,14 @@ const NAMED_MS = 600_000;
 /** By then who accepted the run has made its thread, or died. */
 const ACCEPTED_MS = 600_000;
 
-/** Gives a run its place, now that its time has come. */
+/**
+ * Gives a run its place, now that its time has come. The header is read before the run item is looked at again, and the
+ * append is conditional on that header: a run that was executed in between is not begun twice.
+ */
 export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
   const run = stored.value;
   const header = await deps.threads.get(run);
+  if ((await deps.runs.get(run, run.runId))?.version !== stored.version) return;
   if ((header?.value.generation ?? 0) !== run.generation) return void (await deps.runs.remove(stored));
   if (!header || header.value.deleted) return waitForThread(deps, stored);
   if (names(header.value, run.runId)) return later(deps, stored, NAMED_MS);
