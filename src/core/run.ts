@@ -271,8 +271,8 @@ export type CancelResult =
 
 /**
  * Cancels a run that has not ended: at once while it is pending or asleep, as a request to its worker once it runs. Only
- * a worker can hide what a run did: a sleeping one that is rolled back has to be woken. A sleeping one stays findable
- * until its thread's header knows (I11).
+ * a worker can hide what a run did, or say what came of the decisions that it carries: a sleeping one that is rolled
+ * back, or that is a continuation, has to be woken. A sleeping one stays findable until its thread's header knows (I11).
  */
 export function cancelled(run: Run, request: CancelRequest): CancelResult {
   const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
@@ -286,7 +286,8 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       }
       return { kind: "written", run: { ...rest, ...end, ...hidden } };
     case "waiting":
-      if (request.action !== "rollback") return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
+      if (request.action !== "rollback" && run.kind !== "continuation")
+        return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
       if (run.cancelAsked) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, followUpAt: at, updatedAt: at } };
     case "running":
