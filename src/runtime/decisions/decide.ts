@@ -44,7 +44,9 @@ export function createReviews(deps: Deps): ReviewUseCases {
     get: async (principal, reviewId) => (await find(principal, reviewId)).value,
     async decide(principal, reviewId, request) {
       const hold = await decide(deps, principal, await find(principal, reviewId), request);
-      return (await followUpSoon(deps, hold)) ?? hold;
+      const now = await followUpSoon(deps, hold);
+      // It may have come back meanwhile, and somebody else have decided it: nobody is answered with another's decision.
+      return now?.decision?.id === hold.decision?.id ? now : hold;
     },
   };
 }
