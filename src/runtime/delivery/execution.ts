@@ -88,11 +88,16 @@ export class Execution {
   readonly #host: ExecutionDeps;
   readonly #delivery: Delivery;
   readonly #with: ExecutionWith;
+  /** Resolves once the run item bears this delivery's mark; `lost` when another holder was there first. */
+  readonly #marked: Promise<void>;
 
   constructor(host: ExecutionDeps, delivery: Delivery, execution: ExecutionWith) {
     this.#host = host;
     this.#delivery = delivery;
     this.#with = execution;
+    this.#marked = execution.mark.then(assertMarked);
+    // Who loses the lease for another reason may never come to ask.
+    this.#marked.catch(() => undefined);
   }
 
   /** @throws HoldpointError `lost`, `unavailable`, and whatever made the log unreadable */
@@ -128,7 +133,7 @@ export class Execution {
     const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
     if (start.input?.kind === "input" && lease.thread.waiting !== undefined) {
       // A run that was cancelled before it began must drop nothing.
-      await this.#with.mark.then(assertMarked);
+      await this.#marked;
       const decided = await cancelPlainHolds(
         deps,
         { ...run, fence: lease.fence },
@@ -190,10 +195,10 @@ export class Execution {
   /** Everything that stands before the graph may run: the saver behind its barrier, and the decisions to hand over. */
   async #prepare(run: Run): Promise<Able | Unable> {
     const { deps } = this.#host;
-    const { events, mark, openSaver } = this.#with;
+    const { events, openSaver } = this.#with;
     const payload = await deps.runs.payload(run);
     const saver = await openSaver();
-    const gate = Promise.all([mark.then(assertMarked), events.begun()]);
+    const gate = Promise.all([this.#marked, events.begun()]);
     gate.catch(() => undefined);
     const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
     const hasMovedOn = saver.head()?.runId === run.runId;
@@ -267,7 +272,7 @@ export class Execution {
       saver,
       delivery: this.#delivery,
       events: this.#with.events,
-      marked: this.#with.mark.then(assertMarked),
+      marked: this.#marked,
       payload: start.payload,
       handed: start.handed,
       outcome,
