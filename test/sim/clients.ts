@@ -7,8 +7,8 @@ import { sha256, tenantId, threadId } from "../../src/core/ids.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Hold, HoldAnswer } from "../../src/core/hold.ts";
 import type { Principal } from "../../src/core/principal.ts";
-import type { Run, RunPayload } from "../../src/core/run.ts";
-import type { Runtime } from "../../src/runtime/runtime.ts";
+import type { MultitaskStrategy, Run, RunPayload, StopAction } from "../../src/core/run.ts";
+import type { AcceptRequest, Runtime } from "../../src/runtime/runtime.ts";
 import type { Answer, Wish } from "./facts.ts";
 import type { Random } from "./random.ts";
 import type { Recorder } from "./recorder.ts";
@@ -40,11 +40,19 @@ export interface Starting {
   readonly thread: string | undefined;
   readonly asksOnce?: boolean;
   readonly tag: string;
-  readonly strategy: "enqueue" | "reject";
+  readonly strategy: MultitaskStrategy;
+  /** Roll back what is there although it has acted upon the world. */
+  readonly force?: boolean;
+  /** Not to begin before so long after it was accepted. */
+  readonly afterMs?: number;
+  /** Whatever waits on the thread is to be cancelled. */
+  readonly cancelsPending?: boolean;
+  /** Bytes of state that it brings along. */
+  readonly ballast?: number;
   readonly script: Script;
 }
 
-type Accepting = Pick<Starting, "thread" | "strategy" | "asksOnce">;
+type Accepting = Omit<Starting, "tag" | "script">;
 
 /** What a wish says instead of a thread that is yet to be made. */
 export const STATELESS = "stateless";
@@ -58,7 +66,7 @@ export interface Clients {
   decide(by: string, hold: Hold, tag: string): Promise<Answer>;
   /** Not repeated, since nothing makes an update recognisable. */
   update(thread: string, tag: string): Promise<Answer>;
-  cancel(thread: string, run: string): Promise<Answer>;
+  cancel(thread: string, run: string, action?: StopAction): Promise<Answer>;
   runs(thread: string): Promise<readonly Run[]>;
 }
 
@@ -67,15 +75,18 @@ export function createClients(host: ClientHost): Clients {
   const accept = (
     wish: Wish & { readonly tag: string },
     payload: RunPayload,
-    { thread, strategy, asksOnce = false }: Accepting,
+    { thread, strategy, asksOnce = false, force, afterMs, cancelsPending = false }: Accepting,
   ): Promise<Answer> => {
-    const request = {
+    const request: AcceptRequest = {
       threadId: thread === undefined ? undefined : threadId(thread),
       ifNotExists: "create" as const,
       assistantId: "script",
       payload: { ...payload, metadata: { tag: wish.tag } },
       settings: { streamModes: [], streamSubgraphs: false, streamResumable: false, multitaskStrategy: strategy },
       idempotency: { key: wish.tag, bodyHash: sha256(wish.tag) },
+      ...(force === undefined ? {} : { force }),
+      ...(afterMs === undefined ? {} : { afterMs }),
+      ...(cancelsPending ? { onPending: "cancel" } : {}),
     };
     const ask = async (runtime: Runtime): Promise<string> =>
       (await runtime.runs.accept(principalOf("ann"), request)).runId;
@@ -83,8 +94,8 @@ export function createClients(host: ClientHost): Clients {
   };
   return {
     start: (wish) => {
-      const { thread = STATELESS, tag, strategy, script } = wish;
-      return accept({ do: "accept", thread, tag, strategy }, { input: host.stage.inputOf(script, tag) }, wish);
+      const { thread = STATELESS, tag, strategy } = wish;
+      return accept({ do: "accept", thread, tag, strategy }, { input: host.stage.inputOf(wish) }, wish);
     },
     resume: (thread, tag) =>
       accept(
@@ -127,12 +138,13 @@ export function createClients(host: ClientHost): Clients {
       const reply = await once(host, (runtime) => runtime.runs.list(principalOf("ann"), threadId(thread)));
       return reply.heard ? reply.value : [];
     },
-    cancel: (thread, run) =>
+    cancel: (thread, run, action) =>
       insist(host, { do: "cancel", thread, run }, async (runtime) => {
         const cancel = {
           threadId: threadId(thread),
           runId: run as RunId,
           wait: false,
+          ...(action === undefined ? {} : { action }),
           signal: new AbortController().signal,
         };
         return (await runtime.runs.cancel(principalOf("ann"), cancel)).runId;

@@ -33,11 +33,19 @@ export interface Request {
 export interface Outside {
   /** Resolves when the reply has arrived. What has left takes effect, whatever becomes of its sender. */
   call(process: SimProcess, request: Request): Promise<void>;
+  /** How often this has been tried, this time included. */
+  attempt(what: string): number;
 }
 
 export function createOutside(recorder: Recorder, scheduler: Scheduler): Outside {
   const known = new Set<string>();
+  const attempts = new Map<string, number>();
   return {
+    attempt(what) {
+      const count = (attempts.get(what) ?? 0) + 1;
+      attempts.set(what, count);
+      return count;
+    },
     call: (process, { token, run, policy, ms }) =>
       new Promise((resolve) => {
         scheduler.after(ms / 2, () => {

@@ -4,12 +4,12 @@
  * put to it as well.
  */
 import type { Hold } from "../../src/core/hold.ts";
-import type { Run, RunStatus } from "../../src/core/run.ts";
+import type { MultitaskStrategy, Run, RunStatus } from "../../src/core/run.ts";
 import type { Thread } from "../../src/core/thread.ts";
 
 /** What a client wanted. `tag` names the run or the decision, and is the same in every repeat. */
 export type Wish =
-  | { readonly do: "accept"; readonly thread: string; readonly tag: string; readonly strategy: "enqueue" | "reject" }
+  | { readonly do: "accept"; readonly thread: string; readonly tag: string; readonly strategy: MultitaskStrategy }
   /** `command.resume`: an accept that decides what waits. */
   | { readonly do: "resume"; readonly thread: string; readonly tag: string }
   | { readonly do: "decide"; readonly thread: string; readonly tag: string; readonly hold: string }
@@ -75,6 +75,8 @@ export interface RecordFact {
   readonly source?: string;
   readonly checkpointId?: string;
   readonly parentId?: string;
+  /** Of a reset: the position from which the thread goes on. */
+  readonly targetSeq?: number;
   /** True if an item stood at this position before. */
   readonly overwritten: boolean;
 }

@@ -32,14 +32,17 @@ export const fenceInvariants: Invariants = {
   },
 
   "the checkpoints of a thread are one chain": ({ facts }, report) => {
-    const heads = new Map<string, string | undefined>();
+    /** Of each thread, the newest visible checkpoint at each position. */
+    const heads = new Map<string, (string | undefined)[]>();
     for (const fact of factsOf(facts, "record")) {
-      const { thread, generation, ns, seq, kind, parentId, checkpointId } = fact.record;
-      if (kind !== "checkpoint") continue;
+      const { thread, generation, ns, seq, kind, parentId, checkpointId, targetSeq } = fact.record;
       const name = `${thread} ${generation} ${ns}`;
-      if (heads.has(name) && parentId !== heads.get(name))
+      const visible = heads.get(name) ?? [undefined];
+      heads.set(name, visible);
+      const head = visible[seq - 1];
+      if (kind === "checkpoint" && parentId !== head)
         report(fact, `record ${seq} of ${thread} has another parent than the head`);
-      heads.set(name, checkpointId);
+      visible[seq] = kind === "checkpoint" ? checkpointId : kind === "reset" ? visible[targetSeq ?? 0] : head;
     }
   },
 

@@ -100,6 +100,10 @@ const barrier = (seq: number, fence: number): Bare<Fact> => ({
   kind: "record",
   record: { thread: THREAD, generation: 0, ns: "", seq, fence, kind: "barrier", overwritten: false },
 });
+const reset = (seq: number, targetSeq: number): Bare<Fact> => ({
+  kind: "record",
+  record: { thread: THREAD, generation: 0, ns: "", seq, fence: 1, kind: "reset", targetSeq, overwritten: false },
+});
 const said = (
   wish: Extract<Fact, { kind: "answer" }>["wish"],
   answer: Extract<Fact, { kind: "answer" }>["answer"],
@@ -268,6 +272,7 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   ],
   "the checkpoints of a thread are one chain": [
     [record(1, 1, "input"), record(2, 1, "loop"), record(3, 1, "loop", { parentId: "c1" })],
+    [record(1, 1, "input"), record(2, 1, "loop"), reset(3, 1), record(4, 1, "input", { parentId: "c2" })],
   ],
   "no event of a lower fence follows one of a higher, and none is missing": [
     [events(0, 2), events(1, 1)],
@@ -361,6 +366,11 @@ describe("the checker", () => {
     const found = broken([...facts, ...again, settled, said(decide("bob-2"), yes("decision of bob"))]);
     expect(found).not.toContain("a decision never changes, unless the run that carried it on did not");
     expect(found).not.toContain("two decisions of one hold are never both acknowledged");
+  });
+
+  it("lets a thread go on from where a rollback has led it back to", () => {
+    const back = [record(1, 1, "input"), record(2, 1, "loop"), reset(3, 1), record(4, 1, "input", { parentId: "c1" })];
+    expect(broken(back)).toEqual([]);
   });
 
   it("lets a pending run be cancelled at once", () => {

@@ -30,7 +30,7 @@ export function createLangGraphOfScript(host: GraphHost): RegisteredGraph {
   // Pregel's type parameters are invariant, so that any graph but its own is foreign to it.
   const compile = (): unknown =>
     new StateGraph(State)
-      .addNode("act", act)
+      .addNode("act", act, { retryPolicy: RETRIES })
       .addConditionalEdges("__start__", next)
       .addConditionalEdges("act", next)
       .compile();
@@ -44,6 +44,17 @@ export function createLangGraphOfScript(host: GraphHost): RegisteredGraph {
     compiled: async () => compile() as CompiledGraph,
   };
 }
+
+/** The first failure is tried again in the same delivery, the second in another one. */
+const RETRIES = {
+  maxAttempts: 4,
+  initialInterval: 1500,
+  backoffFactor: 1,
+  jitter: false,
+  logWarning: false,
+  retryOn: (error: unknown) => error instanceof Error && error.message === FLAKY,
+};
+const FLAKY = "flaky, as scripted";
 
 async function perform(
   { process, outside, heard }: GraphHost,
@@ -71,6 +82,9 @@ async function perform(
       heard(tag);
       return `answer ${run.root}.${pc} value ${tag}`;
     }
+    case "flaky":
+      if (outside.attempt(`${run.runId} ${pc}`) <= task.failures) throw new Error(FLAKY);
+      return `step ${pc}`;
     case "fail":
       throw new Error("as scripted");
   }

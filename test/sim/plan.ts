@@ -1,22 +1,17 @@
 /** What the clients of one schedule want, drawn from the seed: who starts, answers, cancels what and when. */
 import { isEnded } from "../../src/core/run.ts";
-import type { Clients } from "./clients.ts";
+import type { MultitaskStrategy, StopAction } from "../../src/core/run.ts";
+import type { Clients, Starting } from "./clients.ts";
 import type { Readers } from "./readers.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Script, Task } from "./script.ts";
 
-export interface Start {
+export interface Start extends Starting {
   readonly atMs: number;
-  /** Undefined: a stateless run. */
-  readonly thread: string | undefined;
-  readonly tag: string;
-  /** A client that hears nothing asks once and never again. */
-  readonly asksOnce?: boolean;
-  readonly strategy: "enqueue" | "reject";
-  readonly script: Script;
   /** Cancel it so long after it was acknowledged. */
   readonly cancelAfterMs?: number;
+  readonly cancelAction?: StopAction;
   /** Who looks at it from its acknowledgement on. */
   readonly watched: "no" | "followed" | "waited for";
 }
@@ -54,6 +49,9 @@ export function drawPlan(random: Random): Plan {
   );
   const count = 1 + random.int(5);
   const reviews = random.chance(0.6);
+  // In some of them everybody wants the thread for himself, in some nothing is done twice.
+  const pushy = random.chance(0.3);
+  const bulky = random.chance(0.04);
   return {
     apis: 1 + random.int(2),
     workers: 1 + random.int(3),
@@ -63,10 +61,19 @@ export function drawPlan(random: Random): Plan {
       atMs: random.chance(0.3) ? 0 : random.int(dense ? 200 : 2500),
       thread: random.pick(threads),
       tag: `run-${i}`,
-      strategy: random.chance(0.3) ? "reject" : "enqueue",
+      strategy: drawStrategy(random, pushy),
       script: drawScript(random, reviews),
       watched: random.pick(["no", "no", "followed", "waited for"] as const),
-      ...(random.chance(0.15) ? { cancelAfterMs: random.int(dense ? 100 : 600) } : {}),
+      ...(random.chance(0.15)
+        ? {
+            cancelAfterMs: random.int(dense ? 100 : 600),
+            cancelAction: random.pick(["interrupt", "rollback"] as const),
+          }
+        : {}),
+      ...(random.chance(0.12) ? { afterMs: random.int(dense ? 300 : 1500) } : {}),
+      ...(random.chance(0.1) ? { cancelsPending: true } : {}),
+      ...(random.chance(0.1) ? { force: true } : {}),
+      ...(bulky ? { ballast: BALLAST_BYTES } : {}),
     })),
     reviewers: reviews ? ["eve", "bob"].slice(0, random.int(3)) : [],
     resumer: reviews && random.chance(0.25),
@@ -77,6 +84,15 @@ export function drawPlan(random: Random): Plan {
     troubleMs: (dense ? 1000 : 3000) + random.int(dense ? 1500 : 3000),
     afterwardsMs: 0,
   };
+}
+
+/** More than one piece of a value that does not fit into its record. */
+const BALLAST_BYTES = 210_000;
+
+function drawStrategy(random: Random, pushy: boolean): MultitaskStrategy {
+  return pushy
+    ? random.pick(["interrupt", "rollback", "interrupt", "enqueue"] as const)
+    : random.pick(["enqueue", "enqueue", "enqueue", "reject", "reject", "interrupt", "rollback"] as const);
 }
 
 /**
@@ -121,6 +137,7 @@ function drawScript(random: Random, reviews: boolean): Script {
 
 function drawTask(random: Random, reviews: boolean, place: string): Task {
   const kind = random.int(20);
+  if (random.chance(0.06)) return { do: "flaky", failures: 1 + random.int(2), delayMs: 2000 + random.int(1500) };
   if (reviews && kind < 8) return { do: "review", shown: place, fails: random.chance(0.1) };
   if (reviews && kind === 8) return { do: "ask" };
   if (kind === 9) return { do: "fail" };
@@ -151,7 +168,7 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
       if (start.watched === "waited for") readers.wait(thread, answer.id);
       if (start.cancelAfterMs === undefined) return;
       await scheduler.sleep(start.cancelAfterMs);
-      await clients.cancel(thread, answer.id);
+      await clients.cancel(thread, answer.id, start.cancelAction);
     }),
     ...plan.reviewers.map((name) => review(name, { plan, over, stage: { ...stage, random: random.fork(name) } })),
     ...(plan.resumer ? [resume({ plan, over, stage: { ...stage, random: random.fork("resumer") } })] : []),
@@ -163,7 +180,10 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
       await scheduler.sleep(random.int(plan.troubleMs));
       const thread = random.pick(plan.threads);
       const unfinished = (await clients.runs(thread)).filter((run) => !isEnded(run.status));
-      if (unfinished.length > 0) await clients.cancel(thread, random.pick(unfinished).runId);
+      if (unfinished.length > 0) {
+        const action = random.pick(["interrupt", "interrupt", "rollback"] as const);
+        await clients.cancel(thread, random.pick(unfinished).runId, action);
+      }
     }),
     ...Array.from({ length: plan.drains }, async () => {
       await scheduler.sleep(random.int(plan.troubleMs));

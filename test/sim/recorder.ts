@@ -93,6 +93,7 @@ function recordFact(item: Item, ref: ThreadRef, overwritten: boolean): Bare<Fact
       overwritten,
       ...(record.checkpointId === undefined ? {} : { checkpointId: record.checkpointId }),
       ...(record.kind === "checkpoint" ? { source: record.source } : {}),
+      ...(record.kind === "reset" ? { targetSeq: record.targetSeq } : {}),
       ...(record.kind === "checkpoint" && record.parentId !== undefined ? { parentId: record.parentId } : {}),
     },
   };

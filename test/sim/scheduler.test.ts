@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { CALM, createChaos } from "./chaos.ts";
 import type { Planned, Profile } from "./chaos.ts";
+import { createCourier } from "./courier.ts";
+import { createTally } from "./faults.ts";
+import type { FaultCounts } from "./faults.ts";
 import { createRandom } from "./random.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
 import type { Scheduler, SimProcess } from "./scheduler.ts";
@@ -78,6 +81,7 @@ interface Fixture {
   readonly process: SimProcess;
   readonly changes: Change[];
   readonly crashed: string[];
+  readonly faults: FaultCounts;
   readonly table: ReturnType<ReturnType<typeof createSimTable>["handle"]>;
 }
 
@@ -100,16 +104,19 @@ function fixture(
   });
   const changes: Change[] = [];
   const crashed: string[] = [];
+  const tally = createTally();
+  const onCrash = ({ name }: SimProcess): void => void crashed.push(name);
   const sim = createSimTable({
     scheduler,
     chaos,
+    tally,
+    courierOf: (process) =>
+      createCourier({ scheduler, chaos, tally, leaseMs: 1000, onCrash, onDelay: () => {} }, process),
     onChange: (change) => void changes.push(change),
-    onCrash: (process) => void crashed.push(process.name),
-    onDelay: () => {},
     forgetWriteIds,
   });
   const process = scheduler.process("p");
-  return { scheduler, process, changes, crashed, table: sim.handle(process) };
+  return { scheduler, process, changes, crashed, faults: tally.counts, table: sim.handle(process) };
 }
 
 const draft = (sk: string, n = 0) => ({ pk: "p", sk, attributes: { n } });

@@ -26,6 +26,8 @@ export type Task =
   /** A person must decide; `shown` is what the digest covers. It may fail once it has its answer. */
   | { readonly do: "review"; readonly shown: string; readonly fails?: boolean }
   | { readonly do: "ask" }
+  /** It fails so often, and each time is to be tried again after so long: more than a delivery waits for. */
+  | { readonly do: "flaky"; readonly failures: number; readonly delayMs: number }
   | { readonly do: "fail" };
 
 /** Supersteps, each of one or more tasks that run side by side. */
@@ -34,9 +36,9 @@ export type Script = readonly (readonly Task[])[];
 export interface ScriptHost {
   readonly clock: Clock;
   readonly ids: IdSource;
-  /** Performs a journaled effect on behalf of the graph. */
   /** Told when the code that asked gets its answer. */
   readonly heard: (tag: string) => void;
+  /** Performs a journaled effect on behalf of the graph. */
   readonly effect: (drive: Drive, at: EffectAt) => Promise<Performed>;
 }
 
@@ -121,17 +123,23 @@ function tasksOf({ tuple, state }: Position): readonly { readonly id: string; re
 
 /** New input: what waits at the head is dropped, as LangGraph does. */
 async function begin(host: ScriptHost, drive: Drive, before: Position | undefined): Promise<Position | undefined> {
-  const { input, tag } = inputOf(drive);
-  const state: ScriptState = { script: input, pc: 0, log: [...(before?.state.log ?? []), `in ${tag}`] };
-  await putCheckpoint(host, drive, { before, state, source: "input" });
+  const { script, ballast, tag } = inputOf(drive);
+  const state: ScriptState = { script, pc: 0, log: [...(before?.state.log ?? []), `in ${tag}`] };
+  await putCheckpoint(host, drive, { before, state, source: "input", ballast: ballastOf(tag, ballast) });
   return read(drive.saver, drive.run.threadId);
 }
 
-function inputOf({ payload }: Drive): { readonly input: Script; readonly tag: string } {
-  const { script } = (payload.input ?? { script: [] }) as { readonly script: Script };
+function inputOf({ payload }: Drive): { readonly script: Script; readonly ballast: number; readonly tag: string } {
+  const { script, ballast } = (payload.input ?? { script: [], ballast: 0 }) as {
+    readonly script: Script;
+    readonly ballast: number;
+  };
   const tag = payload.metadata?.["tag"];
-  return { input: script, tag: typeof tag === "string" ? tag : "untagged" };
+  return { script, ballast, tag: typeof tag === "string" ? tag : "untagged" };
 }
+
+const ballastOf = (tag: string, bytes: number): string | undefined =>
+  bytes === 0 ? undefined : `${tag} `.repeat(Math.ceil(bytes / (tag.length + 1)));
 
 interface Step {
   readonly host: ScriptHost;
@@ -172,9 +180,24 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
       });
     case "ask":
       return ask(step, taskId, { value: { question: position.state.pc }, fails: false });
+    case "flaky":
+      return attempt(step, taskId, task);
     case "fail":
       return FAILURE;
   }
+}
+
+/** How often it has failed is known from the run item, and from nowhere else. */
+async function attempt(
+  step: Step,
+  taskId: string,
+  { failures, delayMs }: Extract<Task, { do: "flaky" }>,
+): Promise<"done" | DriveOutcome> {
+  const { drive, position } = step;
+  const made = drive.retries[taskId] ?? 0;
+  if (made >= failures) return output(step, taskId, `step ${position.state.pc}`);
+  const retries = { ...drive.retries, [taskId]: made + 1 };
+  return { kind: "backoff", delayMs, retries, error: { name: "Error", message: "flaky, as scripted" } };
 }
 
 async function effect(
@@ -242,30 +265,40 @@ async function advance(host: ScriptHost, drive: Drive, position: Position): Prom
   return read(drive.saver, drive.run.threadId);
 }
 
+interface NewCheckpoint {
+  readonly before: Position | undefined;
+  readonly state: ScriptState;
+  readonly source: "input" | "loop";
+  readonly ballast?: string | undefined;
+}
+
 async function putCheckpoint(
   host: ScriptHost,
   drive: Drive,
-  {
-    before,
-    state,
-    source,
-  }: { readonly before: Position | undefined; readonly state: ScriptState; readonly source: "input" | "loop" },
+  { before, state, source, ballast }: NewCheckpoint,
 ): Promise<void> {
-  const version = Number(before?.tuple.checkpoint.channel_versions["state"] ?? 0) + 1;
+  const versions = before?.tuple.checkpoint.channel_versions ?? {};
+  const values = before?.tuple.checkpoint.channel_values ?? {};
+  const changed = {
+    state: nextOf(versions["state"]),
+    ...(ballast === undefined ? {} : { ballast: nextOf(versions["ballast"]) }),
+  };
   const checkpoint: Checkpoint = {
     v: 4,
     id: host.ids.uuid(),
     ts: new Date(host.clock.wall()).toISOString(),
-    channel_values: { state },
-    channel_versions: { state: version },
+    channel_values: { ...values, state, ...(ballast === undefined ? {} : { ballast }) },
+    channel_versions: { ...versions, ...changed },
     versions_seen: {},
   };
   const metadata = { source, step: (before?.tuple.metadata?.step ?? -2) + 1, parents: {} };
   const config = before
     ? configAt(drive, before.tuple)
     : { configurable: { ...CONFIG, thread_id: drive.run.threadId } };
-  await drive.saver.put({ ...config, metadata: { run_id: drive.run.runId } }, checkpoint, metadata, { state: version });
+  await drive.saver.put({ ...config, metadata: { run_id: drive.run.runId } }, checkpoint, metadata, changed);
 }
+
+const nextOf = (version: number | string | undefined): number => Number(version ?? 0) + 1;
 
 const configAt = (drive: Drive, tuple: CheckpointTuple) => ({
   configurable: { ...CONFIG, thread_id: drive.run.threadId, checkpoint_id: tuple.checkpoint.id },

@@ -8,6 +8,8 @@ import { createChaos, drawProfile } from "./chaos.ts";
 import type { Chaos, Planned, Profile } from "./chaos.ts";
 import { TENANT, createClients } from "./clients.ts";
 import type { Fact } from "./facts.ts";
+import { createTally } from "./faults.ts";
+import type { FaultCounts, Tally } from "./faults.ts";
 import { answersTo } from "./history.ts";
 import { check } from "./invariants.ts";
 import type { Violation } from "./invariants.ts";
@@ -57,6 +59,7 @@ export interface Verdict {
   readonly crashes: number;
   readonly runs: number;
   readonly decisions: number;
+  readonly faults: FaultCounts;
 }
 
 /** Plays one schedule and checks what came of it. The same options give the same verdict. */
@@ -73,7 +76,7 @@ export async function simulate(options: Options): Promise<Verdict> {
     });
     recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await stage.logOf(saver, thread) });
   }
-  return verdictOf(options.seed, await recorder.facts(), scheduler);
+  return verdictOf(options.seed, await recorder.facts(), setting);
 }
 
 interface Setting {
@@ -81,6 +84,7 @@ interface Setting {
   readonly recorder: Recorder;
   readonly scheduler: Scheduler;
   readonly chaos: Chaos;
+  readonly tally: Tally;
   readonly stage: Stage;
   readonly plan: Plan;
   readonly world: World;
@@ -90,7 +94,10 @@ function setUp(options: Options): Setting {
   const random = createRandom(options.seed);
   const recorder = createRecorder();
   const stageHost: StageHost = {
-    outside: { call: (process, request) => outside.call(process, request) },
+    outside: {
+      call: (process, request) => outside.call(process, request),
+      attempt: (what) => outside.attempt(what),
+    },
     heard: (process, tag) => recorder.note({ kind: "heard", at: scheduler.now(), by: process.name, tag }),
   };
   const stage = (options.stage ?? scripted)(stageHost);
@@ -105,9 +112,11 @@ function setUp(options: Options): Setting {
     ...(options.planned ? { planned: options.planned } : {}),
   });
   const { apis, workers, local } = plan;
+  const tally = createTally();
   const world = createWorld({
     scheduler,
     chaos,
+    tally,
     recorder,
     stage,
     apis,
@@ -118,7 +127,7 @@ function setUp(options: Options): Setting {
     ...(options.adapt ? { adapt: options.adapt } : {}),
     ...(options.trace ? { trace: options.trace } : {}),
   });
-  return { random, recorder, scheduler, chaos, stage, plan, world };
+  return { random, recorder, scheduler, chaos, tally, stage, plan, world };
 }
 
 /** Lets the clients play, then lets everything that goes wrong cease, then waits until nothing is left to do. */
@@ -155,7 +164,7 @@ async function untilRest({ random, recorder, scheduler, chaos, stage, plan, worl
   recorder.note({ kind: "defect", at: scheduler.now(), by: "scheduler", message });
 }
 
-function verdictOf(seed: Options["seed"], facts: readonly Fact[], scheduler: Scheduler): Verdict {
+function verdictOf(seed: Options["seed"], facts: readonly Fact[], { scheduler, tally }: Setting): Verdict {
   const decided = answersTo(facts).filter(({ wish, answer }) => wish.do === "decide" && answer.is === "yes");
   return {
     seed,
@@ -166,5 +175,6 @@ function verdictOf(seed: Options["seed"], facts: readonly Fact[], scheduler: Sch
     crashes: facts.filter((fact) => fact.kind === "crashed").length,
     runs: new Set(facts.flatMap((fact) => (fact.kind === "run" ? [fact.run.runId] : []))).size,
     decisions: decided.length,
+    faults: tally.counts,
   };
 }

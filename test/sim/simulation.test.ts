@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { FAULTS, addFaults, noFaults } from "./faults.ts";
+import type { FaultCounts } from "./faults.ts";
 import { narrate } from "./narrate.ts";
 import { drawContested } from "./plan.ts";
 import { simulate } from "./simulate.ts";
@@ -6,10 +8,11 @@ import type { Options, Verdict } from "./simulate.ts";
 import { real } from "./stage.ts";
 
 /**
- * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (600 unless given); a tenth as many run on LangGraph.js itself.
+ * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (4,000 unless given); a third as many are played
+ * on contested reviews, and a tenth as many on LangGraph.js itself.
  * `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one, told in full.
  */
-const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 600);
+const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 4000);
 const FROM = Number(process.env["HOLDPOINT_SIM_FROM"] ?? 0);
 const ONLY = process.env["HOLDPOINT_SIM_SEED"];
 /** What a failure tells of the history before it. */
@@ -36,36 +39,48 @@ function failure({ seed, violations, facts }: Verdict, graphs: string): Error {
 
 type Staged = (typeof STAGES)[number];
 
-/** The number of runs that were simulated. @throws Error that tells the history of the first seed that fails */
-async function sweep({ graphs, schedules, options }: Staged): Promise<number> {
+interface Swept {
+  readonly runs: number;
+  readonly faults: FaultCounts;
+}
+
+/** @throws Error that tells the history of the first seed that fails */
+async function sweep({ graphs, schedules, options }: Staged): Promise<Swept> {
+  let faults: FaultCounts = noFaults();
   const total = { schedules, events: 0, runs: 0, decisions: 0, crashes: 0, virtualSeconds: 0 };
   for (let seed = FROM; seed < FROM + schedules; seed++) {
     const verdict = await simulate({ seed, ...options });
     if (verdict.violations.length > 0) throw failure(verdict, graphs);
+    faults = addFaults(faults, verdict.faults);
     total.events += verdict.events;
     total.runs += verdict.runs;
     total.decisions += verdict.decisions;
     total.crashes += verdict.crashes;
     total.virtualSeconds += Math.round(verdict.took / 1000);
   }
-  console.log(`simulated with ${graphs}: ${JSON.stringify(total)}`);
-  return total.runs;
+  console.log(`simulated with ${graphs}: ${JSON.stringify(total)}, faults: ${JSON.stringify(faults)}`);
+  return { runs: total.runs, faults };
 }
 
-async function tell({ graphs, options }: Staged): Promise<number> {
+async function tell({ graphs, options }: Staged): Promise<Swept> {
   const verdict = await simulate({ seed: Number(ONLY), ...options });
   console.log([graphs, ...narrate(verdict.facts)].join("\n"));
   if (verdict.violations.length > 0) throw failure(verdict, graphs);
-  return verdict.runs;
+  return verdict;
 }
+
+/** So many schedules of plans that hold everything are enough for every fault to take place, whatever the seeds. */
+const ENOUGH = 500;
 
 describe("the protocol, in simulation", () => {
   it.each(STAGES)(
     "holds in $schedules schedules drawn from their seeds, with $graphs",
     { timeout: 60_000 + SCHEDULES * 500 },
     async (staged) => {
-      const runs = await (ONLY === undefined ? sweep(staged) : tell(staged));
+      const { runs, faults } = await (ONLY === undefined ? sweep(staged) : tell(staged));
       expect(runs).toBeGreaterThan(0);
+      if (ONLY !== undefined || staged.graphs !== "scripts" || staged.schedules < ENOUGH) return;
+      expect(FAULTS.filter((name) => faults[name] === 0)).toEqual([]);
     },
   );
 

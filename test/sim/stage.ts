@@ -12,13 +12,20 @@ import { createScriptEngine, scriptLog } from "./script.ts";
 import type { Script } from "./script.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 
+/** What a run brings: what it is to do, under which name, and bytes of state. */
+export interface Input {
+  readonly script: Script;
+  readonly tag: string;
+  readonly ballast?: number;
+}
+
 /** How the graphs of a schedule are executed: as scripts through the saver, or as real graphs by LangGraph.js. */
 export interface Stage {
   /** Turns of Node's event loop that it may take between two steps. */
   readonly quietTurns: number;
   graphOf(process: SimProcess): RegisteredGraph;
   engineOf(deps: Deps, process: SimProcess): Engine;
-  inputOf(script: Script, tag: string): Json;
+  inputOf(start: Input): Json;
   updateOf(tag: string): { readonly values: Json; readonly asNode: string };
   /** Everything that took place on a thread, in its order. */
   logOf(saver: FencedSaver, threadId: string): Promise<readonly string[]>;
@@ -41,7 +48,7 @@ export function scripted({ outside, heard }: StageHost): Stage {
         effect: journaled(outside, process),
         heard: (tag) => heard(process, tag),
       }),
-    inputOf: (script) => ({ script: script as unknown as Json }),
+    inputOf: ({ script, ballast = 0 }) => ({ script: script as unknown as Json, ballast }),
     updateOf: (tag) => ({ values: { state: { note: `update ${tag}` } }, asNode: "script" }),
     logOf: scriptLog,
   };
@@ -53,7 +60,7 @@ export function real({ outside, heard }: StageHost): Stage {
     quietTurns: 4,
     graphOf: (process) => createLangGraphOfScript({ outside, process, heard: (tag) => heard(process, tag) }),
     engineOf: () => langGraphEngine,
-    inputOf: (script, tag) => ({ script: script as unknown as Json, pc: 0, log: [`in ${tag}`] }),
+    inputOf: ({ script, tag }) => ({ script: script as unknown as Json, pc: 0, log: [`in ${tag}`] }),
     updateOf: (tag) => ({ values: { log: [`update ${tag}`] }, asNode: "act" }),
     async logOf(saver, threadId) {
       const tuple = await saver.getTuple({ configurable: { thread_id: threadId, checkpoint_ns: "" } });

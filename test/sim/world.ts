@@ -2,21 +2,22 @@
  * A small fleet in one Node process: API processes and workers on one table, each with dependencies of its own (I7),
  * nothing in common but that table. A process that dies is replaced after a while by one that remembers nothing.
  */
-import { isHoldpointError } from "../../src/core/errors.ts";
-import { createDeps, createRuntime } from "../../src/runtime/create.ts";
-import type { Deps, Log } from "../../src/runtime/deps.ts";
+import { createRuntime } from "../../src/runtime/create.ts";
+import type { Deps } from "../../src/runtime/deps.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker/worker.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
-import type { Table } from "../../src/storage/table.ts";
 import type { Chaos } from "./chaos.ts";
+import { createCourier } from "./courier.ts";
+import type { Courier } from "./courier.ts";
+import type { Tally } from "./faults.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";
+import { processDeps } from "./process-deps.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Scheduler, SimProcess } from "./scheduler.ts";
 import { createSimTable } from "./sim-table.ts";
 import type { SimTable } from "./sim-table.ts";
 import type { Stage } from "./stage.ts";
-import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 /** One protection taken away, to show that the checker would see it missing. */
 export type Control = "none" | "forget-write-ids";
@@ -24,6 +25,7 @@ export type Control = "none" | "forget-write-ids";
 export interface WorldOptions {
   readonly scheduler: Scheduler;
   readonly chaos: Chaos;
+  readonly tally: Tally;
   readonly recorder: Recorder;
   readonly leaseMs: number;
   readonly apis: number;
@@ -34,6 +36,8 @@ export interface WorldOptions {
   readonly control?: Control;
   /** Changes what a process is given, for negative controls. */
   readonly adapt?: (deps: Deps) => Deps;
+  /** How the calls of a process travel; as chaos draws it unless given. */
+  readonly courierOf?: (process: SimProcess) => Courier;
   readonly trace?: (line: string) => void;
 }
 
@@ -48,73 +52,75 @@ export interface World {
   readonly table: SimTable;
   /** Asks one worker to stop, as SIGTERM does; another comes in its place. */
   drain(): void;
-  /** True when no index row asks a worker to do anything, and no process is frozen. */
+  /** True when no index row asks a worker to do anything soon, and no process is frozen. */
   idle(): boolean;
 }
 
-const SHARDS = 2;
+const TEN_MINUTES_MS = 600_000;
+/** What is due later than this is looked after in minutes: orphans, threads of stateless runs. */
+const SOON_MS = 30_000;
+
+/** The table time that a row of the `due` index names; ready rows are due already. */
+const dueAt = (sort: string): number => (sort.startsWith("t#") ? Number(sort.slice(2, 15)) : -Infinity);
 
 export function createWorld(options: WorldOptions): World {
-  const { scheduler, chaos, recorder, leaseMs } = options;
-  const due = new Set<string>();
+  const { scheduler, chaos, tally, recorder, leaseMs, trace } = options;
+  const due = new Map<string, number>();
   const blobs = createMemoryBlobs();
   const apis: Api[] = [];
   const workers: { readonly process: SimProcess; readonly worker: Worker }[] = [];
   const processes: SimProcess[] = [];
 
+  const onCrash = (process: SimProcess): void => {
+    recorder.note({ kind: "crashed", at: scheduler.now(), by: process.name });
+    const role = process.name.startsWith("api") ? startApi : startWorker;
+    scheduler.after(scheduler.random.exponential(leaseMs / 2), role);
+  };
+  const chaotic = (process: SimProcess): Courier =>
+    createCourier(
+      {
+        scheduler,
+        chaos,
+        tally,
+        leaseMs,
+        onCrash,
+        onDelay: (slow, kind, ms) => recorder.note({ kind, at: scheduler.now(), by: slow.name, ms }),
+        ...(trace ? { trace: (line) => trace(`${scheduler.now()} ${line}`) } : {}),
+      },
+      process,
+    );
   const table = createSimTable({
     scheduler,
     chaos,
+    tally,
+    courierOf: options.courierOf ?? chaotic,
     onChange(change) {
       recorder.onChange(change);
       const { key, after } = change;
       const name = `${key.pk} ${key.sk}`;
-      if (after?.index?.due && !key.sk.startsWith("R#")) due.add(name);
+      const row = after?.index?.due;
+      if (row) due.set(name, dueAt(row.sk));
       else due.delete(name);
     },
-    onCrash(process) {
-      recorder.note({ kind: "crashed", at: scheduler.now(), by: process.name });
-      const role = process.name.startsWith("api") ? startApi : startWorker;
-      scheduler.after(scheduler.random.exponential(leaseMs / 2), role);
-    },
-    onDelay: (process, kind, ms) => recorder.note({ kind, at: scheduler.now(), by: process.name, ms }),
     ...(options.control === "forget-write-ids" ? { forgetWriteIds: true } : {}),
-    ...(options.trace ? { trace: (line) => options.trace?.(`${scheduler.now()} ${line}`) } : {}),
   });
 
-  const depsOf = (process: SimProcess): Deps => {
-    const handle: Table = table.handle(process, { local: options.local });
-    const graph = options.stage.graphOf(process);
-    const deps = createDeps({
-      table: handle,
-      blobs,
-      graphs: {
-        get: (id) => (id === graph.graphId ? graph : undefined),
-        failure: () => undefined,
-        list: () => [graph],
-        failures: () => [],
-      },
-      clock: process.clock,
-      ids: process.ids,
-      log: logOf(process, options),
-      settings: {
-        leaseMs,
-        concurrency: 4,
-        pool: "default",
-        shards: SHARDS,
-        limits: { ...DEFAULT_LIMITS, steps: 50 },
-        owner: process.name,
-      },
-    });
-    return options.adapt?.(deps) ?? deps;
-  };
+  const depsOf = (process: SimProcess): Deps =>
+    processDeps(process, { ...options, table: table.handle(process, { local: options.local }), blobs });
 
   const newProcess = (role: string): SimProcess => {
-    const process = scheduler.process(`${role}${processes.length + 1}`, {
-      skewMs: scheduler.random.pick([0, 0, 600_000, -600_000, 1234]),
-    });
+    const skewMs = scheduler.random.pick([0, 0, TEN_MINUTES_MS, -TEN_MINUTES_MS, 1234]);
+    if (skewMs === TEN_MINUTES_MS) tally.count("a wall clock ten minutes ahead");
+    if (skewMs === -TEN_MINUTES_MS) tally.count("a wall clock ten minutes behind");
+    const process = scheduler.process(`${role}${processes.length + 1}`, { skewMs });
     processes.push(process);
     return process;
+  };
+  const isKnownDead = (owner: string): boolean => {
+    const isRash = chaos.rash();
+    const isAlive = processes.some(({ name, alive }) => alive && owner.startsWith(`${name}/`));
+    if (isRash && isAlive) tally.count("a live owner taken for dead");
+    return isRash;
   };
 
   function startApi(): void {
@@ -131,7 +137,7 @@ export function createWorld(options: WorldOptions): World {
       engine,
       assistants,
       services: () => ({}) as never,
-      isKnownDead: () => chaos.rash(),
+      isKnownDead,
     });
     void process.enter(async () => worker.start());
     recorder.note({ kind: "started", at: scheduler.now(), by: process.name });
@@ -155,35 +161,15 @@ export function createWorld(options: WorldOptions): World {
         .enter(() => worker.drain())
         .then(() => {
           process.kill();
+          tally.count("a worker drained");
           recorder.note({ kind: "drained", at: scheduler.now(), by: process.name });
           startWorker();
         });
     },
-    idle: () => due.size === 0 && processes.every(({ alive, frozenUntil }) => !alive || frozenUntil <= scheduler.now()),
+    idle() {
+      const now = scheduler.now();
+      const awake = processes.every(({ alive, frozenUntil }) => !alive || frozenUntil <= now);
+      return awake && [...due.values()].every((at) => at > now + SOON_MS);
+    },
   };
-}
-
-/** Logs count only where they report a failure that is none of those that a table may cause. */
-function logOf(process: SimProcess, { recorder, scheduler, trace }: WorldOptions): Log {
-  const line = (level: string, fields: Readonly<Record<string, unknown>>, message: string): void => {
-    trace?.(`${scheduler.now()} ${process.name} ${level}: ${message} ${describe(fields)}`);
-    const error = fields["err"];
-    const expected =
-      isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost") || isHoldpointError(error, "conflict");
-    if (error === undefined || expected) return;
-    const text = error instanceof Error ? (error.stack ?? error.message) : JSON.stringify(error);
-    recorder.note({ kind: "defect", at: scheduler.now(), by: process.name, message: `${message}: ${text}` });
-  };
-  return {
-    debug: (fields, message) => line("debug", fields, message),
-    info: (fields, message) => line("info", fields, message),
-    warn: (fields, message) => line("warn", fields, message),
-    error: (fields, message) => line("error", fields, message),
-  };
-}
-
-function describe(fields: Readonly<Record<string, unknown>>): string {
-  return Object.entries(fields)
-    .map(([name, value]) => `${name}=${value instanceof Error ? value.message : String(value)}`)
-    .join(" ");
 }
