@@ -42,14 +42,13 @@ export const CALM: Profile = {
   indexLagMs: 0,
 };
 
-/** A crash, or a freeze, at exactly one write: the n-th (from 1) of the process of this name. */
-export interface Planned {
+/** A crash, or a freeze, at exactly one write, or call: the n-th (from 1) of the process of this name. */
+export type Planned = {
   readonly process: string;
-  readonly write: number;
   readonly when: "before" | "after";
   /** Stands still for so long, and does not die. */
   readonly freezeMs?: number;
-}
+} & ({ readonly write: number } | { readonly call: number });
 
 /** A call of a process. Polls are most of them and the least of what can go wrong, so they are hurt less often. */
 export interface Call {
@@ -57,6 +56,8 @@ export interface Call {
   readonly kind: "write" | "batch" | "read" | "poll";
   /** Its number among the writes of its process. */
   readonly write: number | undefined;
+  /** Its number among the calls of its process; polls do not count. */
+  readonly call: number | undefined;
 }
 
 export interface Chaos {
@@ -119,8 +120,8 @@ export function createChaos({ random, profile, leaseMs, planned }: ChaosOptions)
   return {
     profile,
     isSlow,
-    draw({ process, kind, write }) {
-      if (planned?.process === process && planned.write === write) {
+    draw({ process, kind, ...number }) {
+      if (planned?.process === process && isAt(planned, number)) {
         const { when: at, freezeMs: ms } = planned;
         return ms === undefined ? { kind: "crash", when: at } : { kind: "freeze", when: at, ms };
       }
@@ -144,6 +145,10 @@ export function createChaos({ random, profile, leaseMs, planned }: ChaosOptions)
       on = false;
     },
   };
+}
+
+function isAt(planned: Planned, { write, call }: Pick<Call, "write" | "call">): boolean {
+  return "write" in planned ? planned.write === write : planned.call === call;
 }
 
 /** Throttled at once, or timed out, whatever became of the call. */

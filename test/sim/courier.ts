@@ -35,12 +35,17 @@ export interface CourierOptions {
 /** Every delay, and whatever goes wrong on the way, is drawn by `Chaos`. */
 export function createCourier(options: CourierOptions, process: SimProcess): Courier {
   const { scheduler, chaos, tally, trace } = options;
-  let [calls, writes] = [0, 0];
+  let [calls, writes, all] = [0, 0, 0];
   return (call) => {
     if (!process.alive) return new Promise(() => {});
-    const number = ++calls;
+    const number = ++all;
     const isWrite = call.kind === "write" || call.kind === "batch";
-    const fault = chaos.draw({ process: process.name, kind: call.kind, write: isWrite ? ++writes : undefined });
+    const fault = chaos.draw({
+      process: process.name,
+      kind: call.kind,
+      write: isWrite ? ++writes : undefined,
+      call: call.kind === "poll" ? undefined : ++calls,
+    });
     trace?.(`${process.name} #${number} ${call.name}${fault.kind === "none" ? "" : ` (${describeFault(fault)})`}`);
     if (chaos.isSlow(process.name)) tally.count(process.name.startsWith("api") ? "a slow API" : "a slow worker");
     return new Promise((resolve, reject) => {

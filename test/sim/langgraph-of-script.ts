@@ -14,7 +14,7 @@ const State = Annotation.Root({
   log: Annotation<readonly string[]>({ reducer: (before, more) => [...before, ...more], default: () => [] }),
 });
 
-interface GraphHost {
+export interface GraphHost {
   readonly process: SimProcess;
   readonly outside: Outside;
   readonly heard: (tag: string) => void;

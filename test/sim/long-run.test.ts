@@ -33,8 +33,10 @@ const once = {
   asksOnce: true,
 } as const;
 
+type AtWrite = Extract<Planned, { readonly write: number }>;
+
 /** @throws Error that tells the whole history when an invariant is violated */
-async function played(plan: Plan, planned: Planned): Promise<Verdict> {
+async function played(plan: Plan, planned: AtWrite): Promise<Verdict> {
   const verdict = await simulate({
     seed: `${planned.process} ${planned.when} ${planned.write}`,
     plan,
@@ -71,7 +73,7 @@ describe("over minutes", () => {
   it.each(POINTS)(
     "an accept that sleeps for longer than its run item is kept, $when write $write, acknowledges nothing that is gone",
     async (at) => {
-      const sleeping: Planned = { ...at, process: "api1", freezeMs: 11.5 * MINUTE };
+      const sleeping: AtWrite = { ...at, process: "api1", freezeMs: 11.5 * MINUTE };
       const plan = { ...BASE, threads: [THREAD], starts: [{ ...once, thread: THREAD }], afterwardsMs: 13 * MINUTE };
       expect((await played(plan, sleeping)).violations).toEqual([]);
     },

@@ -6,6 +6,8 @@ import type { Engine } from "../../src/runtime/engine.ts";
 import { journaled } from "./effects.ts";
 import type { Outside } from "./effects.ts";
 import { createLangGraphOfScript } from "./langgraph-of-script.ts";
+import type { GraphHost } from "./langgraph-of-script.ts";
+import { createReferenceGraph } from "./reference-graph.ts";
 import type { SimProcess } from "./scheduler.ts";
 import { scriptGraph } from "./script-graph.ts";
 import { createScriptEngine, scriptLog } from "./script.ts";
@@ -55,10 +57,16 @@ export function scripted({ outside, heard }: StageHost): Stage {
 }
 
 /** Real graphs, which do what the scripts say, one task a superstep, with the functions of `holdpoint/graph`. */
-export function real({ outside, heard }: StageHost): Stage {
+export const real = (host: StageHost): Stage => executed(host, createLangGraphOfScript);
+
+/** One real graph with everything in it, whatever the scripts say. */
+export const reference = (host: StageHost): Stage => executed(host, createReferenceGraph);
+
+/** By LangGraph.js itself. */
+function executed({ outside, heard }: StageHost, graph: (host: GraphHost) => RegisteredGraph): Stage {
   return {
     quietTurns: 4,
-    graphOf: (process) => createLangGraphOfScript({ outside, process, heard: (tag) => heard(process, tag) }),
+    graphOf: (process) => graph({ outside, process, heard: (tag) => heard(process, tag) }),
     engineOf: () => langGraphEngine,
     inputOf: ({ script, tag }) => ({ script: script as unknown as Json, pc: 0, log: [`in ${tag}`] }),
     updateOf: (tag) => ({ values: { log: [`update ${tag}`] }, asNode: "act" }),

@@ -46,7 +46,7 @@ export function createReviews(deps: Deps): ReviewUseCases {
       const hold = await decide(deps, principal, await find(principal, reviewId), request);
       const now = await followUpSoon(deps, hold);
       // It may have come back meanwhile, and somebody else have decided it: nobody is answered with another's decision.
-      return now?.decision?.id === hold.decision?.id ? now : hold;
+      return now && now.decision?.id === hold.decision?.id ? now : hold;
     },
   };
 }
