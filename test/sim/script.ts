@@ -291,11 +291,12 @@ async function putCheckpoint(
     channel_versions: { ...versions, ...changed },
     versions_seen: {},
   };
-  const metadata = { source, step: (before?.tuple.metadata?.step ?? -2) + 1, parents: {} };
+  const { runId } = drive.run;
+  const metadata = { source, step: (before?.tuple.metadata?.step ?? -2) + 1, parents: {}, run_id: runId };
   const config = before
     ? configAt(drive, before.tuple)
     : { configurable: { ...CONFIG, thread_id: drive.run.threadId } };
-  await drive.saver.put({ ...config, metadata: { run_id: drive.run.runId } }, checkpoint, metadata, changed);
+  await drive.saver.put(config, checkpoint, metadata, changed);
 }
 
 const nextOf = (version: number | string | undefined): number => Number(version ?? 0) + 1;

@@ -72,6 +72,25 @@ describe("a run that backs off", () => {
     expect((await headerOf(kit, run))?.strikes).toBeUndefined();
   });
 
+  it("says nothing more once it was cancelled, although a worker was about to begin it again", async () => {
+    let marks = 0;
+    const kit = createKit((table) => ({
+      ...table,
+      async put(item, ...args) {
+        const isMark = item.sk.startsWith("R#") && item.attributes["s"] === "running";
+        if (isMark && ++marks === 2) await cancel(kit, run);
+        return table.put(item, ...args);
+      },
+    }));
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(aThread(kit)));
+    await using worker = kit.worker(backingOff(kit));
+    worker.start();
+    await reaches(kit, run, "cancelled");
+    await until(kit, async () => (await headerOf(kit, run))?.active === undefined);
+    expect(marks).toBe(2);
+    expect((await kit.deps.events.read(run, run.generation, 0)).frames).toHaveLength(1);
+  });
+
   it("is waited for until its end", async () => {
     const kit = createKit();
     const run = await kit.runtime.runs.accept(ALICE, inputFor(aThread(kit)));

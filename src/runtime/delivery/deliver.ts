@@ -97,7 +97,8 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
 
   const mark = writeMark(deps, delivery, { run, version: found.version }, end.next);
   mark.catch(() => undefined);
-  if (!delivery.first) await mark;
+  const before = delivery.first ? undefined : await mark;
+  if (before && before.kind !== "marked") return before;
   const maxBytes = deps.graphs.get(run.graphId)?.limits.eventBytes ?? deps.settings.limits.eventBytes;
   const position = { run, fence: lease.fence, end, maxBytes, onLost: () => lease.lose() };
   const events = new EventWriter(deps, position, metadataFrame(run, run.deliveries + 1));
