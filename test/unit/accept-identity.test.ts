@@ -66,6 +66,41 @@ async function endsIn(kit: Kit): Promise<readonly string[]> {
   return ends;
 }
 
+describe("an attempt that is overtaken by its own repeat", () => {
+  /** The first request stands still where `isThere` says so, until its repeat has been answered. */
+  async function overtaken(isThere: (sk: string) => boolean, before = async (_kit: Kit): Promise<void> => {}) {
+    let isArmed = false;
+    let repeat: string | undefined;
+    const kit: Kit = createKit((table) => ({
+      ...table,
+      async put(draft, ...args) {
+        if (isArmed && isThere(draft.sk)) {
+          isArmed = false;
+          await before(kit);
+          repeat = await answerOf(kit);
+        }
+        return table.put(draft, ...args);
+      },
+    }));
+    await kit.runtime.runs.accept(ALICE, inputFor(THREAD));
+    isArmed = true;
+    return { kit, first: await answerOf(kit), repeat };
+  }
+
+  const answerOf = (kit: Kit): Promise<string> =>
+    kit.runtime.runs.accept(ALICE, REQUEST).then(
+      ({ runId: id }) => id,
+      (error: unknown) => (error instanceof HoldpointError ? error.code : "unknown"),
+    );
+
+  it("does not refuse the run for what its thread was before the repeat was acknowledged", async () => {
+    const idle = async (kit: Kit): Promise<void> => void (await endsIn(kit));
+    const { kit, first, repeat } = await overtaken((sk) => sk.startsWith("R#"), idle);
+    expect(first).toBe(repeat);
+    expect(await endsIn(kit)).toEqual(["success", "success"]);
+  });
+});
+
 describe("a repeated request whose first attempt is in the queue", () => {
   it("is answered with the run that executes, although the thread is busy", async () => {
     const kit = await afterLostReply();

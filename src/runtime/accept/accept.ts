@@ -38,6 +38,8 @@ interface Accepting {
   readonly force: boolean;
   /** True when somebody may have tried to accept this very run before: then nothing is known without asking. */
   readonly repeated: boolean;
+  /** Another attempt under the same idempotency key may take it over at any time. */
+  readonly isKeyed: boolean;
   /** Monotonic time after which the header is not written any more, since the run item may be swept. */
   readonly deadline: number;
 }
@@ -82,9 +84,14 @@ export async function accept(
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
   const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
-  const accepting: Accepting = { ref, run, entry, createThread, force: request.force ?? false, repeated, deadline };
-  if (run.startAt !== undefined) return schedule(deps, accepting, header);
-  const prepared = await prepareThread(deps, principal, { request, accepting, header }).catch(asRefusal);
+  const isKeyed = request.idempotency !== undefined;
+  const force = request.force ?? false;
+  const accepting: Accepting = { ref, run, entry, createThread, force, repeated, isKeyed, deadline };
+  // Who takes a run item over judges by a header that was read after that: the one before may be from a time at which the
+  // attempt that it was taken from had not even put the run into the queue.
+  const now = repeated ? await deps.threads.get(ref) : header;
+  if (run.startAt !== undefined) return schedule(deps, accepting, now);
+  const prepared = await prepareThread(deps, principal, { request, accepting, header: now }).catch(asRefusal);
   if (prepared instanceof HoldpointError) return refuse(deps, accepting, prepared);
   return append(deps, { ...accepting, repeated: repeated || prepared.hasChanged }, prepared.header);
 }
@@ -180,7 +187,7 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
       deps.hints.ready(accepting.ref, written.stored);
       await tellStopped(deps, written.stored.value, accepting);
       const mayBeSwept = deps.clock.monotonic() > accepting.deadline;
-      return accepting.repeated || mayBeSwept ? confirm(deps, accepting) : accepting.run;
+      return accepting.repeated || accepting.isKeyed || mayBeSwept ? confirm(deps, accepting) : accepting.run;
     }
     header = written.current;
     again = true;
