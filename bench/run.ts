@@ -14,11 +14,27 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
   },
   "round-trips": {
     summary: "Sequential table round trips of one run from parsed request to answer, and its write units.",
-    load: () => import("./server/round-trips.ts"),
+    load: () => import("./table/round-trips.ts"),
   },
   long: {
     summary: "One process after thousands of runs, beside a fresh one: throughput, and memory on the way.",
     load: () => import("./server/long.ts"),
+  },
+  turns: {
+    summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
+    load: () => import("./table/turns.ts"),
+  },
+  tokens: {
+    summary: "One minute of streamed tokens: write units, and how late a reader in another process sees them.",
+    load: () => import("./table/tokens.ts"),
+  },
+  "idle-thread": {
+    summary: "What following a thread on which nothing happens asks of the table: reads a minute.",
+    load: () => import("./table/idle-thread.ts"),
+  },
+  frames: {
+    summary: "API and worker apart: from a frame being written by the graph to a client having it.",
+    load: () => import("./fleet/frames.ts"),
   },
   workers: {
     summary: "Two workers beside one on DynamoDB Local; claims that come too late; what an idle worker reads.",

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Exit } from "../../scripts/demo/process.ts";
 import type { Service } from "../../scripts/demo/service.ts";
 import type { Client } from "../server/client.ts";
-import { figureTable } from "../support/figures.ts";
+import { report } from "../support/figures.ts";
 import type { Figure } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { createProgress } from "../support/progress.ts";
@@ -44,10 +44,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   await using engine = await openEngine(values.engine);
   const full = await drainFull(engine, { inFlight: values["in-flight"], nodeMs: values["node-ms"] });
   const rolling = await replaceAll(engine, values);
-  console.log(`\n${figureTable([...full, ...rolling])}\n`);
-  return [...full, ...rolling].some(({ bar, value }) => bar !== undefined && "atMost" in bar && value > bar.atMost)
-    ? 1
-    : 0;
+  return report([...full, ...rolling]);
 }
 
 const EXIT_BAR = { atMost: 100 } as const;

@@ -6,7 +6,7 @@ import { writeKeyFile } from "../../src/local/key-file.ts";
 import { emptyKeyFile, withNewKey } from "../../src/storage/api-keys.ts";
 import { testFolder } from "../../test/support/process.ts";
 import type { Client } from "../server/client.ts";
-import { figureTable } from "../support/figures.ts";
+import { report } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { createProgress } from "../support/progress.ts";
 import { percentile } from "../support/stats.ts";
@@ -61,16 +61,16 @@ export async function main(argv: readonly string[]): Promise<number> {
   if (flooding === undefined) throw new Error("nobody floods");
   const plan = { flood: values.flood, floodMs: values["flood-ms"], seconds: values.seconds };
   const { alone, beside, waiting } = await measure(plan, flooding, others);
-  console.log(
-    `\n${figureTable([
-      { what: `start delay of ${values.others} tenants alone, p50`, value: percentile(alone, 0.5), unit: "ms" },
-      { what: `  beside ${plan.flood} runs of another, p50`, value: percentile(beside, 0.5), unit: "ms" },
-      { what: "  p95", value: percentile(beside, 0.95), unit: "ms", bar: { atMost: 2000 } },
-      { what: "  longest", value: Math.max(...beside), unit: "ms" },
-      { what: "  runs of theirs", value: beside.length, unit: "" },
-    ])}\n\n${waiting ? "The flood was still waiting when they had ended." : "The flood ended before they did: take a longer one."}\n`,
-  );
-  return waiting ? 0 : 1;
+  const code = report([
+    { what: `start delay of ${values.others} tenants alone, p50`, value: percentile(alone, 0.5), unit: "ms" },
+    { what: `  beside ${plan.flood} runs of another, p50`, value: percentile(beside, 0.5), unit: "ms" },
+    { what: "  p95", value: percentile(beside, 0.95), unit: "ms", bar: { atMost: 2000 } },
+    { what: "  longest", value: Math.max(...beside), unit: "ms" },
+    { what: "  runs of theirs", value: beside.length, unit: "" },
+  ]);
+  if (waiting) return code;
+  console.log("The flood ended before they did: take a longer one.\n");
+  return 1;
 }
 
 interface Delays {

@@ -1,5 +1,6 @@
-/** A graph that does nothing but wait, and notes when and in which process each of its steps began. */
+/** Graphs that do nothing but wait: one notes when and where its steps began, the other says now and then what time it is. */
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
+import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 
 /** One superstep that was taken. */
 interface Taken {
@@ -24,4 +25,23 @@ export const graph = new StateGraph(State)
   })
   .addEdge(START, "wait")
   .addConditionalEdges("wait", ({ taken, steps }) => (taken.length < steps ? "wait" : END))
+  .compile();
+
+const Speech = Annotation.Root({
+  /** How many frames to say, and how long to wait before each. */
+  frames: Annotation<number>,
+  pauseMs: Annotation<number>,
+});
+
+/** Says frames, each of which carries the time at which it was said. */
+export const speaking = new StateGraph(Speech)
+  .addNode("speak", async ({ frames, pauseMs }, config: LangGraphRunnableConfig) => {
+    for (let n = 0; n < frames; n += 1) {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      config.writer?.({ at: Date.now() });
+    }
+    return {};
+  })
+  .addEdge(START, "speak")
+  .addEdge("speak", END)
   .compile();

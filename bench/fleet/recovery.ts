@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Service } from "../../scripts/demo/service.ts";
 import type { Client } from "../server/client.ts";
-import { figureTable, shown } from "../support/figures.ts";
+import { report, shown } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { median } from "../support/stats.ts";
 import { ENGINES, openEngine, openFleet } from "./fleet.ts";
@@ -58,31 +58,28 @@ export async function main(argv: readonly string[]): Promise<number> {
     );
   }
   const lease = `${plan.leaseMs / 1000} s lease, ${engine.name}`;
-  console.log(
-    `\n${figureTable([
-      {
-        what: `on another host (${lease}), longest`,
-        value: Math.max(...elsewhere),
-        unit: "s",
-        bar: { atMost: 45 },
-        aim: { atMost: 41 },
-      },
-      {
-        what: "restart on this machine, from ready, longest",
-        value: Math.max(...here.map(({ sinceReady }) => sinceReady)),
-        unit: "ms",
-        bar: { atMost: 1000 },
-        aim: { atMost: 300 },
-      },
-      { what: "restart on this machine, from ready, median", value: median(here.map((g) => g.sinceReady)), unit: "ms" },
-      {
-        what: "restart on this machine, from the kill, median",
-        value: median(here.map((g) => g.sinceKill)),
-        unit: "ms",
-      },
-    ])}\n`,
-  );
-  return 0;
+  return report([
+    {
+      what: `on another host (${lease}), longest`,
+      value: Math.max(...elsewhere),
+      unit: "s",
+      bar: { atMost: 45 },
+      aim: { atMost: 41 },
+    },
+    {
+      what: "restart on this machine, from ready, longest",
+      value: Math.max(...here.map(({ sinceReady }) => sinceReady)),
+      unit: "ms",
+      bar: { atMost: 1000 },
+      aim: { atMost: 300 },
+    },
+    { what: "restart on this machine, from ready, median", value: median(here.map((g) => g.sinceReady)), unit: "ms" },
+    {
+      what: "restart on this machine, from the kill, median",
+      value: median(here.map((g) => g.sinceKill)),
+      unit: "ms",
+    },
+  ]);
 }
 
 /** Milliseconds until the last of the runs went on. */

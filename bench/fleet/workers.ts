@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../server/client.ts";
-import { figureTable, shown } from "../support/figures.ts";
+import { report, shown } from "../support/figures.ts";
 import type { Figure } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { createProgress } from "../support/progress.ts";
@@ -57,8 +57,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const scaling = plan.rounds === 0 ? [] : await measureScaling(engine, plan);
   const claims = await measureClaims(engine, plan);
   const idle = plan.idleSeconds === 0 ? [] : await measureIdle(engine, plan);
-  console.log(`\n${figureTable([...scaling, ...claims, ...idle])}\n`);
-  return 0;
+  return report([...scaling, ...claims, ...idle]);
 }
 
 const envOf = ({ slots }: Plan) => ({ HOLDPOINT_CONCURRENCY: String(slots), HOLDPOINT_SHARDS: String(SHARDS) });

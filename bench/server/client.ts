@@ -9,6 +9,13 @@ export interface Client extends Disposable {
   post(path: string, body: unknown): Promise<unknown>;
   /** Milliseconds from the request to the first complete event that carries data; the stream is read to its end. */
   firstEvent(path: string, body: unknown): Promise<number>;
+  /** The events of a stream as they come. @throws on any status above 299 */
+  events(path: string, body: unknown): AsyncGenerator<StreamedEvent>;
+}
+
+export interface StreamedEvent {
+  readonly event: string;
+  readonly data: unknown;
 }
 
 const TIMEOUT_MS = 60_000;
@@ -39,7 +46,19 @@ export function createClient(port: number, apiKey?: string): Client {
     return JSON.parse(text) as unknown;
   }
 
+  async function* events(path: string, body: unknown): AsyncGenerator<StreamedEvent> {
+    const answer = await send("POST", path, body);
+    if ((answer.statusCode ?? 500) > 299) throw new Error(`POST ${path}: ${answer.statusCode}`);
+    let text = "";
+    for await (const chunk of answer.setEncoding("utf8")) {
+      const parts = (text + String(chunk).replaceAll("\r\n", "\n")).split("\n\n");
+      text = parts.pop() ?? "";
+      yield* parts.flatMap(eventIn);
+    }
+  }
+
   return {
+    events,
     get: (path) => json("GET", path),
     post: (path, body) => json("POST", path, body),
     async firstEvent(path, body) {
@@ -57,4 +76,11 @@ export function createClient(port: number, apiKey?: string): Client {
     },
     [Symbol.dispose]: () => agent.destroy(),
   };
+}
+
+/** The event of one part of a stream; none in a comment. */
+function eventIn(part: string): readonly StreamedEvent[] {
+  const event = /^event: ?(.*)$/m.exec(part)?.[1];
+  const data = /^data: ?(.*)$/m.exec(part)?.[1];
+  return event === undefined || data === undefined ? [] : [{ event, data: JSON.parse(data) as unknown }];
 }

@@ -5,17 +5,17 @@
  */
 import { availableParallelism, loadavg } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { figureTable, shown } from "../support/figures.ts";
+import { report as reportFigures, shown } from "../support/figures.ts";
 import type { Figure } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { createProgress } from "../support/progress.ts";
 import { median, percentile, textTable } from "../support/stats.ts";
+import { main as roundTrips } from "../table/round-trips.ts";
 import { createBare } from "./bare.ts";
 import { createClient } from "./client.ts";
 import type { Client } from "./client.ts";
 import { inParallel, newThread, runBody, timedWait } from "./load.ts";
 import type { OneRun } from "./load.ts";
-import { main as roundTrips } from "./round-trips.ts";
 import { startTarget } from "./target.ts";
 import type { Memory, Running, Target } from "./target.ts";
 import { devServer, holdpoint } from "./targets.ts";
@@ -234,8 +234,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   console.log(`\n${report(plan, seen)}\n`);
   const [ours, peer] = seen;
-  if (values.only !== "dev-server" && ours !== undefined)
-    console.log(`${figureTable(figuresOf(plan, ours, values.only === "all" ? peer : undefined))}\n`);
   console.log(`${machine()}\n`);
-  return values.only === "dev-server" ? 0 : roundTrips([]);
+  if (values.only === "dev-server" || ours === undefined) return 0;
+  const code = reportFigures(figuresOf(plan, ours, values.only === "all" ? peer : undefined));
+  return Math.max(code, await roundTrips([]));
 }

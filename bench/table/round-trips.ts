@@ -7,26 +7,16 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../src/core/clock.ts";
-import { systemIds, tenantId } from "../../src/core/ids.ts";
-import type { RunId, ThreadId } from "../../src/core/ids.ts";
-import type { Principal } from "../../src/core/principal.ts";
 import { loadGraphs } from "../../src/langgraph/load.ts";
-import type { GraphRegistry } from "../../src/langgraph/registry.ts";
-import { createDeps, createRuntime } from "../../src/runtime/create.ts";
-import type { Deps, Log } from "../../src/runtime/deps.ts";
-import { langGraphEngine } from "../../src/runtime/engine.ts";
-import type { GraphServices } from "../../src/runtime/delivery/graph-context.ts";
-import type { Runtime } from "../../src/runtime/runtime.ts";
-import { createWorker } from "../../src/runtime/worker/worker.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
-import { createMemoryBlobs } from "../../test/support/memory-blobs.ts";
 import { createMemoryTable } from "../../test/support/memory-table.ts";
 import { createCountingTable, sequentialChain } from "../support/counting-table.ts";
 import type { Call, CountingTable } from "../support/counting-table.ts";
-import { figureTable } from "../support/figures.ts";
+import { report } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { textTable } from "../support/stats.ts";
-import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { acceptOn, isOfCheckpointer, newThread, openApi, principal, silent, startWorker, unitsOf } from "./service.ts";
+import type { Api } from "./service.ts";
 
 const LINE = {
   name: "round-trips",
@@ -38,14 +28,11 @@ const LINE = {
   },
 } as const;
 const SETTLE_MS = 10_000;
-const SHARDS = 1;
+/** The graph that `server` measures. */
+const GRAPHS = join(import.meta.dirname, "../server/langgraph.json");
 
-const principal: Principal = { tenant: tenantId("bench"), subject: "bench", roles: ["admin"], groups: [] };
-const silent: Log = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields) };
-
-interface Bench extends AsyncDisposable {
+interface Bench extends Api {
   readonly table: CountingTable;
-  readonly runtime: Runtime;
   readonly worker: Worker;
 }
 
@@ -58,50 +45,21 @@ interface Seen {
   readonly began: number;
 }
 
-function depsOn(table: CountingTable, graphs: GraphRegistry): Deps {
-  const blobs = createMemoryBlobs();
-  return createDeps({
-    table,
-    blobs,
-    graphs,
-    clock: systemClock,
-    ids: systemIds,
-    log: silent,
-    settings: {
-      leaseMs: 30_000,
-      concurrency: 10,
-      pool: "default",
-      shards: SHARDS,
-      limits: DEFAULT_LIMITS,
-      owner: "bench",
-    },
-  });
-}
-
 async function open(roundTripMs: number): Promise<Bench> {
   const now = (): number => performance.now();
   const memory = createMemoryTable({ now: () => Date.now() });
   const table = createCountingTable(memory, { now, roundTrip: () => sleep(roundTripMs) });
-  const graphs = await loadGraphs({ configPath: join(import.meta.dirname, "langgraph.json"), log: silent });
-  const deps = depsOn(table, graphs);
-  const runtime = createRuntime(deps);
-  const none = (): never => {
-    throw new Error("there is nothing of this kind here");
-  };
-  const services: GraphServices = (tenant) => ({ tenant, settings: {}, models: none, retriever: none });
-  const { assistants } = runtime;
-  const worker = createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead: () => false });
-  worker.start();
-  return { table, runtime, worker, [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose]() };
+  const graphs = await loadGraphs({ configPath: GRAPHS, log: silent });
+  const api = openApi({ table, graphs, clock: systemClock });
+  return { ...api, table, worker: startWorker(api) };
 }
 
 async function oneRun({ table, runtime, worker }: Bench): Promise<Seen> {
-  const {
-    thread: { threadId },
-  } = await runtime.threads.create(principal, { metadata: {}, ifExists: "raise" });
+  const threadId = await newThread(runtime);
   const from = table.calls.length;
   const began = performance.now();
-  const { runId } = await accept(runtime, threadId);
+  const input = { question: "how fast?" };
+  const { runId } = await acceptOn(runtime, { threadId, graphId: "three-nodes", input, streamModes: [] });
   const result = await runtime.runs.wait(principal, threadId, runId, AbortSignal.timeout(SETTLE_MS));
   const answered = performance.now();
   if (result.kind !== "values") throw new Error(`the run came to ${result.kind}`);
@@ -112,20 +70,6 @@ async function oneRun({ table, runtime, worker }: Bench): Promise<Seen> {
   return { calls, chain: sequentialChain(ofTheRun), began };
 }
 
-function accept(runtime: Runtime, threadId: ThreadId): Promise<{ readonly runId: RunId }> {
-  return runtime.runs.accept(principal, {
-    threadId,
-    ifNotExists: "reject",
-    assistantId: "three-nodes",
-    payload: { input: { question: "how fast?" } },
-    settings: { streamModes: [], streamSubgraphs: false, streamResumable: true, multitaskStrategy: "enqueue" },
-  });
-}
-
-const unitsOf = (calls: readonly Call[]): number => calls.reduce((sum, { units }) => sum + units, 0);
-
-/** Log records, task writes and segments: what any durable checkpointer has to write. */
-const ofTheCheckpointer = ({ keys }: Call): boolean => keys.every((key) => /^[CWS]#/.test(key));
 const inMs = (value: number): string => value.toFixed(0);
 
 /** Every call of the run in the order of its start; those of the chain are numbered. */
@@ -146,7 +90,8 @@ function callsOf({ calls, chain, began }: Seen): string {
 export async function main(argv: readonly string[]): Promise<number> {
   const values = readOptions(LINE, argv);
   if (values === undefined) return 0;
-  await using bench = await open(values["round-trip-ms"]);
+  const bench = await open(values["round-trip-ms"]);
+  await using _worker = bench.worker;
   // The first run also makes what is made once per process and assistant.
   await oneRun(bench);
   const seen: Seen[] = [];
@@ -156,25 +101,22 @@ export async function main(argv: readonly string[]): Promise<number> {
   if (middle === undefined) return 1;
   console.log(`${callsOf(middle)}\n`);
   console.log(`Round trips of all ${sorted.length} runs: ${sorted.map(({ chain }) => chain.length).join(" ")}\n`);
-  const beyond = middle.calls.filter((call) => !ofTheCheckpointer(call));
-  console.log(
-    `${figureTable([
-      {
-        what: "sequential table round trips, request to answer",
-        value: middle.chain.length,
-        unit: "",
-        bar: { atMost: 12 },
-        aim: { atMost: 10 },
-      },
-      {
-        what: "write units beyond the checkpointer's, index writes included",
-        value: unitsOf(beyond),
-        unit: "",
-        bar: { atMost: 40 },
-        aim: { atMost: 25 },
-      },
-      { what: "write units in all, up to the release of its thread", value: unitsOf(middle.calls), unit: "" },
-    ])}\n`,
-  );
-  return 0;
+  const beyond = middle.calls.filter((call) => !isOfCheckpointer(call));
+  return report([
+    {
+      what: "sequential table round trips, request to answer, 3 nodes",
+      value: middle.chain.length,
+      unit: "",
+      bar: { atMost: 12 },
+      aim: { atMost: 10 },
+    },
+    {
+      what: "write units of that run beyond the checkpointer's, index writes included",
+      value: unitsOf(beyond),
+      unit: "",
+      bar: { atMost: 40 },
+      aim: { atMost: 25 },
+    },
+    { what: "write units in all, up to the release of its thread", value: unitsOf(middle.calls), unit: "" },
+  ]);
 }
