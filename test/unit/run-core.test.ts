@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cancelled, ended, isEnded, marked, pendingRun, refused, takenOver, untouchedEnd } from "../../src/core/run.ts";
-import type { Outcome, RunStatus } from "../../src/core/run.ts";
+import type { Outcome, Run, RunStatus } from "../../src/core/run.ts";
 import { STATUSES, anyRun, plainRun } from "./thread-core-arbitraries.ts";
 import { runId } from "../../src/core/ids.ts";
 
@@ -40,6 +40,26 @@ describe("a run's status", () => {
         expect(takenOver(run, NOW)).toEqual({ ...run, acceptNumber: run.acceptNumber + 1, updatedAt: NOW });
       }),
     );
+  });
+});
+
+describe("a cancel in its sleep", () => {
+  const request = { by: "ann", at: NOW };
+  const asleepAs = (kind: Run["kind"]): Run => ({ ...plainRun(id, "waiting"), kind });
+
+  it("ends a run with input at once, and leaves its row until the header knows", () => {
+    const result = cancelled(asleepAs("input"), request);
+    expect(result).toMatchObject({ kind: "written", run: { status: "cancelled", followUpAt: NOW } });
+  });
+
+  it("only asks a continuation to stop: what came of its decisions is for a worker to say", () => {
+    const result = cancelled(asleepAs("continuation"), request);
+    expect(result).toMatchObject({
+      kind: "written",
+      run: { status: "waiting", cancelAsked: request, followUpAt: NOW },
+    });
+    if (result.kind !== "written") throw new Error("it was asked to stop");
+    expect(cancelled(result.run, request)).toEqual({ kind: "already", status: "waiting" });
   });
 });
 
