@@ -4,7 +4,7 @@
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { HoldpointError } from "../core/errors.ts";
-import { newerFormat } from "./newer-format.ts";
+import { newerFormat } from "../core/newer-format.ts";
 
 const FORMAT = 1;
 const CODEC = { none: 0, deflate: 1 } as const;

@@ -3,10 +3,10 @@
  * meaning. One conditional put of a record is both its data and its commit point (I3).
  */
 import { HoldpointError } from "../core/errors.ts";
+import { newerFormat } from "../core/newer-format.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Attributes, Draft, Item, Key, Value } from "../storage/table.ts";
 import type { NamespaceRef } from "./cells.ts";
-import { newerFormat } from "./newer-format.ts";
 
 const RECORD_VERSION = 1;
 

@@ -10,6 +10,7 @@ import { argsDigest, effectToken } from "../core/effect.ts";
 import type { EffectOutcome, EffectPolicy } from "../core/effect.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
 import { runId } from "../core/ids.ts";
+import { isNewerFormat } from "../core/newer-format.ts";
 import { notKept, resultNotKept } from "../core/effect-result.ts";
 import type { Json } from "../core/json.ts";
 import { strictJson } from "../core/plain-json.ts";
@@ -71,13 +72,8 @@ export async function effect<T>(
 }
 
 /** Naming reads the saver's records, and so fails as the table does. */
-async function named(context: GraphContext, config: NodeConfig): ReturnType<typeof where> {
-  try {
-    return await where(config);
-  } catch (error) {
-    if (isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost")) return stop(context, error);
-    throw error;
-  }
+function named(context: GraphContext, config: NodeConfig): ReturnType<typeof where> {
+  return stoppable(context, () => where(config));
 }
 
 type Ask = Omit<EffectAsk, "deadline">;
@@ -165,6 +161,7 @@ async function settle(context: GraphContext, intent: Intent, outcome: EffectOutc
       const settled = await context.journal.settle(intent, outcome);
       return settled === "lost" ? stop(context, lost()) : settled;
     } catch (error) {
+      if (isNewerFormat(error)) return stop(context, error);
       if (!isHoldpointError(error, "unavailable")) throw error;
       if (tried >= SETTLE_TRIES || context.now() >= context.deadline()) return stop(context, error);
     }
@@ -172,12 +169,13 @@ async function settle(context: GraphContext, intent: Intent, outcome: EffectOutc
   }
 }
 
-/** The table being away, or another holder, stops the run; it is no error of the node. */
+/** The table being away, another holder, or what a later version wrote stops the run; it is no error of the node. */
 async function stoppable<T>(context: GraphContext, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {
-    if (isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost")) return stop(context, error);
+    if (isHoldpointError(error, "unavailable") || isHoldpointError(error, "lost") || isNewerFormat(error))
+      return stop(context, error);
     throw error;
   }
 }

@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, Response } from "express";
 import { HoldpointError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import { isNewerFormat } from "../core/newer-format.ts";
 import type { Log } from "../runtime/deps.ts";
 import { traceOf } from "./trace.ts";
 
@@ -47,11 +48,13 @@ const DEFAULT_RETRY_AFTER_MS = 1000;
 /** Anything that is not a known refusal is a 500 that says nothing: what happened is in the log. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof HoldpointError && STATUS[error.code] !== 500) {
-    const status = STATUS[error.code];
+    const { code } = error;
+    // A process of the version that wrote it may answer the next attempt.
+    const status = isNewerFormat(error) ? 503 : STATUS[code];
     const retryAfterMs = error.retryAfterMs ?? (status === 429 || status === 503 ? DEFAULT_RETRY_AFTER_MS : undefined);
     return {
       status,
-      code: error.code,
+      code,
       detail: error.message,
       facts: error.detail ?? {},
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),

@@ -18,7 +18,7 @@ import { plainJson } from "../core/plain-json.ts";
 import { limitError } from "../core/limits.ts";
 import type { RunLimits } from "../core/limits.ts";
 import type { Retries, Run, RunPayload } from "../core/run.ts";
-import { isNewerFormat } from "../checkpoint/newer-format.ts";
+import { isNewerFormat } from "../core/newer-format.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { Attempts } from "./attempts.ts";
 import {

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { isHoldpointError } from "../core/errors.ts";
+import { isNewerFormat } from "../core/newer-format.ts";
 import type { Log } from "./deps.ts";
 
 /** So many lines of one kind say what there is to say. */
@@ -13,13 +14,15 @@ interface Window {
 }
 
 /**
- * The same log, but for what a table that is away would say of every call: of the warnings and errors with one message
- * that come from something `unavailable`, three are written in half a minute, and the next says how many were left out.
+ * The same log, but for what a table that is away would say of every call, and a later version's items of every look: of
+ * the warnings and errors with one message that come from such, three are written in half a minute, and the next says
+ * how many were left out.
  */
 export function limitRepeats(log: Log, clock: Clock): Log {
   const windows = new Map<string, Window>();
   const limited = (level: "warn" | "error") => (fields: Readonly<Record<string, unknown>>, message: string) => {
-    if (!isHoldpointError(fields["err"], "unavailable")) return log[level](fields, message);
+    const { err } = fields;
+    if (!isHoldpointError(err, "unavailable") && !isNewerFormat(err)) return log[level](fields, message);
     const now = clock.monotonic();
     const before = windows.get(message);
     const window = before && now < before.until ? before : { until: now + WINDOW_MS, written: 0, leftOut: 0 };

@@ -24,12 +24,13 @@ export interface AssistantRecord {
 export interface AssistantRecords {
   get(tenant: TenantId, assistantId: string): Promise<Stored<AssistantRecord> | undefined>;
   create(assistant: AssistantRecord): Promise<Written<AssistantRecord>>;
-  /** At most `limit` of them, in the order of their ids. */
+  /** At most `limit` of them, in the order of their ids. Without those of a later format. */
   list(tenant: TenantId, limit: number): Promise<readonly AssistantRecord[]>;
 }
 
 export function createAssistantRecords(table: Table): AssistantRecords {
   const records: Records<AssistantRecord> = createRecords(table, {
+    names: ["d"],
     key: (assistant: AssistantRecord) => assistantKey(assistant.tenant, assistant.assistantId),
     encode: (assistant) => ({ d: JSON.stringify(assistant) }),
     decode: (item: Item) => JSON.parse(textOf(item, "d")) as AssistantRecord,
@@ -42,10 +43,8 @@ export function createAssistantRecords(table: Table): AssistantRecords {
       const found: AssistantRecord[] = [];
       let after: string | undefined;
       do {
-        const page = await records.query(pk, {
-          limit: limit - found.length,
-          ...(after === undefined ? {} : { after }),
-        });
+        const range = { limit: limit - found.length, ...(after === undefined ? {} : { after }) };
+        const page = await records.query(pk, range, "skip");
         found.push(...page.items.map((stored) => stored.value));
         after = page.next;
       } while (after !== undefined && found.length < limit);

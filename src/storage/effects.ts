@@ -20,6 +20,7 @@ export function createEffects(table: Table): Effects {
   const key = (entry: Pick<EffectEntry, "tenant" | "root" | "token">): Key =>
     effectKeys.entry(entry.tenant, entry.root, entry.token);
   const records: Records<EffectEntry> = createRecords(table, {
+    names: ["f", "d"],
     key: (entry: EffectEntry) => key(entry),
     encode: (entry): Record<string, Value> => ({ f: entry.fence, d: JSON.stringify(entry) }),
     decode: (item: Item) => JSON.parse(textOf(item, "d")) as EffectEntry,

@@ -14,12 +14,13 @@ export interface Holds {
   update(ref: ThreadRef, hold: HoldId, change: (hold: Hold) => Hold | undefined): Promise<Stored<Hold> | undefined>;
   /** Every hold of the thread's generation. */
   ofThread(ref: ThreadRef, generation: number): Promise<readonly Stored<Hold>[]>;
-  /** Holds of a tenant in the order in which they were raised; confirmed on the base items. */
+  /** Holds of a tenant in the order in which they were raised; confirmed on the base items. Without those of a later format. */
   list(tenant: TenantId, open: boolean, range: Range): Promise<Page<Hold>>;
 }
 
 export function createHolds(table: Table, shards: number): Holds {
   const records: Records<Hold> = createRecords(table, {
+    names: ["g", "s", "f", "d"],
     key: (hold: Hold) => threadKeys.hold(hold, hold.holdId),
     encode: (hold): Record<string, Value> => ({
       g: hold.generation,
@@ -53,7 +54,10 @@ export function createHolds(table: Table, shards: number): Holds {
         ...range,
         prefix: listPrefix(open),
       });
-      const found = await records.getMany(rows.items.map((row) => row.key));
+      const found = await records.getMany(
+        rows.items.map((row) => row.key),
+        "skip",
+      );
       const bySort = new Map(found.map(({ value }) => [listSort(value), value]));
       return { ...rows, items: rows.items.flatMap((row) => bySort.get(row.sort) ?? []) };
     },

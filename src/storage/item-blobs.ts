@@ -5,6 +5,7 @@
 import { HoldpointError } from "../core/errors.ts";
 import type { BlobOwner, Blobs } from "./blobs.ts";
 import { contentName, threadKeys } from "./keys.ts";
+import { readable } from "./records.ts";
 import type { Item, Table } from "./table.ts";
 
 /** Leaves room for the key below the limit of an item. */
@@ -51,7 +52,7 @@ export function createItemBlobs({ table }: { readonly table: Table }): Blobs {
 
 /** The first piece says how many there are; the others are read together. */
 async function readPieces(table: Table, owner: BlobOwner, name: string): Promise<readonly Item[]> {
-  const first = await table.get(threadKeys.blob(owner, name, 0));
+  const first = readable(await table.get(threadKeys.blob(owner, name, 0)));
   const count = first?.attributes["count"];
   if (first === undefined || typeof count !== "number") throw corrupt(name, "is missing");
   if (count === 1) return [first];

@@ -4,7 +4,7 @@ import type { Run, RunPayload } from "../core/run.ts";
 import type { Blobs } from "./blobs.ts";
 import { duePartition, futureSort, runMapKey, threadKeys } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
-import { createRecords, numberOf, textOf, update } from "./records.ts";
+import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, RemoveResult, Table, Value } from "./table.ts";
 
@@ -16,6 +16,7 @@ const REFUSED_KEPT_MS = 24 * 3_600_000;
 /** Run items: the commit point of a run's end, and what `wait` answers on. */
 export interface Runs {
   get(ref: ThreadRef, run: RunId): Promise<Stored<Run> | undefined>;
+  /** Those that are there and of a format that this version can read. */
   getMany(of: readonly (ThreadRef & { readonly runId: RunId })[]): Promise<readonly Stored<Run>[]>;
   /** Writes a new run, its payload first when it is long, and the map item that finds its thread. */
   create(run: Run): Promise<Written<Run>>;
@@ -23,7 +24,7 @@ export interface Runs {
   update(ref: ThreadRef, run: RunId, change: (run: Run) => Run | undefined): Promise<Stored<Run> | undefined>;
   remove(run: Stored<Run>): Promise<RemoveResult>;
   payload(run: Run): Promise<RunPayload>;
-  /** The runs of a thread's generation, newest first. */
+  /** The runs of a thread's generation, newest first. Without those of a later format. */
   list(ref: ThreadRef, generation: number): Promise<readonly Run[]>;
   threadOf(tenant: TenantId, run: RunId): Promise<ThreadId | undefined>;
 }
@@ -36,6 +37,7 @@ export interface RunsOptions {
 
 export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
   const records: Records<Run> = createRecords(table, {
+    names: ["g", "s", "f", "d"],
     key: (run: Run) => threadKeys.run(run, run.runId),
     encode,
     decode,
@@ -53,7 +55,11 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
   };
   return {
     get: (ref, run) => records.get(threadKeys.run(ref, run)),
-    getMany: (of) => records.getMany(of.map((one) => threadKeys.run(one, one.runId))),
+    getMany: (of) =>
+      records.getMany(
+        of.map((one) => threadKeys.run(one, one.runId)),
+        "skip",
+      ),
     async create(run) {
       const kept = await keepPayload(run);
       const map = { ...runMapKey(run.tenant, run.runId), attributes: { thread: run.threadId } };
@@ -65,7 +71,7 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
     remove: (run) => records.remove(threadKeys.run(run.value, run.value.runId), run.version),
     async payload(run) {
       if (run.payload) return run.payload;
-      const item = await table.get(threadKeys.runBody(run, run.runId));
+      const item = readable(await table.get(threadKeys.runBody(run, run.runId)));
       if (!item) throw new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
       const inline = item.attributes["d"];
       const bytes = inline instanceof Uint8Array ? inline : await blobs.get(run, textOf(item, "b"));
@@ -75,10 +81,8 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
       const runs: Run[] = [];
       let after: string | undefined;
       do {
-        const page = await records.query(threadKeys.partition(ref), {
-          prefix: threadKeys.runPrefix,
-          ...(after === undefined ? {} : { after }),
-        });
+        const range = { prefix: threadKeys.runPrefix, ...(after === undefined ? {} : { after }) };
+        const page = await records.query(threadKeys.partition(ref), range, "skip");
         runs.push(...page.items.map((stored) => stored.value));
         after = page.next;
       } while (after !== undefined);
@@ -87,7 +91,7 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
         .toSorted((a, b) => b.createdAt - a.createdAt || (a.runId < b.runId ? 1 : -1));
     },
     async threadOf(tenant, run) {
-      const item = await table.get(runMapKey(tenant, run));
+      const item = readable(await table.get(runMapKey(tenant, run)));
       return item && (textOf(item, "thread") as ThreadId);
     },
   };

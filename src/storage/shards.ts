@@ -1,6 +1,6 @@
 import { HoldpointError } from "../core/errors.ts";
 import { tableKey } from "./keys.ts";
-import { numberOf } from "./records.ts";
+import { numberOf, readable } from "./records.ts";
 import type { Table } from "./table.ts";
 
 /**
@@ -11,7 +11,7 @@ import type { Table } from "./table.ts";
 export async function agreeOnShards(table: Table, shards: number): Promise<void> {
   const put = await table.put({ ...tableKey("shards"), attributes: { n: shards } }, "absent");
   if (put.won || !put.current) return;
-  const agreed = numberOf(put.current, "n");
+  const agreed = numberOf(readable(put.current), "n");
   if (agreed === shards) return;
   throw new HoldpointError(
     "conflict",

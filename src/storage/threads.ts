@@ -3,21 +3,21 @@ import { HoldpointError } from "../core/errors.ts";
 import { runId } from "../core/ids.ts";
 import type { TenantId, ThreadId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
+import { MAX_LANES, entriesOf, laneOf } from "../core/queue-room.ts";
 import { threadDue } from "../core/thread.ts";
 import type { QueueEntry, Thread, ThreadMetadata } from "../core/thread.ts";
 import { duePartition, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
-import { createRecords, numberOf, textOf, update } from "./records.ts";
+import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
 
 const ENTRY_BYTES = 18;
-/** Pairs of pool and graph in one queue. */
-const MAX_LANES = 8;
 const KIND = { continuation: 1, interrupt: 2, rollback: 4 } as const;
 /** The header of a deleted thread outlives any writer that may still be on its way. */
 const TOMBSTONE_MS = 7 * 24 * 3_600_000;
-const INLINE_METADATA_BYTES = 1024;
+/** What leaves room for the longest queue in 4 KB, and holds what most threads say of themselves. */
+const INLINE_METADATA_BYTES = 200;
 
 /** Thread headers: the item whose conditional writes decide what runs (I2). */
 export interface Threads {
@@ -32,12 +32,13 @@ export interface Threads {
   /** Stores metadata where the header can name it; write the header with the result afterwards. */
   keepMetadata(ref: ThreadRef, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
   metadata(thread: Thread): Promise<JsonObject>;
-  /** Threads of a tenant by the time of their creation; confirmed on the base items. */
+  /** Threads of a tenant by the time of their creation; confirmed on the base items. Without those of a later format. */
   list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
 }
 
 export function createThreads(table: Table, shards: number): Threads {
   const records: Records<Thread> = createRecords(table, {
+    names: ["t", "i", "g", "q", "p", "d"],
     key: (thread: Thread) => threadKeys.header(thread),
     encode,
     decode,
@@ -56,13 +57,16 @@ export function createThreads(table: Table, shards: number): Threads {
     },
     async metadata(thread) {
       if (thread.metadata.kind === "inline") return thread.metadata.value;
-      const item = await table.get(threadKeys.metadata(thread, thread.metadata.id));
+      const item = readable(await table.get(threadKeys.metadata(thread, thread.metadata.id)));
       if (!item) throw new HoldpointError("corrupt", `metadata of thread ${thread.threadId} is missing`);
       return JSON.parse(textOf(item, "d")) as JsonObject;
     },
     async list(tenant, range) {
       const rows = await table.queryIndex("list", listPartition(tenant, "threads"), range);
-      const found = await records.getMany(rows.items.map((row) => row.key));
+      const found = await records.getMany(
+        rows.items.map((row) => row.key),
+        "skip",
+      );
       const byPartition = new Map(found.map((stored) => [threadKeys.partition(stored.value), stored.value]));
       const items = rows.items.flatMap((row) => byPartition.get(row.key.pk) ?? []).filter((thread) => !thread.deleted);
       return { ...rows, items };
@@ -75,8 +79,8 @@ type Body = Omit<Thread, "tenant" | "threadId" | "generation" | "queue" | "activ
 };
 
 function encode(thread: Thread): Record<string, Value> {
-  const { tenant, threadId, generation, queue, active, ...rest } = thread;
-  const entries = active?.kind === "run" ? [active.entry, ...queue] : queue;
+  const { tenant, threadId, generation, queue: _, active, ...rest } = thread;
+  const entries = entriesOf(thread);
   const lanes = [...new Set(entries.map(laneOf))];
   if (lanes.length > MAX_LANES) throw new HoldpointError("limit", `a thread's queue spans at most ${MAX_LANES} graphs`);
   const body: Body = { ...rest, ...(active === undefined ? {} : { active: { kind: active.kind } }) };
@@ -115,9 +119,6 @@ function encodeQueue(entries: readonly QueueEntry[], lanes: readonly string[]): 
   });
   return bytes;
 }
-
-/** A graph's id has no `#`. */
-const laneOf = ({ pool, graphId }: QueueEntry): string => `${pool}#${graphId}`;
 
 function stopIn(kind: number): Pick<QueueEntry, "stop"> {
   if ((kind & KIND.rollback) !== 0) return { stop: "rollback" };

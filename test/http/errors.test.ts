@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HoldpointError } from "../../src/core/errors.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
+import { newerFormat } from "../../src/core/newer-format.ts";
 import { createFakeRuntime } from "../support/fake-runtime.ts";
 import { startApp } from "../support/http.ts";
 import type { TestApp } from "../support/http.ts";
@@ -65,6 +66,14 @@ describe("a reason is a status", () => {
         ? { type: "urn:holdpoint:problem:internal", status, detail: "Internal error" }
         : { type: `urn:holdpoint:problem:${code}`, status, detail: "in words", limit: "queue" };
     expect(await response.json()).toMatchObject({ ...expected, trace_id: response.headers.get("x-trace-id") });
+  });
+});
+
+it("what a newer version wrote is a 503 that says so: the next attempt may come to a process of that version", async () => {
+  const response = await failWith(newerFormat("item H of format 2"));
+  expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect(await response.json()).toMatchObject({
+    detail: "item H of format 2 was written by a newer version of Holdpoint",
   });
 });
 

@@ -5,7 +5,7 @@
 import { emptyCheckpoint } from "@langchain/langgraph-checkpoint";
 import type { PendingWrite } from "@langchain/langgraph-checkpoint";
 import { describe, expect, it } from "vitest";
-import { isNewerFormat } from "../../src/checkpoint/newer-format.ts";
+import { isNewerFormat } from "../../src/core/newer-format.ts";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { Table, Value } from "../../src/storage/table.ts";

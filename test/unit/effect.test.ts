@@ -2,9 +2,11 @@ import { Annotation, END, START, Send, StateGraph, interrupt } from "@langchain/
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
 import { HoldpointError } from "../../src/core/errors.ts";
+import { isNewerFormat } from "../../src/core/newer-format.ts";
 import { EffectRejected, effect } from "../../src/graph/effect.ts";
 import type { EffectSpec } from "../../src/graph/effect.ts";
 import type { Journal } from "../../src/graph/context.ts";
+import { effectKeys } from "../../src/storage/keys.ts";
 import { DrivenThread, interruptsOf } from "../support/drive-kit.ts";
 
 const State = Annotation.Root({
@@ -82,6 +84,25 @@ describe("an effect", () => {
     const entries = await thread.effects(first.run.root);
     const byName = Object.fromEntries(entries.map(({ name, path, outcome }) => [name, [path, outcome?.kind]]));
     expect(byName).toEqual({ notify: [[["x", 0, null]], "result"], pay: [[["x", 0, null]], "result"] });
+  });
+
+  it("whose entry a newer version wrote is left to that version, whatever the node makes of the error", async () => {
+    const far = ledger();
+    let fails = true;
+    const thread = new DrivenThread(
+      single(async (_, config) => {
+        await effect(config, pay, far.receive).catch(() => undefined);
+        if (fails) throw new Error("after the payment");
+        return {};
+      }),
+    );
+    const { run } = await thread.invoke({});
+    fails = false;
+    const [entry] = await thread.effects(run.root);
+    const key = effectKeys.entry(run.tenant, run.root, entry?.token ?? "");
+    await thread.table.put({ ...key, attributes: { v: 2 } }, "any");
+    await expect(thread.deliver({ payload: { input: null } })).rejects.toSatisfy(isNewerFormat);
+    expect(far.tokens).toHaveLength(1);
   });
 
   it("counts calls of one name within an attempt, whatever they wait for", async () => {

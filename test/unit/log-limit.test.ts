@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { HoldpointError } from "../../src/core/errors.ts";
+import { newerFormat } from "../../src/core/newer-format.ts";
 import { limitRepeats } from "../../src/runtime/log-limit.ts";
 import { createMemoryLog } from "../support/http.ts";
 import { createManualClock } from "../support/manual-clock.ts";
@@ -19,6 +20,13 @@ it("what is said of something that is away is written three times in half a minu
     { n: 100, err: away, left_out: 97 },
     { n: 101, err: away },
   ]);
+});
+
+it("so is what is said of items that a newer version wrote", () => {
+  const inner = createMemoryLog();
+  const log = limitRepeats(inner, createManualClock());
+  for (let n = 0; n < 100; n++) log.warn({ n, err: newerFormat("item H of format 2") }, "a thread is left");
+  expect(inner.lines.map(({ fields }) => fields["n"])).toEqual([0, 1, 2]);
 });
 
 it("other messages, other errors and what is no failure are all written", () => {

@@ -9,6 +9,7 @@
 import { HoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
+import { entryOf, reasonNoRoom } from "../../core/queue-room.ts";
 import { takenOver } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended, recreated } from "../../core/thread-changes.ts";
@@ -83,10 +84,22 @@ export async function accept(
   });
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
-  const entry: QueueEntry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
-  const isKeyed = request.idempotency !== undefined;
-  const force = request.force ?? false;
-  const accepting: Accepting = { ref, run, entry, createThread, force, repeated, isKeyed, deadline };
+  const accepting: Accepting = {
+    ref,
+    run,
+    entry: entryOf(run),
+    createThread,
+    force: request.force ?? false,
+    repeated,
+    isKeyed: request.idempotency !== undefined,
+    deadline,
+  };
+  return place(deps, principal, { request, accepting, header });
+}
+
+/** Gives the run its place, or says why not, once its item stands. */
+async function place(deps: Deps, principal: Principal, { request, accepting, header }: Preparing): Promise<Run> {
+  const { ref, run, repeated } = accepting;
   // Who takes a run item over judges by a header that was read after that: the one before may be from a time at which the
   // attempt that it was taken from had not even put the run into the queue.
   const now = repeated ? await deps.threads.get(ref) : header;
@@ -114,7 +127,10 @@ async function prepareThread(
   if (resume === undefined && !cancels) return { header, hasChanged: false };
   const now = await upToDate(deps, ref);
   if (resume !== undefined) {
-    const refusal = await decideByResume(deps, principal, run, resume);
+    // Asked first: who is told that there is no room has decided nothing.
+    const isNamed = now && names(now.value, run.runId);
+    const noRoom = now && !isNamed && reasonNoRoom(now.value, accepting.entry, deps.settings.limits.queuePerThread);
+    const refusal = noRoom || (await decideByResume(deps, principal, run, resume));
     if (refusal) return refusal;
   } else if (now?.value.waiting) await cancelPending(deps, principal, now.value);
   return { header: await deps.threads.get(ref), hasChanged: true };
@@ -251,7 +267,9 @@ async function reasonToRefuse(
   const { run, ref, createThread } = accepting;
   if ((thread?.generation ?? 0) !== run.generation) return threadNotFound(ref);
   if (!thread || thread.deleted) return createThread ? undefined : threadNotFound(ref);
-  return run.kind === "continuation" ? undefined : reasonNotToJoin(deps, accepting, thread);
+  const { queuePerThread } = deps.settings.limits;
+  if (run.kind === "continuation") return reasonNoRoom(thread, accepting.entry, queuePerThread);
+  return reasonNotToJoin(deps, accepting, thread);
 }
 
 function graphUnavailable(deps: Deps, graphId: string): HoldpointError {

@@ -1,7 +1,7 @@
 import { HoldpointError } from "../../core/errors.ts";
 import type { TenantId } from "../../core/ids.ts";
 import { idempotencyKey } from "../../storage/keys.ts";
-import { textOf } from "../../storage/records.ts";
+import { readable, textOf } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 
 const KEPT_MS = 24 * 3_600_000;
@@ -32,8 +32,9 @@ export async function claimKey(
   );
   if (put.won) return { result: claim.result, repeated: false };
   if (!put.current) throw new HoldpointError("unavailable", "the idempotency key expired just now; repeat the request");
-  if (textOf(put.current, "h") !== claim.bodyHash) {
+  const first = readable(put.current);
+  if (textOf(first, "h") !== claim.bodyHash) {
     throw new HoldpointError("invalid", "this Idempotency-Key was used for another request");
   }
-  return { result: JSON.parse(textOf(put.current, "d")) as Record<string, string>, repeated: true };
+  return { result: JSON.parse(textOf(first, "d")) as Record<string, string>, repeated: true };
 }

@@ -4,8 +4,8 @@
  * themselves have been told.
  */
 import { HoldpointError } from "../../core/errors.ts";
-import { limitError } from "../../core/limits.ts";
 import type { RunId } from "../../core/ids.ts";
+import { entryOf, reasonNoRoom } from "../../core/queue-room.ts";
 import { cancelled } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { stopping } from "../../core/thread-changes.ts";
@@ -39,10 +39,7 @@ export async function reasonNotToJoin(
     const refusal = found && (await assertUndoable(deps, found.value).catch(asConflict));
     if (refusal) return refusal;
   }
-  const { queuePerThread } = deps.settings.limits;
-  return thread.queue.length >= queuePerThread
-    ? limitError("queuePerThread", `Thread ${threadId} has ${queuePerThread} runs waiting`, queuePerThread, 1000)
-    : undefined;
+  return reasonNoRoom(thread, entryOf(run), deps.settings.limits.queuePerThread);
 }
 
 function asConflict(error: unknown): HoldpointError {

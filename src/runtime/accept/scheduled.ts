@@ -3,7 +3,7 @@
  * `due` index at that time, is the promise (I1, I11). Whoever finds it due gives it its place in the queue.
  */
 import type { Run } from "../../core/run.ts";
-import { MAX_QUEUE } from "../../core/limits.ts";
+import { entryOf, reasonNoRoom } from "../../core/queue-room.ts";
 import { appended } from "../../core/thread-changes.ts";
 import { names } from "../../core/thread.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -28,8 +28,8 @@ export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
   if ((header?.value.generation ?? 0) !== run.generation) return void (await deps.runs.remove(stored));
   if (!header || header.value.deleted) return waitForThread(deps, stored);
   if (names(header.value, run.runId)) return later(deps, stored, NAMED_MS);
-  if (header.value.queue.length >= MAX_QUEUE) return later(deps, stored, AGAIN_MS);
-  const entry = { runId: run.runId, kind: run.kind, pool: run.pool, graphId: run.graphId };
+  const entry = entryOf(run);
+  if (reasonNoRoom(header.value, entry, deps.settings.limits.queuePerThread)) return later(deps, stored, AGAIN_MS);
   const next = appended(makingRoom(header.value, run), entry, deps.table.now());
   const written = await deps.threads.put(next, { version: header.version });
   if (!written.won) return; // It stays due.

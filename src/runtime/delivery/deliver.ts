@@ -2,13 +2,14 @@
  * One delivery of one run under a lease. Order: claim (by the caller) → mark on the run item → barrier of the log →
  * execute → holds → last frames → run item (the commit) → header (by the caller).
  *
- * - No node starts before the mark and the barrier have landed. On a first delivery both are on their way together;
+ * - No node starts before the mark and the barrier have landed. On a first delivery both are on their way together,
+ *   unless the event log is one that has expired;
  *   on any later one the mark lands first, so that an earlier holder can no longer end the run on the strength of
  *   task writes that the barrier will not accept.
  * - `lost` is never recorded as a run's outcome (I2).
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
-import { isNewerFormat } from "../../checkpoint/newer-format.ts";
+import { isNewerFormat } from "../../core/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { HoldpointError } from "../../core/errors.ts";
 import { asleep, ended, isEnded, marked, untouchedEnd } from "../../core/run.ts";
@@ -18,9 +19,10 @@ import { metadataFrame } from "../../langgraph/frames.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { EventWriter } from "../events/event-writer.ts";
+import { placeInLog } from "../events/place-in-log.ts";
 import { Execution } from "./execution.ts";
 import type { Executed, ExecutionDeps, Mark, OpenSaver, SleepUntil } from "./execution.ts";
-import { hasWaitedLongEnough, lookAgainAt, whyNotHere } from "./graph-wait.ts";
+import { hasWaitedLongEnough, latestLook, lookAgainAt, whyNotHere } from "./graph-wait.ts";
 import type { Lease } from "./lease.ts";
 
 /** The table's time as two workers know it may differ by this much. */
@@ -64,10 +66,26 @@ export async function deliver(host: ExecutionDeps, delivery: Delivery): Promise<
 
 /** The thread was written by a later version: a worker of that version goes on with it. */
 async function leaveToNewer(deps: Deps, delivery: Delivery, { message }: HoldpointError): Promise<Delivered> {
-  const found = await deps.runs.get(delivery.lease.thread, delivery.entry.runId);
-  if (!found) return { kind: "ended", run: undefined };
-  const until = lookAgainAt(deps, found.value, "format");
-  return sleep(deps, delivery, found, { kind: "format", reason: message, until });
+  try {
+    const found = await deps.runs.get(delivery.lease.thread, delivery.entry.runId);
+    if (!found) return { kind: "ended", run: undefined };
+    const until = lookAgainAt(deps, found.value, "format");
+    return await sleep(deps, delivery, found, { kind: "format", reason: message, until });
+  } catch (error) {
+    if (!isNewerFormat(error)) throw error;
+    return sleepUnread(deps, delivery, error);
+  }
+}
+
+/**
+ * The run item itself is of a later format: nothing can be said on it, and that it has ended cannot be ruled out. Its
+ * header alone lets it sleep, as after a crash between the two writes of a sleep; every delivery begins with the item.
+ */
+function sleepUnread(deps: Deps, { entry, lease }: Delivery, { message: reason }: HoldpointError): Delivered {
+  const until = latestLook(deps);
+  const { threadId } = lease.thread;
+  deps.log.info({ thread: threadId, run: entry.runId, reason, until }, "run sleeps");
+  return { kind: "asleep", until };
 }
 
 async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
@@ -95,12 +113,13 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   const sleeps = run.cancelAsked ? undefined : await sleepOn(deps, delivery, found);
   if (sleeps) return sleeps;
 
-  const mark = writeMark(deps, delivery, { run, version: found.version }, end.next);
+  const place = placeInLog(deps, { run, thread, fence: lease.fence }, end);
+  const mark = writeMark(deps, delivery, { run, version: found.version }, place.end.next);
   mark.catch(() => undefined);
-  const before = delivery.first ? undefined : await mark;
+  const before = delivery.first && !place.isOwn ? undefined : await mark;
   if (before && before.kind !== "marked") return before;
   const maxBytes = deps.graphs.get(run.graphId)?.limits.eventBytes ?? deps.settings.limits.eventBytes;
-  const position = { run, fence: lease.fence, end, maxBytes, onLost: () => lease.lose() };
+  const position = { run, fence: lease.fence, end: place.end, maxBytes, onLost: () => lease.lose() };
   const events = new EventWriter(deps, position, metadataFrame(run, run.deliveries + 1));
   let early = opened;
   const execution = new Execution(host, delivery, {

@@ -2,7 +2,7 @@
  * What a delivery does between its mark and the commit of its end: where to start, the graph itself, and what it
  * leaves waiting.
  */
-import { isNewerFormat } from "../../checkpoint/newer-format.ts";
+import { isNewerFormat } from "../../core/newer-format.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { ErrorInfo } from "../../core/errors.ts";

@@ -37,6 +37,11 @@ export function lookAgainAt(deps: Deps, run: Run, kind: SleepKind): number {
   return deps.table.now() + Math.min(LOOK_AGAIN_MS.most, Math.max(LOOK_AGAIN_MS.least, waited));
 }
 
+/** As late as that can be: of a run of which is not known how long it has waited. */
+export function latestLook({ table }: Pick<Deps, "table">): number {
+  return table.now() + LOOK_AGAIN_MS.most;
+}
+
 function waitedMs({ table }: Deps, run: Run, kind: SleepKind): number {
   const now = table.now();
   return now - sleepsSince(run, kind, now);

@@ -1,6 +1,7 @@
 import { threadId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
+import { unlessNewer } from "../../core/newer-format.ts";
 import { threadStatus } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { Deps } from "../deps.ts";
@@ -30,7 +31,7 @@ export async function searchThreads(
 ): Promise<Found> {
   const matching: Thread[] = [];
   for await (const threads of search.ids ? byIds(deps, principal, search.ids) : newestFirst(deps, principal)) {
-    const verdicts = await inBatches(threads, (thread) => matches(deps, thread, search, contents));
+    const verdicts = await inBatches(threads, (thread) => unlessNewer(matches(deps, thread, search, contents)));
     matching.push(...threads.filter((_, i) => verdicts[i]));
   }
   const inOrder = sorted(matching, {
@@ -39,7 +40,8 @@ export async function searchThreads(
     order: search.sortOrder,
   });
   const page = inOrder.slice(search.offset, search.offset + search.limit);
-  return { items: await inBatches(page, (thread) => contents.view(thread)), total: matching.length };
+  const views = await inBatches(page, (thread) => unlessNewer(contents.view(thread)));
+  return { items: views.filter((view) => view !== undefined), total: matching.length };
 }
 
 async function* newestFirst(deps: Deps, principal: Principal): AsyncIterable<readonly Thread[]> {
@@ -55,7 +57,9 @@ async function* newestFirst(deps: Deps, principal: Principal): AsyncIterable<rea
 }
 
 async function* byIds(deps: Deps, { tenant }: Principal, ids: readonly string[]): AsyncIterable<readonly Thread[]> {
-  const found = await inBatches([...new Set(ids)], (id) => deps.threads.get({ tenant, threadId: threadId(id) }));
+  const found = await inBatches([...new Set(ids)], (id) =>
+    unlessNewer(deps.threads.get({ tenant, threadId: threadId(id) })),
+  );
   yield found.flatMap((stored) => (stored && !stored.value.deleted ? [stored.value] : []));
 }
 

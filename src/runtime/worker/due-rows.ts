@@ -14,6 +14,7 @@ import {
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { IndexRow } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
+import type { LeftToNewer } from "./left-to-newer.ts";
 
 /** A row of the index: the thread, and the sort key of the item in its partition. */
 export interface DueRow {
@@ -36,20 +37,22 @@ const PAGE_ROWS = 64;
 const ROWS_AT_ONCE = 16;
 
 /**
- * What is ready or has become due. Both stand in one range of the index, so that an idle worker pays one request. From
- * tenant to tenant, so that none with thousands of threads hides another's.
+ * What is ready or has become due, but for what is left to workers of a later version. Both stand in one range of the
+ * index, so that an idle worker pays one request. From tenant to tenant, so that none with thousands of threads hides
+ * another's.
  */
-export async function dueNow(deps: Deps): Promise<DueNow> {
-  const to = futureUntil(deps.table.now());
-  const rows = (await Promise.all(shards(deps).map((pk) => dueIn(deps, pk, to)))).flat();
-  return {
-    ready: rows.filter(isReady).flatMap(dueRow),
-    past: rows.filter((row) => !isReady(row)).flatMap(dueRow),
-  };
+export async function dueNow(deps: Deps, left: LeftToNewer): Promise<DueNow> {
+  const range = { to: futureUntil(deps.table.now()), left };
+  const rows = (await Promise.all(shards(deps).map((pk) => dueIn(deps, pk, range)))).flat();
+  return { ready: rows.filter(isReady), past: rows.filter((row) => !isReady(row)) };
 }
 
-async function dueIn({ table }: Deps, pk: string, to: string): Promise<readonly IndexRow[]> {
-  const rows: IndexRow[] = [];
+async function dueIn(
+  { table }: Deps,
+  pk: string,
+  { to, left }: { readonly to: string; readonly left: LeftToNewer },
+): Promise<readonly DueRow[]> {
+  const rows: DueRow[] = [];
   let from = READY_PREFIX;
   let after: string | undefined;
   for (;;) {
@@ -59,15 +62,17 @@ async function dueIn({ table }: Deps, pk: string, to: string): Promise<readonly 
       limit: PAGE_ROWS,
       ...(after === undefined ? {} : { after }),
     });
-    rows.push(...page.items);
+    const some = page.items.flatMap(dueRow).filter(({ ref, sk }) => !left.has(ref, sk));
+    rows.push(...some);
     const last = page.items.at(-1);
     if (!last || page.next === undefined) return rows;
-    if (isReady(last)) from = afterTenant(last.sort);
+    // Nor does a tenant's page of what cannot be read here hide what can.
+    if (isReady(last) && some.length > 0) from = afterTenant(last.sort);
     else after = page.next;
   }
 }
 
-const isReady = (row: IndexRow): boolean => row.sort.startsWith(READY_PREFIX);
+const isReady = (row: Pick<IndexRow, "sort">): boolean => row.sort.startsWith(READY_PREFIX);
 
 /** Future rows that are due within `aheadMs` of now, by the table's time; all of them. */
 export async function futureRows(deps: Deps, aheadMs: number): Promise<readonly DueRow[]> {

@@ -7,13 +7,16 @@
  *   until everybody else has left, and while it is executed.
  * - What waits here is only ever a hint: it stays due in the table, and is found again there.
  */
+import { isNewerFormat, unlessNewer } from "../../core/newer-format.ts";
 import { isSuspect, nextRunnable } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
+import { threadKeys } from "../../storage/keys.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { advance } from "../delivery/advance.ts";
 import type { Holding } from "../delivery/advance.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
+import type { LeftToNewer } from "./left-to-newer.ts";
 import { Rota } from "./rota.ts";
 import type { TaskProtection } from "./task-protection.ts";
 
@@ -47,6 +50,7 @@ interface Suspect {
 export interface SlotsOptions {
   readonly host: ExecutionDeps;
   readonly protection: TaskProtection;
+  readonly left: LeftToNewer;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
   /** What was found in the index is used up, or old. */
@@ -104,7 +108,7 @@ export class Slots {
   async recheckSuspect(): Promise<void> {
     const suspect = this.#suspect;
     if (!suspect || suspect.begun) return;
-    const now = await this.#options.host.deps.threads.get(suspect.offer.ref);
+    const now = await unlessNewer(this.#options.host.deps.threads.get(suspect.offer.ref));
     if (this.#suspect !== suspect || suspect.begun || now?.value.fence === suspect.fence) return;
     this.#suspect = undefined;
     this.#fill();
@@ -196,6 +200,11 @@ export class Slots {
 
   #report(ref: ThreadRef, error: unknown): void {
     const { log } = this.#options.host.deps;
+    if (isNewerFormat(error)) {
+      this.#options.left.add(ref, threadKeys.header(ref).sk);
+      log.warn({ thread: ref.threadId, err: error }, "a thread is left to workers of a later version; it stays due");
+      return;
+    }
     log.error({ thread: ref.threadId, err: error }, "a thread could not be advanced; it stays due");
   }
 

@@ -3,6 +3,7 @@
  * is begun, and when, is a matter of its slots.
  */
 import { holdId, runId } from "../../core/ids.ts";
+import { isNewerFormat } from "../../core/newer-format.ts";
 import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -12,6 +13,7 @@ import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
 import { followUp } from "../decisions/follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
+import { LeftToNewer } from "./left-to-newer.ts";
 import { Slots } from "./slots.ts";
 import { sweepRun, sweepThread } from "./sweep.ts";
 import { noProtection } from "./task-protection.ts";
@@ -48,6 +50,7 @@ class PollingWorker implements Worker {
   readonly #drain = new AbortController();
   readonly #cancels: Cancels;
   readonly #watch: LeaseWatch;
+  readonly #left: LeftToNewer;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
   /** Future rows that were looked at, and when: they stay where they are while nothing can be done about them. */
@@ -61,9 +64,11 @@ class PollingWorker implements Worker {
     this.#options = options;
     const { clock, settings } = options.deps;
     this.#watch = new LeaseWatch({ clock, leaseMs: settings.leaseMs, isKnownDead: options.isKnownDead });
+    this.#left = new LeftToNewer(clock);
     this.#slots = new Slots({
       host: options,
       protection: options.protection ?? noProtection,
+      left: this.#left,
       drain: this.#drain.signal,
       readAgain: () => this.#wake.abort(),
     });
@@ -133,13 +138,16 @@ class PollingWorker implements Worker {
 
   async #readDue(): Promise<void> {
     const { deps } = this.#options;
-    const { ready, past } = await dueNow(deps);
+    const { ready, past } = await dueNow(deps, this.#left);
     if (ready.length > 0) this.#lastFound = deps.clock.monotonic();
     this.#slots.found(ready.filter(({ sk }) => sk === "H").map(({ ref }) => ref));
     const { holdPrefix } = threadKeys;
     const holds = ready.filter(({ sk }) => sk.startsWith(holdPrefix));
     await eachRow(deps, holds, async ({ ref, sk }) => {
-      await followUp(deps, ref, holdId(sk.slice(holdPrefix.length)));
+      await followUp(deps, ref, holdId(sk.slice(holdPrefix.length))).catch((error: unknown) => {
+        if (isNewerFormat(error)) this.#left.add(ref, sk);
+        throw error;
+      });
     });
     this.#sweep(past);
   }
