@@ -13,6 +13,12 @@ export type EffectPolicy = "idempotent" | "unsafe";
 /** One level of where an effect stands in a graph: node, visit, index of the Send; or a call within it. */
 export type PathPart = readonly (string | number | null)[];
 
+/**
+ * Where a running functional task finds, by its namespace, which call of its caller's attempt it is. In `configurable`;
+ * LangGraph passes keys that begin with `__` on to whatever runs below, and keeps them out of metadata.
+ */
+export const CALL_NUMBERS = "__holdpoint_calls";
+
 export interface EffectIdentity {
   readonly tenant: TenantId;
   readonly root: RunId;

@@ -4,6 +4,7 @@
  * another. The sources are the names in the checkpoint namespace, the checkpoint of every level in the checkpoint map,
  * LangGraph's path of the running task, and what the saver saw of outer tasks.
  */
+import { CALL_NUMBERS } from "../core/effect.ts";
 import type { PathPart } from "../core/effect.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { contextOf } from "./context.ts";
@@ -27,7 +28,9 @@ export async function where(config: NodeConfig): Promise<readonly PathPart[]> {
   const checkpoints = isRecord(map) ? map : {};
   const levels = levelsOf(ns);
   const places = await placesOf(levels, { config, whereabouts, checkpoints });
-  const parts = await Promise.all(levels.map((level, i) => partOf(level, places[i], { whereabouts, checkpoints })));
+  const calls: unknown = config.configurable?.[CALL_NUMBERS];
+  const sources = { whereabouts, checkpoints, calls: isRecord(calls) ? calls : {} };
+  const parts = await Promise.all(levels.map((level, i) => partOf(level, places[i], sources)));
   return parts.filter((part) => part !== undefined);
 }
 
@@ -88,7 +91,13 @@ function ownPlace(config: NodeConfig): TaskPlace | undefined {
 async function partOf(
   level: Level,
   place: TaskPlace | undefined,
-  { whereabouts, checkpoints }: Pick<Sources, "whereabouts" | "checkpoints">,
+  {
+    whereabouts,
+    checkpoints,
+    calls,
+  }: Pick<Sources, "whereabouts" | "checkpoints"> & {
+    readonly calls: Readonly<Record<string, unknown>>;
+  },
 ): Promise<PathPart | undefined> {
   const { segment, ns, prefix } = level;
   if (isCallNumber(segment)) {
@@ -104,7 +113,7 @@ async function partOf(
   }
   const { path, step } = place;
   const node = segment.includes(":") ? segment.slice(0, segment.lastIndexOf(":")) : segment;
-  if (isTaskCall(path)) return [node, "call", Number(path[2])];
+  if (isTaskCall(path)) return [node, "call", Number(calls[ns] ?? path[2])];
   if (isHandler(path)) return ["handler"];
   const send = path[0] === "__pregel_push" ? Number(path[1]) : null;
   const isKept = prefix === "" || whereabouts.pathOf(prefix) !== undefined;

@@ -13,7 +13,7 @@ import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Clock } from "../core/clock.ts";
 import type { Retries } from "../core/run.ts";
 import { backoffMs, wantsAnother } from "./retry-policy.ts";
-import { callOf, isAnswer, placeOf, sendOf, stableKey, withChannels } from "./task-config.ts";
+import { callOf, isAnswer, numbered, placeOf, sendOf, stableKey, withChannels } from "./task-config.ts";
 import type { Call, TaskPlace, Write } from "./task-config.ts";
 import { asError } from "./thrown.ts";
 
@@ -59,6 +59,8 @@ interface Task extends TaskPlace {
   rest?: { readonly error: Error; readonly until: number; readonly isLater: boolean };
   /** The attempt that has just ended was the rest. */
   hasRested: boolean;
+  /** What functional tasks have returned to it, by the number of their call within an attempt. */
+  readonly returned: Map<number, { readonly name: string; readonly value: Promise<unknown> }>;
   /** With what its next attempt ends at once, having written no more than the answers that the last one was given. */
   leaves?: { readonly error: Error; readonly answers: readonly Write[] };
 }
@@ -140,7 +142,8 @@ export class Attempts implements Disposable {
     const place = placeOf(config);
     const known = this.#tasks.get(place.taskId);
     if (known) return known;
-    const task: Task = { ...place, key: stableKey(place, this.#of.isKept, caller), rested: 0, hasRested: false };
+    const key = stableKey(place, this.#of.isKept, caller);
+    const task: Task = { ...place, key, rested: 0, hasRested: false, returned: new Map() };
     this.#tasks.set(place.taskId, task);
     return task;
   }
@@ -204,18 +207,32 @@ export class Attempts implements Disposable {
     });
   }
 
-  /** Functional tasks are called through the config of the node that calls them. */
+  /**
+   * Functional tasks are called through the config of the node that calls them. LangGraph counts their calls on when the
+   * node is tried again, and would execute anew what has returned already: here they are counted within an attempt, as
+   * they are in another delivery, and what one has returned stands.
+   */
   #supervisedCall(call: Call, caller: Task): Call {
+    let calls = 0;
     return (func, name, input, options = {}) => {
       if (this.#isOver) throw new LeftUnfinished();
+      const number = calls++;
+      const before = caller.returned.get(number);
+      if (before?.name === name) return before.value;
       const supervised = (...args: unknown[]): Promise<unknown> => {
-        const config = AsyncLocalStorageProviderSingleton.getRunnableConfig() as LangGraphRunnableConfig; // the task's
+        const own = AsyncLocalStorageProviderSingleton.getRunnableConfig() as LangGraphRunnableConfig; // the task's
+        const config = numbered(own, number);
         const execute = (scoped: LangGraphRunnableConfig): Promise<unknown> =>
           AsyncLocalStorageProviderSingleton.runWithConfig(scoped, async () => func(...args));
         return this.run(config, execute, caller);
       };
       const { retry, timeout = this.timeout } = options;
-      return call(supervised, name, input, { ...options, retry: this.policy(retry), timeout });
+      const value = call(supervised, name, input, { ...options, retry: this.policy(retry), timeout });
+      void value.then(
+        () => caller.returned.set(number, { name, value }),
+        () => undefined,
+      );
+      return value;
     };
   }
 

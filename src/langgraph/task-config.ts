@@ -1,6 +1,7 @@
 /** What LangGraph says about a task in the config that it executes it with. */
 import { RESUME } from "@langchain/langgraph-checkpoint";
 import type { LangGraphRunnableConfig, RetryPolicy, TimeoutPolicy } from "@langchain/langgraph";
+import { CALL_NUMBERS } from "../core/effect.ts";
 
 export interface TaskPlace {
   readonly taskId: string;
@@ -39,7 +40,7 @@ export type Call = (
   name: string,
   input: readonly unknown[],
   options?: CallOptions,
-) => unknown;
+) => Promise<unknown>;
 
 export interface CallOptions {
   readonly retry?: RetryPolicy | undefined;
@@ -62,6 +63,13 @@ export const callOf = ({ configurable }: LangGraphRunnableConfig): Call | undefi
   configurable?.[CALL] as Call | undefined;
 export const sendOf = ({ configurable }: LangGraphRunnableConfig): SendWrites | undefined =>
   configurable?.[SEND] as SendWrites | undefined;
+
+/** The config of a functional task that knows which call of its caller's attempt it is. */
+export function numbered(config: LangGraphRunnableConfig, call: number): LangGraphRunnableConfig {
+  const outer: unknown = config.configurable?.[CALL_NUMBERS];
+  const numbers = { ...(typeof outer === "object" ? outer : {}), [placeOf(config).ns]: call };
+  return { ...config, configurable: { ...config.configurable, [CALL_NUMBERS]: numbers } };
+}
 
 /** The config with other ways to write and to call. */
 export const withChannels = (
