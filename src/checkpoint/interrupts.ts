@@ -42,17 +42,21 @@ export function answersAmong(writes: readonly PendingWrite[]): number {
   return last === undefined ? 0 : answersIn(last[1]);
 }
 
-/** The interrupts that these writes show, of tasks that have not finished. */
+/**
+ * The interrupts that these writes show, of tasks that have not finished; each once, although both a functional task and
+ * the node that called it show it.
+ */
 export function pendingAmong(
   writes: readonly CheckpointPendingWrite[],
   ownerOf: (id: string) => InterruptOwner | undefined,
 ): readonly PendingInterrupt[] {
   const finished = new Set(writes.filter(([, channel]) => isOutput(channel)).map(([taskId]) => taskId));
-  return writes
+  const pending = writes
     .filter(([taskId, channel]) => channel === INTERRUPT && !finished.has(taskId))
     .flatMap(([taskId, , value]) =>
       interruptsIn(value).map((raised) => ({ ...raised, taskId, owner: ownerOf(raised.id) })),
     );
+  return [...Map.groupBy(pending, ({ id }) => id).values()].flatMap(([first]) => first ?? []);
 }
 
 /** Of these interrupts those that still wait. `writesAt`: the visible writes of the checkpoint at which one was raised. */

@@ -5,6 +5,8 @@ export { review } from "../graph/review.ts";
 export type { ReviewAnswer, ReviewSpec } from "../graph/review.ts";
 export { services } from "../graph/services.ts";
 export type { Documents, Services } from "../graph/services.ts";
+export { ToolFailed, toolNode } from "../graph/tool-node.ts";
+export type { ToolNodeOptions, ToolNodeState, ToolNodeUpdate, ToolRefusal } from "../graph/tool-node.ts";
 export { where } from "../graph/where.ts";
 export type { NodeConfig } from "../graph/context.ts";
 export type { EffectPolicy } from "../core/effect.ts";

@@ -1,8 +1,7 @@
 /**
  * What LangGraph alone does where a runtime has to do something else: first what it does, then what we do. Others of
  * the kind have files of their own: retries (drive-retry), limits (drive-limits, drive-step-budget), aborts
- * (drive-abort), thrown values (drive-thrown), nodes that are gone (compatibility). That LangGraph's own ToolNode runs
- * all tools of a message again when one asks, and makes messages of their errors, cannot be corrected from outside.
+ * (drive-abort), thrown values (drive-thrown), nodes that are gone (compatibility), tools (tool-node).
  */
 import { Annotation, Command, MemorySaver, START, StateGraph, interrupt } from "@langchain/langgraph";
 import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
