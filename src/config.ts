@@ -50,6 +50,7 @@ const environment = z.object({
     .meta({ description: "URL of a DynamoDB-compatible server other than Amazon's, such as DynamoDB Local." }),
   AWS_REGION: text.optional().meta({ description: "Region of the table (us-east-1 when DYNAMODB_ENDPOINT is set)." }),
   HOLDPOINT_POOL: text
+    .max(32)
     .default("default")
     .meta({ flag: "pool", description: "The pool whose runs this worker executes." }),
   HOLDPOINT_LEASE_MS: wholeNumber(200, 3_600_000).optional().meta({

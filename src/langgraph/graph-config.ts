@@ -49,7 +49,7 @@ const entrySchema = z.union([
   z.object({
     path: z.string(),
     description: z.string().optional(),
-    pool: z.string().min(1).optional(),
+    pool: z.string().min(1).max(32).optional(),
     priority: z.int().min(0).max(9).optional(),
     pinned: z.boolean().optional(),
     concurrency: z.int().min(1).max(1000).optional(),

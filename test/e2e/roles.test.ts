@@ -37,6 +37,24 @@ describe.each(fleetEngines())("an API process and workers on $name", { timeout: 
     for (const service of [api, worker]) expect((await service.stop("SIGTERM")).code).toBe(0);
   });
 
+  it("a cancel at one stops the run that another executes, which then takes the next", async () => {
+    await using fleet = await engine.open({ HOLDPOINT_CONFIG });
+    const { client } = await fleet.startApi();
+    const worker = fleet.start({ role: "worker" });
+    await worker.ready;
+    const { thread_id: thread } = await client.threads.create();
+    // It does not end by itself while a test waits.
+    const run = await client.runs.create(thread, "stuck", { input: { text: "" } });
+    const statusOf = async () => (await client.runs.get(thread, run.run_id)).status;
+    await until("it is executed", async () => (await statusOf()) === "running", 30_000);
+    await client.runs.cancel(thread, run.run_id);
+    await until("it is stopped", async () => (await statusOf()) === "interrupted", 30_000);
+    const { taken } = (await client.runs.wait(thread, "steps", {
+      input: { steps: 1, pauseMs: 1 },
+    })) as unknown as Steps;
+    expect(taken).toEqual([worker.pid]);
+  });
+
   it("a killed worker is replaced at once on the same machine, and no step is lost or taken twice", async () => {
     await using fleet = await engine.open({ HOLDPOINT_CONFIG, HOLDPOINT_LEASE_MS: LONG_LEASE });
     const { client } = await fleet.startApi();

@@ -63,6 +63,38 @@ describe("a worker that drains", () => {
     expect((await runOf(kit, run))?.deliveries).toBe(2);
   });
 
+  it("leaves what it had to abort to others at once, who count no strike", async () => {
+    const kit = createKit();
+    const run = await accept(kit);
+    await using worker = kit.worker({ drive: longStep });
+    worker.start();
+    await reaches(kit, run, "running");
+    const drained = worker.drain();
+    await pass(kit, 70_000);
+    await using other = startProcess(kit, { drive: async () => ({ kind: "done" }) }).worker;
+    expect(other.busy).toBe(0);
+    expect((await runOf(kit, run))?.deliveries).toBe(1);
+    const at = kit.clock.monotonic();
+    await reaches(kit, run, "success");
+    await drained;
+    expect(kit.clock.monotonic() - at).toBeLessThan(5000 + LEASE_MS / 3);
+    expect((await runOf(kit, run))?.deliveries).toBe(2);
+    expect((await headerOf(kit, run))?.strikes).toBeUndefined();
+  });
+
+  it("gives a thread away too soon if its heartbeats end with the picking (negative control)", async () => {
+    const kit = createKit();
+    const run = await accept(kit);
+    const process = startProcess(kit, { drive: longStep });
+    await reaches(kit, run, "running");
+    process.kill();
+    void process.worker.drain();
+    await using other = startProcess(kit, { drive: async () => ({ kind: "done" }) }).worker;
+    await pass(kit, 2 * LEASE_MS);
+    expect(other.busy).toBe(0);
+    expect(await runOf(kit, run)).toMatchObject({ status: "success", deliveries: 2 });
+  });
+
   it("begins nothing new", async () => {
     const kit = createKit();
     await using worker = kit.worker();
@@ -94,15 +126,39 @@ describe("a thread with many runs", () => {
   });
 });
 
+describe("a thread with long runs", () => {
+  it.each([
+    ["is left after 30 seconds of them, and gone on with", 16_000, [1, 1, 2]],
+    ["is kept for as many as fit into 30 seconds (negative control)", 5000, [1, 1, 1]],
+  ])("%s", async (_, ms, expected) => {
+    const kit = createKit();
+    const thread = threadId(kit.deps.ids.uuid());
+    const runs: Run[] = [];
+    for (let n = 0; n < 3; n++) runs.push(await kit.runtime.runs.accept(ALICE, inputFor(thread)));
+    const fences: number[] = [];
+    await using worker = kit.worker({
+      drive: async ({ run }) => {
+        fences.push((await headerOf(kit, run))?.fence ?? 0);
+        await kit.clock.sleep(ms);
+        return { kind: "done" };
+      },
+    });
+    worker.start();
+    for (const run of runs) await reaches(kit, run, "success");
+    expect(fences).toEqual(expected);
+  });
+});
+
 describe("a run of another pool", () => {
   it("is left alone by workers of this one", async () => {
     const kit = createKit(undefined, { graphs: { far: { pool: "other" } } });
+    await using worker = kit.worker();
+    worker.start();
+    // The worker hears of it, since it is accepted in its own process.
     const run = await kit.runtime.runs.accept(ALICE, {
       ...inputFor(threadId(kit.deps.ids.uuid())),
       assistantId: "far",
     });
-    await using worker = kit.worker();
-    worker.start();
     await pass(kit, 2 * LEASE_MS);
     expect(await runOf(kit, run)).toMatchObject({ status: "pending", deliveries: 0 });
     const settings = { ...kit.deps.settings, pool: "other" };

@@ -31,8 +31,10 @@ const kitWithGraphs = (limits = {}): Kit =>
 const aThread = (kit: Kit) => threadId(kit.deps.ids.uuid());
 const on = (thread: Run["threadId"], n: number) => ({ ...inputFor(thread), assistantId: GRAPHS[n] ?? "" });
 const acceptOn = (kit: Kit, thread: Run["threadId"], n: number) => kit.runtime.runs.accept(BOB, on(thread, n));
-const resumeOn = (kit: Kit, thread: Run["threadId"], n: number) =>
-  kit.runtime.runs.accept(BOB, { ...on(thread, n), payload: { command: { resume: "yes" } } });
+const interruptId = (n: number): string => String(n).padStart(32, "0");
+/** Answers interrupt `n` with a run of its own. */
+const resume = (kit: Kit, thread: Run["threadId"], n: number) =>
+  kit.runtime.runs.accept(BOB, { ...on(thread, 0), payload: { command: { resume: { [interruptId(n)]: "yes" } } } });
 const runsOf = (kit: Kit, thread: Run["threadId"]) => kit.deps.runs.list({ tenant: BOB.tenant, threadId: thread }, 0);
 const headerOf = async (kit: Kit, thread: Run["threadId"]) =>
   (await kit.deps.threads.get({ tenant: BOB.tenant, threadId: thread }))?.value;
@@ -40,7 +42,7 @@ const headerOf = async (kit: Kit, thread: Run["threadId"]) =>
 const asks = (...ids: readonly number[]): DriveOutcome => ({
   kind: "interrupted",
   interrupts: ids.map((n) => {
-    const id = String(n).padStart(32, "0");
+    const id = interruptId(n);
     return {
       id,
       value: { question: "go on?" },
@@ -168,9 +170,10 @@ describe("the queue of a thread", () => {
     const kit = kitWithGraphs({ queuePerThread: 1 });
     const thread = await asked(kit, 0, asks(1, 2));
     await acceptOn(kit, thread, 1);
-    await decideFirst(kit, thread);
+    await expect(acceptOn(kit, thread, 0)).rejects.toMatchObject({ code: "limit" });
+    await resume(kit, thread, 1);
     expect((await headerOf(kit, thread))?.queue.map(({ kind }) => kind)).toEqual(["input", "continuation"]);
-    await expect(resumeOn(kit, thread, 0)).rejects.toMatchObject({ code: "limit" });
+    await expect(resume(kit, thread, 2)).rejects.toMatchObject({ code: "limit" });
     expect((await kit.runtime.reviews.list(BOB, { state: "open", limit: 9 })).items).toHaveLength(1);
     // It needs no run of its own: the one that is queued carries it on.
     expect(await decideFirst(kit, thread)).toMatchObject({ state: "decided", followUpDue: false });

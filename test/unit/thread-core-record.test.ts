@@ -43,20 +43,33 @@ describe("a thread's header item", () => {
     );
   });
 
-  it("stays within 4 KB with a full queue, every pool and metadata of 1 KB", async () => {
+  it("stays within 4 KB with a full queue, a continuation, the longest names, strikes and all metadata that is kept inline", async () => {
     const queue = fc.uniqueArray(anyEntry, {
-      minLength: MAX_QUEUE,
-      maxLength: MAX_QUEUE,
+      minLength: MAX_QUEUE + 3,
+      maxLength: MAX_QUEUE + 3,
       selector: (e: QueueEntry) => e.runId,
     });
     await fc.assert(
       fc.asyncProperty(queue, async (all) => {
-        const id = { tenant: tenantId("acme"), threadId: threadId("00000000-0000-7000-8000-000000000001") };
-        const base = newThread(id, { kind: "inline", value: { text: "m".repeat(1000) } }, NOW);
-        const spread = all.map((entry, i) => ({ ...entry, pool: `pool-${i % 8}`, graphId: "g".repeat(32) }));
-        const owner = `ip-10-0-0-1.eu-west-1.compute.internal/${"b".repeat(36)}/4026531836/12345/987654321/0123456789abcdef`;
+        const id = { tenant: tenantId("t".repeat(36)), threadId: threadId("00000000-0000-7000-8000-000000000001") };
+        const threads = createThreads(createMemoryTable({ now: () => NOW }), SHARDS);
+        const metadata = await threads.keepMetadata(id, { text: "m".repeat(189) }, "m");
+        expect(metadata.kind).toBe("inline");
+        expect((await threads.keepMetadata(id, { text: "m".repeat(190) }, "m")).kind).toBe("item");
+        const base = newThread(id, metadata, NOW);
+        const spread = all.map((entry, i) => ({
+          ...entry,
+          pool: "p".repeat(32),
+          graphId: `${"g".repeat(63)}${i % 8}`,
+        }));
+        const owner = `${"h".repeat(64)}/${"b".repeat(36)}/4026531836/1234567/9876543210/0123456789abcdef/01234567`;
         const thread = claimed(
-          { ...base, queue: spread, waiting: { runId: runId(id.threadId), reviews: 3, plain: 1 } },
+          {
+            ...base,
+            queue: spread,
+            waiting: { runId: runId(id.threadId), reviews: 3, plain: 1 },
+            lastEnd: "cancelled",
+          },
           { owner, leaseMs: 1, now: NOW },
           { count: 4, owner, head: id.threadId },
         );

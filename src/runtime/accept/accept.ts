@@ -127,10 +127,10 @@ async function prepareThread(
   if (resume === undefined && !cancels) return { header, hasChanged: false };
   const now = await upToDate(deps, ref);
   if (resume !== undefined) {
-    // Asked first: who is told that there is no room has decided nothing.
-    const isNamed = now && names(now.value, run.runId);
-    const noRoom = now && !isNamed && reasonNoRoom(now.value, accepting.entry, deps.settings.limits.queuePerThread);
-    const refusal = noRoom || (await decideByResume(deps, principal, run, resume));
+    // In this order: who is told that there is no room has decided nothing.
+    const joins = now !== undefined && !names(now.value, run.runId);
+    const noRoom = joins ? reasonNoRoom(now.value, accepting.entry, deps.settings.limits.queuePerThread) : undefined;
+    const refusal = noRoom ?? (await decideByResume(deps, principal, run, resume));
     if (refusal) return refusal;
   } else if (now?.value.waiting) await cancelPending(deps, principal, now.value);
   return { header: await deps.threads.get(ref), hasChanged: true };

@@ -1,6 +1,6 @@
 /**
- * One worker with one thread: claim, execute until the queue is empty or others wait, release. What may be done is
- * decided on the header's own version (I2); releasing is a function of the header as it is then (I11).
+ * One worker with one thread: claim, execute until the queue is empty or the thread has had its share, release. What
+ * may be done is decided on the header's own version (I2); releasing is a function of the header as it is then (I11).
  */
 import type { SaverHead } from "../../checkpoint/options.ts";
 import { isHoldpointError } from "../../core/errors.ts";
