@@ -141,14 +141,15 @@ export function decided(hold: Hold, decision: Decision): Hold {
 }
 
 /** Undefined when there is nothing to hand over. @throws HoldpointError `lost` when a later holder has it */
-export function handedTo(hold: Hold, fence: number): Hold | undefined {
+export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefined {
   if ((hold.handedTo ?? 0) > fence) throw new HoldpointError("lost", "the decision was handed to another holder");
-  return hold.state === "decided" && hold.handedTo !== fence ? { ...hold, handedTo: fence } : undefined;
+  const isNew = hold.handedTo !== fence || hold.carriedBy !== run;
+  return hold.state === "decided" && isNew ? { ...hold, handedTo: fence, carriedBy: run } : undefined;
 }
 
 /** A decision that its continuation could not carry on is asked for again. */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, handedTo: _handedTo, ...rest } = hold;
+  const { decision: _decision, handedTo: _handedTo, carriedBy: _carriedBy, ...rest } = hold;
   return { ...rest, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
 
@@ -175,8 +176,10 @@ export function cancelledHold(
   return { ...hold, state: "cancelled", followUpDue: at.followUpDue, reason: `${reason} (${by})`, updatedAt: at.now };
 }
 
-export function followedUp(hold: Hold, carriedBy?: RunId): Hold {
-  return { ...hold, ...(carriedBy === undefined ? {} : { carriedBy }), followUpDue: false };
+/** `queued`: the continuation that is to carry the decision on, unless one has been given it already. */
+export function followedUp(hold: Hold, queued?: RunId): Hold {
+  const isGiven = queued === undefined || hold.handedTo !== undefined;
+  return { ...hold, ...(isGiven ? {} : { carriedBy: queued }), followUpDue: false };
 }
 
 /** What LangGraph hands back to the code that raised the hold. */

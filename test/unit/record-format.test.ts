@@ -244,7 +244,7 @@ describe("an item that is written again", () => {
       HOLD_KEY,
       async ({ holds }) => {
         const by = { by: "bob", at: TIME, answer: { type: "approve" }, continuation: CONTINUATION } as const;
-        await holds.update(REF, HOLD, (hold) => handedTo(hold, 9));
+        await holds.update(REF, HOLD, (hold) => handedTo(hold, 9, CONTINUATION));
         await holds.update(REF, HOLD, (hold) => decided(hold, { ...by, id: decisionId("dec-2") }));
       },
     ],

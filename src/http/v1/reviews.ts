@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
-import type { RunId, TenantId } from "../../core/ids.ts";
+import type { TenantId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { DecideRequest, ReviewUseCases } from "../../runtime/runtime.ts";
 import { idempotencyOf } from "../langgraph/headers.ts";
@@ -99,13 +99,14 @@ function reviewObject(hold: Hold): JsonObject {
     started_by: hold.startedBy,
     raised_at: isoTime(hold.raisedAt),
     updated_at: isoTime(hold.updatedAt),
-    decision: hold.decision ? decisionObject(hold.decision, hold.carriedBy) : null,
+    decision: hold.decision ? decisionObject(hold.decision, hold) : null,
   };
 }
 
-function decisionObject(decision: Decision, carriedBy: RunId | undefined): JsonObject {
+/** Which run carries a decision on is not known before its follow-up: another decision's may. */
+function decisionObject(decision: Decision, { carriedBy, followUpDue }: Hold): JsonObject {
   const { id, by, at, comment, answer: given, continuation } = decision;
-  const run = carriedBy ?? continuation;
+  const run = carriedBy ?? (followUpDue ? null : continuation);
   return { ...given, id, by, at: isoTime(at), comment: comment ?? null, continuation_run_id: run };
 }
 

@@ -183,8 +183,8 @@ async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
     current = written.current;
     if (!current) continue;
     if (current.value.fence > draft.fence) throw new HoldpointError("lost", "another holder raised this hold");
-    const { state } = current.value;
-    // A cancelled hold whose interrupt waits after all (new input lost to a decision on its neighbour) is asked again.
-    if (current.value.fence === draft.fence || (state !== "pending" && state !== "cancelled")) return current.value;
+    const { state, fence } = current.value;
+    // Whoever cancelled it, its interrupt waits after all: new input lost to a decision, or was refused in the end.
+    if (state !== "cancelled" && (state !== "pending" || fence === draft.fence)) return current.value;
   }
 }

@@ -103,7 +103,7 @@ export async function handOver(deps: Deps, run: Run, fence: number): Promise<rea
   const taken = await Promise.all(
     holds
       .filter(({ value }) => value.state === "decided")
-      .map(({ value }) => deps.holds.update(run, value.holdId, (hold) => handedTo(hold, fence))),
+      .map(({ value }) => deps.holds.update(run, value.holdId, (hold) => handedTo(hold, fence, run.runId))),
   );
   return taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));
 }
