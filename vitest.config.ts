@@ -6,16 +6,35 @@ import { defineConfig } from "vitest/config";
  */
 const conditions = ["holdpoint-source", "node"];
 
+/** Tests of many real processes, which need the machine to themselves. */
+const PROCESSES = ["test/crash/**/*.test.ts", "test/e2e/**/*.test.ts"];
+
+const common = { resolve: { conditions }, ssr: { resolve: { conditions } } };
+const everyTest = {
+  // The checkpoint-validation suite declares its cases with the globals.
+  globals: true,
+  pool: "forks",
+  testTimeout: 30_000,
+  hookTimeout: 60_000,
+} as const;
+
 export default defineConfig({
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
   test: {
-    // The checkpoint-validation suite declares its cases with the globals.
-    globals: true,
-    include: ["test/**/*.test.ts"],
-    pool: "forks",
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Here, and not in the projects: one DynamoDB Local serves them all.
     globalSetup: ["test/support/global-setup.ts"],
+    projects: [
+      { ...common, test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: PROCESSES } },
+      {
+        ...common,
+        // One file at a time, once all others are through.
+        test: {
+          ...everyTest,
+          name: "processes",
+          include: PROCESSES,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });

@@ -12,6 +12,9 @@ export const NODE_FLAGS = [
 /** Compiled sources are kept: TypeScript is then not stripped again at every start, which saves 30 MB and time. */
 export const NODE_ENV = { NODE_COMPILE_CACHE: join(PROJECT, ".cache/node") } as const;
 
+/** A start takes a second or two; a machine that does much else takes its time. */
+const READY_MS = 60_000;
+
 export interface ServiceOptions extends Omit<ProcessOptions, "name" | "args"> {
   readonly mode?: "dev" | "start";
   readonly role: "api" | "worker" | "all";
@@ -37,7 +40,7 @@ export function startService({ mode = "start", role, flags = [], ...options }: S
   const args = [...NODE_FLAGS, main, mode, "--role", role, ...flags];
   const env = { ...NODE_ENV, ...options.env };
   const running = startProcess({ ...options, env, name: `the ${role} process`, args });
-  const ready = running.line(readyLine);
+  const ready = running.line(readyLine, READY_MS);
   // Whoever never asks whether it became ready must not be told by an unhandled rejection.
   ready.catch(() => undefined);
   return { ...running, role, ready };

@@ -193,7 +193,8 @@ class Arms {
       // Who accepts a run writes the header too, with the lease that somebody else has.
       if (lease && !isOwn(lease.owner)) return;
       if (lease) this.#held.set(thread, { fence, beat: lease.beat });
-      if (lease && before?.fence !== fence) this.#note({ is: "claim", thread, fence, strikes: strikes?.count ?? 0 });
+      if (lease && before?.fence !== fence)
+        this.#note({ is: "claim", thread, fence, strikes: strikes?.count ?? 0, sentMs });
       if (lease && before?.fence === fence && lease.beat > before.beat) this.#note({ is: "beat", thread, sentMs });
       if (!lease && before?.fence === fence) {
         this.#held.delete(thread);

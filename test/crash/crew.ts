@@ -21,7 +21,8 @@ export type Tenant = (typeof TENANTS)[number];
 /** People of each tenant who decide. */
 export const PEOPLE = 4;
 
-export const LEASE_MS = 1000;
+/** Short, and yet so long that a machine which has more to do than it can does not let live holders lose it in a row. */
+export const LEASE_MS = 2_500;
 
 export interface CrewOptions {
   readonly workers: number;
@@ -29,7 +30,8 @@ export interface CrewOptions {
   readonly concurrency?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly apiEnv?: Readonly<Record<string, string>>;
-  readonly workerEnv?: Readonly<Record<string, string>>;
+  /** Of all of them, or of the n-th that is started. */
+  readonly workerEnv?: Readonly<Record<string, string>> | ((n: number) => Readonly<Record<string, string>>);
   /** False: the tables are the adapters' own, and nothing is witnessed. */
   readonly armed?: boolean;
   readonly honoursKeys?: boolean;
@@ -50,12 +52,13 @@ export interface Crew extends AsyncDisposable {
   explain(named: Named): Promise<string>;
   /** Workers that are alive now, by process id. */
   workers(): readonly Service[];
-  startWorkers(count: number): void;
   /** SIGKILL; another comes in its place. Resolves once it is gone. */
   kill(service: Service): Promise<void>;
   killApi(): Promise<void>;
   /** How many processes died and were replaced. */
   readonly deaths: number;
+  /** Everything that any of its processes has said. */
+  lines(): readonly string[];
 }
 
 export async function openCrew(engine: FleetEngine, options: CrewOptions): Promise<Crew> {
@@ -93,18 +96,21 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
     headers: (tenant, person = 0) => ({ "x-api-key": keys.get(`${tenant} ${person}`) ?? "" }),
     facts,
     explain: async (named) => {
-      const { header, runs, holds } = await look.at(named);
+      const { header, runs, holds, logs } = await look.at(named);
       const seen = facts().filter((fact) => "thread" in fact && fact.thread === named.threadId);
       const lines = [header, ...runs, ...holds, ...seen].map((one) => JSON.stringify(one));
-      return ["", ...lines, `${processes.workers().length} workers live`].join("\n");
+      const records = [...logs].flatMap(([ns, log]) =>
+        log.map(({ seq, kind, fence }) => `record ${seq} of "${ns}": ${kind} of fence ${fence}`),
+      );
+      return ["", ...lines, ...records, `${processes.workers().length} workers live`].join("\n");
     },
     workers: () => processes.workers(),
-    startWorkers: (count) => processes.startWorkers(count),
     kill: (service) => processes.kill(service),
     killApi: () => processes.killApi(),
     get deaths() {
       return processes.deaths;
     },
+    lines: () => processes.started.flatMap(({ lines }) => lines),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
@@ -129,8 +135,10 @@ class Processes {
   readonly #folder: string;
   readonly #options: CrewOptions;
   readonly #workers = new Set<Service>();
+  #startedWorkers = 0;
   #api: Service | undefined;
   #closed = false;
+  readonly started: Service[] = [];
   url = "";
   deaths = 0;
 
@@ -169,7 +177,9 @@ class Processes {
   }
 
   #start(options: FleetStart): Service {
-    return this.#fleet.start({ ...options, env: { ...this.#options.env, ...options.env } });
+    const service = this.#fleet.start({ ...options, env: { ...this.#options.env, ...options.env } });
+    this.started.push(service);
+    return service;
   }
 
   #keepApi(port: number): void {
@@ -186,7 +196,10 @@ class Processes {
     const { concurrency = 10, workerEnv = {} } = this.#options;
     const service = this.#start({
       role: "worker",
-      env: { HOLDPOINT_CONCURRENCY: String(concurrency), ...workerEnv },
+      env: {
+        HOLDPOINT_CONCURRENCY: String(concurrency),
+        ...(typeof workerEnv === "function" ? workerEnv(this.#startedWorkers++) : workerEnv),
+      },
     });
     this.#workers.add(service);
     void service.exited.then(() => {

@@ -62,6 +62,17 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
       const items = body["items"] as readonly Readonly<Record<string, unknown>>[];
       return items.find((item) => item["thread_id"] === threadId);
     });
+  /** The run that carries a decision on: where the follow-up was left to a worker it is known a little later. */
+  const carrierOf = (id: string, first: Readonly<Record<string, unknown>>): Promise<string> => {
+    let decision = first;
+    return patiently(`the continuation of ${id}`, async () => {
+      const named = decision["continuation_run_id"];
+      if (typeof named === "string") return named;
+      const { body } = await send(`/v1/reviews/${id}`);
+      decision = body["decision"] as Readonly<Record<string, unknown>>;
+      return undefined;
+    });
+  };
   /** Two reviewers at once. Each repeats until it knows whether it won. */
   const decide = async (order: string, amount: number): Promise<void> => {
     const { id, digest } = await review();
@@ -79,7 +90,7 @@ export function createCustomer({ name, firstOrder, url }: CustomerOptions): Cust
     const [approve, reject] = answers;
     const winner = approve?.status === 200 ? "approve" : "reject";
     const decision = (winner === "approve" ? approve : reject)?.body["decision"] as Readonly<Record<string, unknown>>;
-    const continuation = String(decision["continuation_run_id"]);
+    const continuation = await carrierOf(String(id), decision);
     acknowledged.decisions.push({ reviewId: String(id), winner, continuation });
     if (winner === "approve") acknowledged.payments.push({ order, amount });
     else acknowledged.rejected.push(order);

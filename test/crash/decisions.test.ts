@@ -77,7 +77,7 @@ async function answer(crew: Crew, held: Held, i: number): Promise<Answered> {
       answers: [200, 409],
     },
   );
-  const decision = body["decision"] as { readonly continuation_run_id?: string } | undefined;
+  const decision = body["decision"] as { readonly continuation_run_id: string | null } | undefined;
   return {
     status,
     through: "reviews",
@@ -140,7 +140,14 @@ function toldOf(held: Held, winner: Answered): Told {
   return {
     ...held,
     runs: [held.runId, ...(winner.through === "resume" ? [continuation] : [])],
-    decisions: [{ reviewId: held.reviewId, type, continuation, ...(comment === "" ? {} : { comment }) }],
+    decisions: [
+      {
+        reviewId: held.reviewId,
+        type,
+        ...(continuation === "" ? {} : { continuation }),
+        ...(comment === "" ? {} : { comment }),
+      },
+    ],
     effects: [line],
     log: [line, `acted on ${line}`],
   };

@@ -13,6 +13,8 @@ interface Payment {
 export interface DeskChecked {
   readonly runs: number;
   readonly payments: number;
+  /** Payments of an order that had been paid. */
+  readonly doubled: number;
   /** Payments that were asked for more than once, and so would have been made twice without the journal. */
   readonly askedAgain: number;
 }
@@ -37,6 +39,7 @@ export async function checkDesk(
   return {
     runs: customers.reduce((sum, { runs, decisions }) => sum + runs.length + decisions.length, 0),
     payments: paid.length,
+    doubled: paid.length - new Set(refunds.map(({ order }) => order)).size,
     askedAgain: refunds.filter(({ calls }) => calls > 1).length,
   };
 }

@@ -94,7 +94,7 @@ const ran = (run: string, status: Run["status"], sentMs: number): Seen => ({
   fence: 1,
   sentMs,
 });
-const claim = (fence: number, strikes = 0): Seen => ({ is: "claim", thread: THREAD, fence, strikes });
+const claim = (fence: number, strikes = 0): Seen => ({ is: "claim", thread: THREAD, fence, strikes, sentMs: 0 });
 
 const good: ThreadSeen = {
   told: {

@@ -154,6 +154,19 @@ export function violationsOf(evidence: Evidence): readonly Violation[] {
   return found;
 }
 
+/** How many runs were acknowledged, those that carry a decision on among them, and are gone or have no end. */
+export const lostRuns = ({ threads }: Evidence): number =>
+  threads.reduce((sum, { told, runs }) => {
+    const carriers = told.decisions.flatMap(({ continuation }) => (continuation === undefined ? [] : [continuation]));
+    const promised = [...new Set([...told.runs, ...carriers])];
+    const hasEnded = (id: string): boolean => runs.some((run) => run.runId === id && isEnded(run.status));
+    return sum + promised.filter((id) => !hasEnded(id)).length;
+  }, 0);
+
+/** How often something happened that had happened before. */
+export const doubledEffects = ({ effects }: Evidence): number =>
+  effects.length - new Set(effects.map(({ what }) => what)).size;
+
 interface Span {
   readonly run: string;
   fromMs: number;

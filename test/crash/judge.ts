@@ -3,7 +3,7 @@ import type { Crew } from "./crew.ts";
 import { LEASE_MS } from "./crew.ts";
 import { gather } from "./evidence.ts";
 import type { Evidence, Told } from "./evidence.ts";
-import { recoveriesOf, violationsOf } from "./invariants.ts";
+import { doubledEffects, lostRuns, recoveriesOf, violationsOf } from "./invariants.ts";
 import type { Violation } from "./invariants.ts";
 import { reachableByOthers } from "./isolation.ts";
 import { report } from "./report.ts";
@@ -32,13 +32,13 @@ export async function judge(crew: Crew, about: Case): Promise<Judgement> {
   const effects = crew.outside.effects();
   const evidence = await gather({ look: crew.look, told, facts, effects, leaseMs: LEASE_MS });
   const violations = [...violationsOf(evidence), ...(await reachableByOthers(crew, told))];
-  const owed = told.reduce((sum, one) => sum + one.effects.length, 0);
   const proof: Proof = {
     ...rest,
     runs: evidence.threads.reduce((sum, { runs }) => sum + runs.length, 0),
-    faults: faults ?? factsOf(facts, "killed").length + factsOf(facts, "stopped").length,
-    lost: violations.length,
-    doubled: effects.length - owed,
+    faults: faults ?? (["killed", "stopped", "fault"] as const).reduce((sum, is) => sum + factsOf(facts, is).length, 0),
+    lost: lostRuns(evidence),
+    doubled: doubledEffects(evidence),
+    violations: violations.length,
     ...(stepsNeeded === undefined
       ? {}
       : { steps: { again: factsOf(facts, "step").length - stepsNeeded, needed: stepsNeeded } }),

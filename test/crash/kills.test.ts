@@ -11,11 +11,13 @@ import { fleetEngines } from "../support/fleet.ts";
 import type { Fleet } from "../support/fleet.ts";
 import { SHIPPED_GRAPHS } from "../support/process.ts";
 import { createRandom } from "../sim/random.ts";
+import { LEASE_MS } from "./crew.ts";
 import { createCustomer } from "./customer.ts";
 import type { Acknowledged } from "./customer.ts";
 import { checkDesk } from "./desk.ts";
 import { gather } from "./evidence.ts";
-import { violationsOf } from "./invariants.ts";
+import type { Evidence } from "./evidence.ts";
+import { lostRuns, violationsOf } from "./invariants.ts";
 import { openLook } from "./look.ts";
 import { report } from "./report.ts";
 
@@ -74,7 +76,7 @@ describe.each(engines)("kill -9 at random moments, on $name", (engine) => {
     async (role) => {
       const seed = SEED + (role === "api" ? 1 : 0);
       const random = createRandom(seed);
-      await using fleet = await engine.open({ HOLDPOINT_CONFIG: SHIPPED_GRAPHS, HOLDPOINT_LEASE_MS: "1000" });
+      await using fleet = await engine.open({ HOLDPOINT_CONFIG: SHIPPED_GRAPHS, HOLDPOINT_LEASE_MS: String(LEASE_MS) });
       await using ledger = startProcess({
         name: "the ledger",
         args: [join(PROJECT, "scripts/ledger.ts"), "--file", join(fleet.dataDir, "ledger.db")],
@@ -104,23 +106,17 @@ describe.each(engines)("kill -9 at random moments, on $name", (engine) => {
         storyMs = Math.min(storyMs, performance.now() - began);
       }
       const checked = await checkDesk(victims.url, ledgerUrl, all);
-      await using look = await openLook(fleet.place);
-      const told = all.map(({ threadId, runs, decisions }) => ({
-        tenant: "default",
-        threadId,
-        runs: runs.map(({ runId }) => runId),
-        decisions: decisions.map(({ reviewId, winner }) => ({ reviewId, type: winner })),
-        effects: [],
-      }));
-      const violations = violationsOf(await gather({ look, told, leaseMs: 1000 }));
+      const evidence = await evidenceOf(fleet, all);
+      const violations = violationsOf(evidence);
       report({
         test: `R2 kills of the ${role} at the policy desk`,
         engine: engine.name,
         seed: SEED,
         runs: checked.runs,
         faults: ROUNDS,
-        lost: violations.length,
-        doubled: 0,
+        lost: lostRuns(evidence),
+        doubled: checked.doubled,
+        violations: violations.length,
         counts: { payments: checked.payments, "payments asked for more than once": checked.askedAgain },
         command: COMMAND,
       });
@@ -129,6 +125,18 @@ describe.each(engines)("kill -9 at random moments, on $name", (engine) => {
     },
   );
 });
+
+async function evidenceOf(fleet: Fleet, all: readonly Acknowledged[]): Promise<Evidence> {
+  await using look = await openLook(fleet.place);
+  const told = all.map(({ threadId, runs, decisions }) => ({
+    tenant: "default",
+    threadId,
+    runs: runs.map(({ runId }) => runId),
+    decisions: decisions.map(({ reviewId, winner, continuation }) => ({ reviewId, type: winner, continuation })),
+    effects: [],
+  }));
+  return await gather({ look, told, leaseMs: LEASE_MS });
+}
 
 const withLedger = (fleet: Fleet, url: string): Fleet => {
   const env = { HOLDPOINT_LEDGER_URL: url };

@@ -14,7 +14,10 @@ import { factsOf } from "./witness.ts";
 
 const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
 const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
-/** On all engines together. */
+/**
+ * On all engines together. Ten thousand take minutes, most of them to be accepted and read again one by one: far beyond
+ * what one test of `npm test` may take.
+ */
 const OFFERS = Number(process.env["HOLDPOINT_OFFERS"] ?? (NIGHTLY ? 10_000 : 500));
 const WORKERS = 3;
 const CLIENTS = 10;
@@ -39,7 +42,11 @@ describe.each(engines)("runs that are offered to three workers at once, on $name
     // No lease runs out here, however much else the machine has to do.
     const env = { HOLDPOINT_LEASE_MS: "60000" };
     const backlog = { HOLDPOINT_MAX_TENANT_BACKLOG: "100000", HOLDPOINT_MAX_BACKLOG: "100000" };
-    await using crew = await openCrew(engine, { workers: 0, env, apiEnv: backlog });
+    await using crew = await openCrew(engine, { workers: WORKERS, env, apiEnv: backlog });
+    const workers = crew.workers();
+    await Promise.all(workers.map(({ ready }) => ready));
+    // They hold nothing and write nothing yet. When they go on, everything is there at once, for each of them.
+    for (const worker of workers) worker.signal("SIGSTOP");
     const numbers = Array.from({ length: Math.ceil(OFFERS / engines.length) }, (_, i) => i).values();
     const told: Told[] = [];
     const client = async (): Promise<void> => {
@@ -47,11 +54,12 @@ describe.each(engines)("runs that are offered to three workers at once, on $name
     };
     await Promise.all(Array.from({ length: CLIENTS }, client));
 
-    crew.startWorkers(WORKERS);
-    await patiently("every run to end", async () => {
-      const released = new Set(factsOf(crew.facts(), "release").map(({ thread }) => thread));
-      return released.size >= told.length || undefined;
-    });
+    for (const worker of workers) worker.signal("SIGCONT");
+    const released = (): number => new Set(factsOf(crew.facts(), "release").map(({ thread }) => thread)).size;
+    for (let before = released(); before < told.length; before = released()) {
+      const reached = before;
+      await patiently("another run to end", () => released() > reached || undefined);
+    }
     const claims = factsOf(crew.facts(), "claim");
     const { violations, evidence } = await judge(crew, {
       test: "R7 duplicate offers",

@@ -9,9 +9,14 @@ export interface Proof {
   readonly engine: string;
   readonly seed: number;
   readonly runs: number;
+  /** How many processes were killed or stopped, and how many calls failed, on purpose. */
   readonly faults: number;
+  /** Runs that were accepted and are gone, or have no end. */
   readonly lost: number;
+  /** Effects that happened once more than they should. */
   readonly doubled: number;
+  /** Everything that the checker found; of a negative control, the harm that it was to find. */
+  readonly violations: number;
   /** Steps that were executed again, and the steps that were needed. */
   readonly steps?: { readonly again: number; readonly needed: number };
   readonly longestRecoveryMs?: number;
@@ -21,11 +26,30 @@ export interface Proof {
   readonly command: string;
 }
 
-const FOLDER = join(PROJECT, ".cache/proof");
+/** A proof as it is kept. */
+export interface KeptProof extends Proof {
+  /** When it was made, in ISO 8601. */
+  readonly at: string;
+}
+
+export const FOLDER = join(PROJECT, ".cache/proof");
 
 /** Prints the line and leaves the JSON in `.cache/proof`. */
 export function report(proof: Proof): void {
-  const { test, engine, seed, runs, faults, lost, doubled, steps, longestRecoveryMs, counts = {}, command } = proof;
+  const {
+    test,
+    engine,
+    seed,
+    runs,
+    faults,
+    lost,
+    doubled,
+    violations,
+    steps,
+    longestRecoveryMs,
+    counts = {},
+    command,
+  } = proof;
   const again = steps === undefined ? [] : [`${steps.again} of ${steps.needed} steps re-run (${percent(steps)})`];
   const recovery = longestRecoveryMs === undefined ? [] : [`longest recovery ${Math.round(longestRecoveryMs)} ms`];
   const others = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
@@ -34,15 +58,18 @@ export function report(proof: Proof): void {
     `${faults} faults`,
     `${lost} lost`,
     `${doubled} doubled`,
+    `${violations} violations`,
     ...again,
     ...recovery,
     ...others,
   ].join(", ");
   console.log(`${test} on ${engine} (seed ${seed}): ${line}\n  ${command}`);
+  const kept: KeptProof = { ...proof, at: new Date().toISOString() };
   mkdirSync(FOLDER, { recursive: true });
   const name = `${test} ${engine}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(proof, undefined, 2)}\n`);
+  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(kept, undefined, 2)}\n`);
 }
 
-const percent = ({ again, needed }: { readonly again: number; readonly needed: number }): string =>
+/** Of the steps that were needed. */
+export const percent = ({ again, needed }: { readonly again: number; readonly needed: number }): string =>
   `${((100 * again) / Math.max(1, needed)).toFixed(1)} %`;

@@ -24,27 +24,40 @@ export interface Customer {
   readonly threadId: string;
   /** How long each of the two rounds takes. */
   readonly pauseMs?: number;
+  /** How long a value each of them leaves in the state. */
+  readonly ballastBytes?: number;
+  /**
+   * Asks in the end, under the same keys, which run carried each decision on. Who decides while the table cannot be
+   * reached leaves the rest to a worker, who may find that the continuation of another decision does.
+   */
+  readonly asksAgain?: boolean;
 }
 
 /** The story as it was acknowledged, once it is over. */
-export async function tell(crew: Crew, { tenant, threadId, pauseMs = 0 }: Customer): Promise<Told> {
+export async function tell(
+  crew: Crew,
+  { tenant, threadId, pauseMs = 0, ballastBytes = 0, asksAgain = false }: Customer,
+): Promise<Told> {
   const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
   const named = { tenant, threadId };
   const { body } = await client.send(`/threads/${threadId}/runs`, {
     key: `${threadId}-run`,
-    body: { assistant_id: "reference", input: { pauseMs }, if_not_exists: "create" },
+    body: { assistant_id: "reference", input: { pauseMs, ballastBytes }, if_not_exists: "create" },
   });
   const bothReviews = async (): Promise<readonly Hold[] | undefined> => {
     const found = await crew.look.waiting(named);
     return found.length === 2 ? found : undefined;
   };
   const holds = await patiently(`the reviews of ${threadId}`, bothReviews, () => crew.explain(named));
-  const decisions = await Promise.all(
-    holds.map(({ holdId, request }) =>
-      decide(client, { threadId, id: `${threadId}.${holdId}`, title: request?.title }),
-    ),
-  );
+  const decideBoth = () =>
+    Promise.all(
+      holds.map(({ holdId, request }) =>
+        decide(client, { threadId, id: `${threadId}.${holdId}`, title: request?.title }),
+      ),
+    );
+  const first = await decideBoth();
   await restOf(crew, named);
+  const decisions = asksAgain ? await decideBoth() : first;
   return { ...named, runs: [String(body["run_id"])], decisions, effects: EFFECTS, log: logOf() };
 }
 
@@ -62,6 +75,6 @@ async function decide(client: Patient, { threadId, id, title = "" }: Review): Pr
     key: `${threadId}-${title}`,
     body: { ...answer, digest, comment },
   });
-  const decision = body["decision"] as { readonly continuation_run_id: string };
-  return { reviewId: id, type: answer.type, comment, continuation: decision.continuation_run_id };
+  const { continuation_run_id: continuation } = body["decision"] as { readonly continuation_run_id: string | null };
+  return { reviewId: id, type: answer.type, comment, ...(continuation === null ? {} : { continuation }) };
 }

@@ -33,18 +33,25 @@ export interface Starting {
   /** Tells the runs of one thread apart. */
   readonly name: string;
   readonly input: object;
+  /** Not before so many seconds. */
+  readonly afterSeconds?: number;
 }
 
 /** The id of a run that was accepted. */
 export async function start(
   crew: Crew,
   { tenant, threadId }: Named & { readonly tenant: Tenant },
-  { graph, name, input }: Starting,
+  { graph, name, input, afterSeconds }: Starting,
 ): Promise<string> {
   const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
   const { body } = await client.send(`/threads/${threadId}/runs`, {
     key: `${threadId}-${name}`,
-    body: { assistant_id: graph, input, if_not_exists: "create" },
+    body: {
+      assistant_id: graph,
+      input,
+      if_not_exists: "create",
+      ...(afterSeconds === undefined ? {} : { after_seconds: afterSeconds }),
+    },
   });
   return String(body["run_id"]);
 }

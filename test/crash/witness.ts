@@ -13,9 +13,18 @@ export const FOLDER_VARIABLE = "HOLDPOINT_TEST_FOLDER";
 /** Negative control: `1` switches the effect journal off. */
 export const FORGETS_VARIABLE = "HOLDPOINT_TEST_FORGETS_EFFECTS";
 
+/** What may happen to a call on its way to the table and back. */
+export type FaultKind = "timed out" | "applied and timed out" | "throttled" | "partial batch";
+
 export type Seen =
-  /** A header write that took the thread under a new fence; `strikes` as they stand in it. */
-  | { readonly is: "claim"; readonly thread: string; readonly fence: number; readonly strikes: number }
+  /** A header write that took the thread under a new fence; `strikes` as they stand in it, `sentMs` is when it left. */
+  | {
+      readonly is: "claim";
+      readonly thread: string;
+      readonly fence: number;
+      readonly strikes: number;
+      readonly sentMs: number;
+    }
   /** One that meant to, and lost to somebody else. */
   | { readonly is: "outrun"; readonly thread: string }
   /** One that kept the lease. */
@@ -48,6 +57,8 @@ export type Seen =
       readonly won: boolean;
       readonly fence: number;
     }
+  /** A call was made to fail. */
+  | { readonly is: "fault"; readonly kind: FaultKind }
   /** A node of a graph was executed. */
   | { readonly is: "step"; readonly thread: string; readonly run: string; readonly step: string };
 

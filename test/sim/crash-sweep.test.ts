@@ -1,11 +1,12 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import { report } from "../crash/report.ts";
 import { CALM } from "./chaos.ts";
 import { factsOf } from "./facts.ts";
 import { narrate } from "./narrate.ts";
 import type { Plan, Start } from "./plan.ts";
 import type { Script } from "./script.ts";
 import { simulate } from "./simulate.ts";
-import type { Options } from "./simulate.ts";
+import type { Options, Verdict } from "./simulate.ts";
 import { reference, scripted } from "./stage.ts";
 
 /**
@@ -97,11 +98,34 @@ interface Sweep extends Story {
   readonly when: "before" | "after";
 }
 
+/** Of all schedules together. */
+const total = { runs: 0, faults: 0, lost: 0, doubled: 0, violations: 0 };
+
+function count({ runs, crashes, violations }: Verdict): void {
+  const found = (invariant: string): number => violations.filter((one) => one.invariant === invariant).length;
+  total.runs += runs;
+  total.faults += crashes;
+  total.lost += found("an acknowledged run ends, or waits behind a review that is open");
+  total.doubled += found("no effect takes place twice");
+  total.violations += violations.length;
+}
+
+afterAll(() =>
+  report({
+    test: "R1 crash points",
+    engine: "the simulation",
+    seed: 0,
+    ...total,
+    command: "npx vitest run test/sim/crash-sweep.test.ts",
+  }),
+);
+
 /** The number of calls that the process makes, each of which was its last once. */
 async function sweep({ seed, plan, stage, process, when }: Sweep): Promise<number> {
   for (let call = 1; ; call++) {
     const verdict = await simulate({ seed, plan, stage, profile: CALM, planned: { process, call, when } });
     if (verdict.crashes === 0) return call - 1;
+    count(verdict);
     const told = verdict.violations.map(({ invariant, what }) => `${invariant}: ${what}`);
     if (told.length > 0)
       throw new Error([`${process} killed ${when} call ${call}`, ...told, ...narrate(verdict.facts)].join("\n"));

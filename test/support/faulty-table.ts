@@ -49,6 +49,8 @@ export interface FaultyTableOptions {
   readonly random: () => number;
   readonly faults?: Faults;
   readonly kill?: Kill;
+  /** Told of each fault as it happens. */
+  readonly onFault?: (fault: keyof Faults) => void;
 }
 
 export interface FaultyTable extends Table {
@@ -91,6 +93,7 @@ export function createFaultyTable(inner: Table, options: FaultyTableOptions): Fa
       }
       return die();
     }
+    if (drawn !== undefined) options.onFault?.(drawn);
     if (drawn === "refused") throw failure("was refused", about);
     const result = await apply(drawn);
     if (drawn === "replyLost") throw failure("was applied, its reply lost", about);

@@ -15,6 +15,9 @@ const Deep = Annotation.Root({ round: Annotation<number>(), deep: Annotation<str
 const State = Annotation.Root({
   /** How long each round takes at its end. */
   pauseMs: Annotation<number>({ reducer: (_, b) => b, default: () => 0 }),
+  /** How long a value each round leaves, beside its lines. */
+  ballastBytes: Annotation<number>({ reducer: (_, b) => b, default: () => 0 }),
+  ballast: Annotation<string>({ reducer: (_, b) => b, default: () => "" }),
   round: Annotation<number>({ reducer: (_, b) => b, default: () => 0 }),
   deep: Annotation<string[]>({ reducer: (_, b) => b, default: () => [] }),
   log: Annotation<string[]>(lines),
@@ -52,9 +55,10 @@ const ask = (name: string) => async (_state: unknown, config: NodeConfig) => {
 };
 
 export const graph = new StateGraph(State)
-  .addNode("plan", async ({ round }: Round, config: NodeConfig) => ({
+  .addNode("plan", async ({ round, ballastBytes }: Round & { readonly ballastBytes: number }, config: NodeConfig) => ({
     ...(await node("plan")({ round: round + 1 }, config)),
     round: round + 1,
+    ...(ballastBytes > 0 ? { ballast: String(round + 1).repeat(ballastBytes) } : {}),
   }))
   .addNode("reserve", node("reserve", true))
   .addNode("look", node("look"))
