@@ -94,11 +94,15 @@ export const DEFAULT_LIMITS: Limits = {
   eventRetentionMs: 30 * 24 * 3_600_000,
 };
 
-/** The error of a bound that was reached: it names the bound, its value, and the setting that moves it. */
-export function limitError(limit: keyof Limits, what: string, value: number, retryAfterMs?: number): HoldpointError {
+/** What is said of a bound that was reached: its name, its value, and the setting that moves it. */
+export function limitReached(limit: keyof Limits, what: string, value: number) {
   const setting = LIMIT_SETTINGS[limit];
-  return new HoldpointError("limit", `${what} (limit: ${NAMES[limit]}, ${value}; setting: ${setting})`, {
-    detail: { limit: NAMES[limit], value, setting },
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  const message = `${what} (limit: ${NAMES[limit]}, ${value}; setting: ${setting})`;
+  return { message, limit: NAMES[limit], value, setting };
+}
+
+/** The same as an error. */
+export function limitError(limit: keyof Limits, what: string, value: number, retryAfterMs?: number): HoldpointError {
+  const { message, ...detail } = limitReached(limit, what, value);
+  return new HoldpointError("limit", message, { detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }

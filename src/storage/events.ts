@@ -2,13 +2,15 @@ import { deflateRawSync, inflateRawSync } from "node:zlib";
 import type { EventBatch, Frame, NumberedFrame } from "../core/event.ts";
 import { numbered } from "../core/event.ts";
 import type { RunId } from "../core/ids.ts";
-import { eventKeys, seqPart } from "./keys.ts";
+import { eventKeys, framePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
-import { numberOf, textOf } from "./records.ts";
+import { numberOf, readable, textOf } from "./records.ts";
 import type { Item, Key, Table, Value } from "./table.ts";
 
 /** A batch never holds more frames. */
 export const MAX_BATCH_FRAMES = 100;
+/** Batches of one page: what a reader holds who takes its time. */
+const PAGE_BATCHES = 32;
 /** Below this a batch is kept as text; above it, frames of one stream are so alike that a fifth of it is left. */
 const COMPRESS_FROM_BYTES = 512;
 
@@ -18,7 +20,7 @@ export type AppendResult = { readonly won: true } | { readonly won: false; reado
 export interface EventsEnd {
   /** The number after the last frame. */
   readonly next: number;
-  /** The fence and the run that wrote the last batch, and what the log holds of that run. */
+  /** The fence and the run that wrote the last batch, and what the log holds of that run. No run: the log is empty. */
   readonly fence: number;
   readonly runId: RunId | undefined;
   readonly usedBytes: number;
@@ -28,7 +30,7 @@ export interface EventsEnd {
 export interface Events {
   append(ref: ThreadRef, generation: number, batch: EventBatch): Promise<AppendResult>;
   end(ref: ThreadRef, generation: number): Promise<EventsEnd>;
-  /** Frames with a number of at least `from`, oldest first; at most about one page. */
+  /** Frames with a number of at least `from`, oldest first; at most one page. */
   read(
     ref: ThreadRef,
     generation: number,
@@ -60,12 +62,12 @@ export function createEvents(table: Table, { retentionMs }: { readonly retention
     async read(ref, generation, from) {
       const prefix = eventKeys.prefix(generation);
       const pk = eventKeys.partition(ref);
-      const page = await table.query(pk, { from: prefix + seqPart(from), to: `${prefix}~` });
+      const page = await table.query(pk, { from: prefix + framePart(from), to: `${prefix}~`, limit: PAGE_BATCHES });
       const batches = page.items.map(decode);
       // Readers come back at the start of a batch. Only where none starts here may an earlier one reach beyond it.
       const isBetween = from > 0 && batches[0]?.first !== from;
       const before = isBetween
-        ? await table.query(pk, { from: prefix, to: prefix + seqPart(from), descending: true, limit: 1 })
+        ? await table.query(pk, { from: prefix, to: prefix + framePart(from), descending: true, limit: 1 })
         : undefined;
       const earlier = (before?.items ?? []).map(decode).filter(({ first }) => first < from);
       const frames = [...earlier, ...batches].flatMap(numbered).filter((frame) => frame.number >= from);
@@ -84,7 +86,7 @@ function encode({ first, runId, fence, frames, usedBytes }: EventBatch): Record<
 }
 
 function decode(item: Item): EventBatch {
-  const { z, u } = item.attributes;
+  const { z, u } = readable(item).attributes;
   const text = z instanceof Uint8Array ? inflateRawSync(z).toString("utf8") : textOf(item, "d");
   return {
     first: numberOf(item, "n"),

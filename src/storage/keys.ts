@@ -27,6 +27,9 @@ const padded =
 export const generationPart = padded(6);
 export const seqPart = padded(12);
 export const fencePart = padded(10);
+const wide = padded(16);
+/** The number of a frame. What twelve digits do not hold sorts behind what they do. */
+export const framePart = (n: number): string => (n < 1e12 ? seqPart(n) : `:${wide(n)}`);
 const timeDigits = padded(13);
 export const timePart = (ms: number): string => timeDigits(Math.floor(ms));
 
@@ -94,7 +97,7 @@ export const eventKeys = {
   partition: (t: ThreadRef): string => `${part(t.tenant)}#e#${part(t.threadId)}`,
   batch: (t: ThreadRef, generation: number, first: number): Key => ({
     pk: eventKeys.partition(t),
-    sk: `${eventKeys.prefix(generation)}${seqPart(first)}`,
+    sk: `${eventKeys.prefix(generation)}${framePart(first)}`,
   }),
   prefix: (generation: number): string => `E#${generationPart(generation)}#`,
 } as const;

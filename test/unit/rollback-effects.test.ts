@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { argsDigest } from "../../src/core/effect.ts";
 import { threadId } from "../../src/core/ids.ts";
-import type { Run, StopAction } from "../../src/core/run.ts";
+import type { MultitaskStrategy, Run, StopAction } from "../../src/core/run.ts";
 import type { GraphContext } from "../../src/graph/context.ts";
 import type { Drive, DriveOutcome } from "../../src/langgraph/drive.ts";
 import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
@@ -17,7 +17,7 @@ const cancel = (kit: Kit, run: Run, how: { readonly action: StopAction; readonly
 const accept = (
   kit: Kit,
   thread: Run["threadId"],
-  { force = false, strategy = "enqueue" as "enqueue" | "rollback" } = {},
+  { force = false, strategy = "enqueue" }: { readonly force?: boolean; readonly strategy?: MultitaskStrategy } = {},
 ) => {
   const request = inputFor(thread);
   const settings = { ...request.settings, multitaskStrategy: strategy };
@@ -32,10 +32,11 @@ function acting(acts: Acts) {
   return async ({ run, context, signal }: Drive): Promise<DriveOutcome> => {
     if (hasBegun) return { kind: "done" };
     hasBegun = true;
-    const { journal, now } = context as GraphContext; // the runtime makes it, of this type
+    const graph = context as GraphContext; // the runtime makes it, of this type
+    const { journal } = graph;
     const what = { name: "pay", policy: "idempotent", path: [["pay"]], argsDigest: argsDigest(null) } as const;
     const { tenant, runId, root } = run;
-    const ask = { ...what, tenant, runId, root, token: "t".repeat(64), deadline: now() + 10_000 };
+    const ask = { ...what, tenant, runId, root, token: "t".repeat(64), deadline: graph.now() + 10_000 };
     const begun = acts === "not at all" ? undefined : await journal.begin(ask);
     if (begun?.do === "call" && acts === "and has its answer")
       await journal.settle(begun.intent, { kind: "result", value: "receipt" });

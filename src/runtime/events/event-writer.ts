@@ -9,7 +9,7 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import type { EventBatch, Frame } from "../../core/event.ts";
-import { limitError } from "../../core/limits.ts";
+import { limitReached } from "../../core/limits.ts";
 import type { Run } from "../../core/run.ts";
 import { MAX_BATCH_FRAMES } from "../../storage/events.ts";
 import type { EventsEnd } from "../../storage/events.ts";
@@ -38,6 +38,8 @@ interface Position {
 interface Waiting {
   readonly frame: Frame;
   readonly bytes: number;
+  /** What the run has said up to here. */
+  readonly used: number;
 }
 
 /** Appends frames in their order: the first at once, the others in batches. */
@@ -78,7 +80,7 @@ export class EventWriter {
     if (this.#failed) return;
     const bytes = frame.kind === "data" ? Buffer.byteLength(JSON.stringify(frame.data)) : BARE_BYTES;
     if (!this.#fits(frame, bytes)) return;
-    this.#push({ frame, bytes });
+    this.#push(frame, bytes);
     while (this.#waitingBytes > MOST_WAITING_BYTES && !this.#failed) await this.#taken.promise;
   }
 
@@ -97,17 +99,16 @@ export class EventWriter {
     const before = this.#used;
     const { maxBytes } = this.#at;
     if (before > maxBytes) return false;
-    this.#used += bytes;
+    this.#used += BARE_BYTES + bytes;
     if (this.#used <= maxBytes) return true;
-    const { message, detail } = limitError("eventBytes", "what the run said after this is not kept", maxBytes);
-    const data = { message, limit: String(detail?.["limit"]), setting: String(detail?.["setting"]) };
-    this.#push({ frame: { kind: "data", event: "truncated", data }, bytes: BARE_BYTES });
+    const data = limitReached("eventBytes", "what the run said after this is not kept", maxBytes);
+    this.#push({ kind: "data", event: "truncated", data }, BARE_BYTES);
     return false;
   }
 
-  #push(waiting: Waiting): void {
-    this.#waiting.push(waiting);
-    this.#waitingBytes += waiting.bytes;
+  #push(frame: Frame, bytes: number): void {
+    this.#waiting.push({ frame, bytes, used: this.#used });
+    this.#waitingBytes += bytes;
     if (this.#isBatch()) this.#hurry.abort();
     this.#pumping ??= this.#pump();
   }
@@ -158,19 +159,21 @@ export class EventWriter {
   }
 
   async #append(waiting: readonly Waiting[]): Promise<void> {
-    if (waiting.length === 0) return;
+    const last = waiting.at(-1);
+    if (!last) return;
     const { run } = this.#at;
     const frames = await Promise.all(waiting.map(({ frame, bytes }) => this.#placed(frame, bytes)));
-    const batch = this.#batch(frames);
+    // Only what lands with it or before: who comes after a crash must not take it that the limit was told.
+    const batch = this.#batch(frames, last.used);
     const result = await this.#deps.events.append(run, run.generation, batch);
     if (!result.won && !isOwn(result.current, batch)) throw lost();
     this.#next += frames.length;
     this.#deps.hints.changed(run, "frames");
   }
 
-  #batch(frames: readonly Frame[]): EventBatch {
+  #batch(frames: readonly Frame[], usedBytes: number): EventBatch {
     const { run, fence } = this.#at;
-    return { first: this.#next, runId: run.runId, fence, frames, usedBytes: this.#used };
+    return { first: this.#next, runId: run.runId, fence, frames, usedBytes };
   }
 
   async #placed(frame: Frame, bytes: number): Promise<Frame> {
@@ -181,8 +184,9 @@ export class EventWriter {
 
   async #appendFirst(frame: Frame): Promise<void> {
     const { run, fence } = this.#at;
+    const usedBytes = this.#used;
     for (;;) {
-      const batch = this.#batch([frame]);
+      const batch = this.#batch([frame], usedBytes);
       const result = await this.#deps.events.append(run, run.generation, batch);
       if (result.won || isOwn(result.current, batch)) break;
       const end = await this.#deps.events.end(run, run.generation);

@@ -6,6 +6,7 @@
 import { HoldpointError, errorInfo } from "../../core/errors.ts";
 import type { NumberedFrame } from "../../core/event.ts";
 import type { Json } from "../../core/json.ts";
+import { limitReached } from "../../core/limits.ts";
 import type { Principal } from "../../core/principal.ts";
 import { isEnded } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
@@ -44,25 +45,28 @@ export async function* follow(host: FollowDeps, principal: Principal, request: F
   const first = await knownRun(deps, principal, request);
   using tail = tails.open(first, "frames");
   let cursor = request.after === undefined ? (await deps.events.end(first, first.generation)).next : request.after + 1;
+  // Its own reading: the tail tells of what changes from now on.
+  let run = (await deps.runs.get(first, runId))?.value;
   while (!signal.aborted) {
-    const run = (await deps.runs.get(first, runId))?.value;
     if (!run) throw new HoldpointError("not_found", "Run not found");
     if (run.firstEvent !== undefined) {
       cursor = Math.max(cursor, run.firstEvent);
       for await (const frame of framesFrom(tail, cursor, isEnded(run.status))) {
         if (signal.aborted) return;
-        if (frame.number > cursor) yield { kind: "frame", frame: truncated(frame.number) };
+        if (frame.number > cursor) yield { kind: "frame", frame: truncated(deps, frame.number) };
         cursor = frame.number + 1;
         if (frame.runId === runId) yield { kind: "frame", frame: await filled(host, run, frame) };
       }
     }
     if (isEnded(run.status)) {
       // Every delivery says something: where nothing is left of its first word, what followed has expired as well.
-      if (run.firstEvent !== undefined && cursor === run.firstEvent) yield { kind: "frame", frame: truncated(cursor) };
+      if (run.firstEvent !== undefined && cursor === run.firstEvent)
+        yield { kind: "frame", frame: truncated(deps, cursor) };
       yield { kind: "end", run };
       return;
     }
     await tail.next(signal);
+    if (!signal.aborted) run = await tail.run();
   }
 }
 
@@ -78,9 +82,10 @@ async function* framesFrom(tail: Tail, from: number, hasEnded: boolean): AsyncIt
 }
 
 /** What was said before this frame is not kept any more. */
-function truncated(from: number) {
-  const message = "what the run said before this has expired, or was not kept";
-  return { number: Math.max(0, from - 1), event: "truncated", data: { message, from } };
+function truncated({ settings }: Deps, from: number) {
+  const { eventRetentionMs } = settings.limits;
+  const said = limitReached("eventRetentionMs", "what the run said before this has expired", eventRetentionMs);
+  return { number: Math.max(0, from - 1), event: "truncated", data: { ...said, from } };
 }
 
 /** References are filled in from the log, and large frames from their blobs. */
@@ -115,17 +120,15 @@ export async function waitForRun(
 ): Promise<RunResult> {
   const first = await knownRun(host.deps, principal, { threadId, runId });
   using tail = host.tails.open(first, "end");
-  let run = first;
-  let written: Run | undefined;
-  while (!isEnded(run.status)) {
-    // Also at first: the run may have ended between that reading and the moment from which the tail tells of changes.
-    const current = written ?? (await host.deps.runs.get(first, runId))?.value;
-    if (!current) throw new HoldpointError("not_found", "Run not found");
-    run = current;
-    if (isEnded(run.status)) break;
-    written = await tail.next(signal);
+  let run: Run | undefined = first;
+  // Also at first: the run may have ended between that reading and the moment from which the tail tells of changes.
+  if (!isEnded(run.status)) run = (await host.deps.runs.get(first, runId))?.value;
+  while (run && !isEnded(run.status)) {
+    const written = await tail.next(signal);
     signal.throwIfAborted();
+    run = written ?? (await tail.run());
   }
+  if (!run) throw new HoldpointError("not_found", "Run not found");
   return await resultOf(host, run);
 }
 

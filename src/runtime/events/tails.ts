@@ -6,6 +6,7 @@
 import type { NumberedFrame } from "../../core/event.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { Run } from "../../core/run.ts";
+import type { EventsEnd } from "../../storage/events.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import { createChangeTicker } from "./change-ticker.ts";
@@ -25,6 +26,8 @@ export interface Tail extends Disposable {
    * process has just written it, when it did.
    */
   next(signal: AbortSignal): Promise<Run | undefined>;
+  /** The run, read after `next` last resolved, or after another reader's did for the same change. */
+  run(): Promise<Run | undefined>;
   /**
    * Frames from a number on. Readers that have come equally far share one reading; who has seen that the run has ended
    * shares only what was read after somebody had seen that, since those are all there are.
@@ -60,6 +63,9 @@ interface Followed {
   readonly stop: AbortController;
   /** What was read since the last change, by the number from which on, and the run that had ended by then. */
   readonly pages: Map<string, Promise<FramePage>>;
+  readonly runs: Map<string, Promise<Run | undefined>>;
+  /** Somebody has asked for frames: a run has been begun, so that the log goes on, or is about to. */
+  isRead: boolean;
 }
 
 export function createTails(deps: Deps): Tails {
@@ -81,7 +87,13 @@ export function createTails(deps: Deps): Tails {
           reader.run = undefined;
           return written;
         },
-        read: (from, hasEnded) => readShared(deps, entry, from, hasEnded ? `${from} ${runId}` : `${from}`),
+        run: () => shared(entry.runs, runId, async () => (await deps.runs.get(entry.ref, runId))?.value),
+        read(from, hasEnded) {
+          entry.isRead = true;
+          const page = (): Promise<FramePage> => deps.events.read(entry.ref, generation, from);
+          const key = hasEnded ? `${from} ${runId}` : `${from}`;
+          return entry.pages.size < SHARED_PAGES || entry.pages.has(key) ? shared(entry.pages, key, page) : page();
+        },
         [Symbol.dispose]() {
           entry.readers.delete(reader);
           if (entry.readers.size > 0) return;
@@ -104,20 +116,14 @@ function woken(reader: Reader, signal: AbortSignal): Promise<void> {
   });
 }
 
-function readShared(
-  { events }: Deps,
-  { ref, generation, pages }: Followed,
-  from: number,
-  key: string,
-): Promise<FramePage> {
-  const known = pages.get(key);
-  if (known) return known;
-  const page = events.read(ref, generation, from);
-  if (pages.size >= SHARED_PAGES) return page;
-  pages.set(key, page);
+function shared<T>(known: Map<string, Promise<T>>, key: string, ask: () => Promise<T>): Promise<T> {
+  const before = known.get(key);
+  if (before) return before;
+  const answer = ask();
+  known.set(key, answer);
   // A failure is its readers' to hear, and no answer for the next.
-  page.catch(() => pages.delete(key));
-  return page;
+  answer.catch(() => known.delete(key));
+  return answer;
 }
 
 function start(
@@ -125,9 +131,17 @@ function start(
   ticker: ChangeTicker,
   at: { readonly ref: ThreadRef; readonly generation: number },
 ): Followed {
-  const entry: Followed = { ...at, readers: new Set(), stop: new AbortController(), pages: new Map() };
+  const entry: Followed = {
+    ...at,
+    readers: new Set(),
+    stop: new AbortController(),
+    pages: new Map(),
+    runs: new Map(),
+    isRead: false,
+  };
   const wakeAll = (what?: Run | "frames"): void => {
     entry.pages.clear();
+    entry.runs.clear();
     for (const reader of entry.readers) {
       if (what === "frames" && reader.interest !== "frames") continue;
       reader.fresh = true;
@@ -177,23 +191,21 @@ async function poll(
  * One request: the items of the runs that are followed, and the batch that comes next, whose key is known. True when
  * there is anything new.
  */
-function createLook({ table, events }: Deps, { ref, generation, readers }: Followed): () => Promise<boolean> {
-  let next: number | undefined;
-  const versions = new Map<string, number>();
+function createLook({ table, events }: Deps, entry: Followed): () => Promise<boolean> {
+  const { ref, generation, readers } = entry;
+  let end: EventsEnd | undefined;
+  let versions: ReadonlyMap<string, number> = new Map();
   return async () => {
-    const isFirst = next === undefined;
-    next ??= (await events.end(ref, generation)).next;
-    const batch = events.batchKey(ref, generation, next);
-    const runs = [...new Set([...readers].map(({ runId }) => runId))];
-    const items = await table.batchGet([batch, ...runs.map((runId) => threadKeys.run(ref, runId))]);
-    let found = isFirst;
-    for (const { sk, version } of items) {
-      if (versions.get(sk) !== version) found = true;
-      versions.set(sk, version);
-      if (sk !== batch.sk) continue;
-      versions.delete(sk);
-      next = (await events.end(ref, generation)).next;
-    }
-    return found;
+    const before = end;
+    const batches = before?.runId === undefined ? [] : [events.batchKey(ref, generation, before.next)];
+    const runs = [...new Set([...readers].map(({ runId }) => threadKeys.run(ref, runId)))];
+    const items = await table.batchGet([...batches, ...runs]);
+    const news = items.filter(({ sk, version }) => versions.get(sk) !== version);
+    // Where an empty log goes on is not known before it does, and a run that is delivered again may find it empty.
+    const isUnknown = before === undefined || (before.runId === undefined && entry.isRead);
+    if (isUnknown || news.length > 0) end = await events.end(ref, generation);
+    // Only now: what could not be looked at to its end is news the next time.
+    versions = new Map(items.map(({ sk, version }) => [sk, version]));
+    return news.length > 0 || before?.next !== end?.next;
   };
 }
