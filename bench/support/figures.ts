@@ -27,8 +27,7 @@ export function report(figures: readonly Figure[]): number {
 }
 
 /** Whether it says that the project does less than it demands of itself. A value that is not there does. */
-const isMissed = ({ value, bar, noisy }: Figure): boolean =>
-  bar !== undefined && noisy !== true && !holds(value, bar);
+const isMissed = ({ value, bar, noisy }: Figure): boolean => bar !== undefined && noisy !== true && !holds(value, bar);
 
 /** A value with as many digits as it deserves, and its unit. */
 export function shown(value: number, unit: string): string {

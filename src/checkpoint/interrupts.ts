@@ -20,6 +20,13 @@ const NOT_OUTPUT = new Set([ERROR, "__error_source_node__", INTERRUPT, RESUME]);
 /** Whether a write on this channel means that its task has finished. */
 export const isOutput = (channel: string): boolean => !NOT_OUTPUT.has(channel);
 
+/**
+ * A task that failed has no output (I3). LangGraph stores what it had written by then as well, of one that was broken off
+ * because another failed half of it, and would take the task for finished.
+ */
+export const outputOrError = (writes: readonly PendingWrite[]): PendingWrite[] =>
+  writes.filter(([channel]) => !isOutput(channel) || writes.every(([other]) => other !== ERROR));
+
 interface Raised {
   readonly id: string;
   readonly value: unknown;

@@ -4,7 +4,7 @@
  * I2: under a lease every append is fenced; who was told `lost` stays lost, and every later call says so at once.
  * I3: a checkpoint is one item, the writes of a task are one item. I7: memory here is only ever a shortcut.
  */
-import { BaseCheckpointSaver, ERROR } from "@langchain/langgraph-checkpoint";
+import { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
 import type {
   ChannelVersions,
   Checkpoint,
@@ -23,7 +23,7 @@ import { headMoved } from "./branch.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { headOf } from "./head.ts";
 import { historyOf, namespacesOf, threadsOf } from "./history.ts";
-import { isOutput, pendingAmong, stillWaiting } from "./interrupts.ts";
+import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
@@ -42,13 +42,6 @@ const RECORD_DEADLINE_MS = 10_000;
 
 /** LangGraph repeats the answers of a resume under a task id of 32 hex digits; nobody reads them. */
 const ECHO_OF_RESUME = /^[0-9a-f]{32}$/;
-
-/**
- * A task that failed has no output (I3). LangGraph stores what it had written by then as well, of one that was broken off
- * because another failed half of it, and would take the task for finished.
- */
-const outputOrError = (writes: readonly PendingWrite[]): PendingWrite[] =>
-  writes.filter(([channel]) => !isOutput(channel) || writes.every(([other]) => other !== ERROR));
 
 /**
  * A saver for any thread, or, with a lease, for the one thread that the lease is about.

@@ -67,7 +67,9 @@ export function toolNode(
     const asking = messages[at];
     if (asking === undefined || !AIMessage.isInstance(asking))
       throw new HoldpointError("invalid", "a tool node needs the message of a model");
-    const answered = new Set(messages.slice(at + 1).flatMap((m) => (ToolMessage.isInstance(m) ? [m.tool_call_id] : [])));
+    const answered = new Set(
+      messages.slice(at + 1).flatMap((m) => (ToolMessage.isInstance(m) ? [m.tool_call_id] : [])),
+    );
     const calls = (asking.tool_calls ?? []).filter(({ id }) => !answered.has(id ?? ""));
     const settled = await Promise.allSettled(calls.map(answer));
     const unreadable = (asking.invalid_tool_calls ?? []).filter(({ id }) => id !== undefined && !answered.has(id));

@@ -147,6 +147,8 @@ describe("a thread that many follow", () => {
       await during();
       return mine() - before;
     };
+    const widest = Math.max(...calls.flat().map(({ keys }) => keys.length));
+    expect(widest, "keys of one call").toBeLessThan(10);
     const quiet = await counted(() => pass(kit, 60_000));
     const frame = await counted(async () => {
       await speaker.say("hello");
@@ -209,7 +211,7 @@ describe("a reader that has stopped reading", () => {
     const { speaker, run, end } = await begun(kit);
     // Each of these is a batch of its own.
     for (const word of words(300)) {
-      await speaker.say(`${word} ${"x".repeat(9000)}`);
+      await speaker.say(`${word} ${"x".repeat(25_000)}`);
       await settle();
     }
     await end();

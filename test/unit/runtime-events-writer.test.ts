@@ -62,19 +62,44 @@ describe("the frames of a delivery, on a table where each write costs", () => {
     expect(await batches(kit, run)).toEqual([1, 1, 3]);
   });
 
-  it("wait for no time once they are 8 KB, or a hundred", async () => {
+  it("wait for no time once they are 24 KB, or a hundred", async () => {
     const kit = createKit(remote());
     const run = looseRun(kit);
     const events = await begin(kit, run, 1, Infinity);
     await settle();
-    await events.emit(custom("x".repeat(4000)));
+    await events.emit(custom("x".repeat(12_000)));
     expect(await batches(kit, run)).toEqual([1]);
-    await events.emit(custom("y".repeat(4200)));
+    await events.emit(custom("y".repeat(13_000)));
     expect(await batches(kit, run)).toEqual([1, 2]);
     for (let n = 0; n < 99; n++) await events.emit(custom("z"));
     expect(await batches(kit, run)).toEqual([1, 2]);
     await events.emit(custom("z"));
     expect(await batches(kit, run)).toEqual([1, 2, 100]);
+  });
+
+  it("come in larger strides the longer a stream goes on, and at the first pace again after a pause", async () => {
+    const kit = createKit(remote());
+    const run = looseRun(kit);
+    const events = await begin(kit, run, 1, Infinity);
+    const during = async (ms: number): Promise<number> => {
+      const before = (await batches(kit, run)).length;
+      for (let gone = 0; gone < ms; gone += 10) {
+        await events.emit(custom("word"));
+        kit.clock.advance(10);
+        await settle();
+      }
+      return (await batches(kit, run)).length - before;
+    };
+    const first = await during(3000);
+    await during(17_000);
+    const later = await during(3000);
+    await events.flush();
+    kit.clock.advance(2000);
+    await settle();
+    const again = await during(3000);
+    expect(first).toBeGreaterThan(17);
+    expect(later).toBeLessThan(11);
+    expect(again).toBeGreaterThan(17);
   });
 
   it("wait in a bounded number of bytes for a table that is slow, and then the graph waits as well", async () => {

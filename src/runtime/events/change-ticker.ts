@@ -4,7 +4,7 @@ import type { Deps } from "../deps.ts";
 /** A look costs a few microseconds; a thread that is told then reads for itself. */
 const POLL_MS = 10;
 /** Telling is only a hint: without it, threads are looked at this often. */
-const FALLBACK_MS = 1000;
+const FALLBACK_MS = 2500;
 
 export interface ChangeTicker {
   /** Yields whenever something may have changed, until the signal aborts. */

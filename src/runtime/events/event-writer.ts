@@ -17,7 +17,11 @@ import type { Deps } from "../deps.ts";
 
 /** From one append to the next, unless there is more than a batch: a write costs money on one table, and little on the other. */
 const INTERVAL_MS = { remote: 150, local: 20 } as const;
-const BATCH_BYTES = 8 * 1024;
+/** Where writes cost money, who streams for long is read in larger strides: from then on, by so much, and to this at most. */
+const STRIDE = { fromMs: 8000, growth: 1 / 40, mostMs: 320 } as const;
+/** A stream that pauses for so long begins anew. */
+const PAUSE_MS = 1000;
+const BATCH_BYTES = 24 * 1024;
 const BLOB_FRAME_BYTES = 32 * 1024;
 /** Frames that wait for a slow table; beyond it the graph waits as well. */
 const MOST_WAITING_BYTES = 1024 * 1024;
@@ -53,6 +57,7 @@ export class EventWriter {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #lastSentAt: number;
+  #streamingSince: number;
   #pumping: Promise<void> | undefined;
   /** Ends the pause before the next append. */
   #hurry = new AbortController();
@@ -66,6 +71,7 @@ export class EventWriter {
     this.#next = at.end.next;
     this.#used = at.end.runId === at.run.runId ? at.end.usedBytes : 0;
     this.#lastSentAt = deps.clock.monotonic();
+    this.#streamingSince = this.#lastSentAt;
     this.#begun = this.#appendFirst(first);
     this.#pumping = this.#begun.catch((error: unknown) => this.#fail(error)).then(() => this.#pumped());
   }
@@ -118,10 +124,9 @@ export class EventWriter {
   }
 
   async #pump(): Promise<void> {
-    const { clock, table } = this.#deps;
-    const interval = table.changes ? INTERVAL_MS.local : INTERVAL_MS.remote;
+    const { clock } = this.#deps;
     try {
-      const pauseMs = this.#flushing || this.#isBatch() ? 0 : this.#lastSentAt + interval - clock.monotonic();
+      const pauseMs = this.#flushing || this.#isBatch() ? 0 : this.#lastSentAt + this.#intervalMs() - clock.monotonic();
       // At least a turn of the event loop, so that what is emitted together lands together.
       await clock.sleep(Math.max(0, pauseMs), this.#hurry.signal);
       this.#hurry = new AbortController();
@@ -131,6 +136,15 @@ export class EventWriter {
       this.#fail(error);
     }
     this.#pumped();
+  }
+
+  #intervalMs(): number {
+    const { clock, table } = this.#deps;
+    if (table.changes) return INTERVAL_MS.local;
+    const now = clock.monotonic();
+    if (now - this.#lastSentAt >= PAUSE_MS) this.#streamingSince = now;
+    const longer = Math.max(0, now - this.#streamingSince - STRIDE.fromMs) * STRIDE.growth;
+    return Math.min(STRIDE.mostMs, INTERVAL_MS.remote + longer);
   }
 
   #pumped(): void {

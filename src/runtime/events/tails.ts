@@ -198,8 +198,8 @@ function createLook({ table, events }: Deps, entry: Followed): () => Promise<boo
   return async () => {
     const before = end;
     const batches = before?.runId === undefined ? [] : [events.batchKey(ref, generation, before.next)];
-    const runs = [...new Set([...readers].map(({ runId }) => threadKeys.run(ref, runId)))];
-    const items = await table.batchGet([...batches, ...runs]);
+    const runs = [...new Set([...readers].map(({ runId }) => runId))];
+    const items = await table.batchGet([...batches, ...runs.map((runId) => threadKeys.run(ref, runId))]);
     const news = items.filter(({ sk, version }) => versions.get(sk) !== version);
     // Where an empty log goes on is not known before it does, and a run that is delivered again may find it empty.
     const isUnknown = before === undefined || (before.runId === undefined && entry.isRead);
