@@ -38,12 +38,19 @@ export const holdInvariants: Invariants = {
     }
   },
 
-  "who is told that a decision lost does not stand as the one who decided": ({ facts, final }, report) => {
-    for (const fact of answersTo(facts)) {
-      if (fact.wish.do !== "decide" || fact.answer.is !== "no") continue;
-      const hold = final.holds.get(fact.wish.hold);
-      if (hold?.decision?.comment === fact.wish.tag)
-        report(fact, `${fact.wish.tag} was told ${fact.answer.code} and stands on hold ${hold.holdId}`);
+  "who is told that a decision lost does not stand as the one who decided, unless the review has come back since": (
+    { facts, final },
+    report,
+  ) => {
+    for (const [at, fact] of facts.entries()) {
+      if (fact.kind !== "answer" || fact.wish.do !== "decide" || fact.answer.is !== "no") continue;
+      const { tag, hold: id } = fact.wish;
+      // An earlier attempt of the same request may still be on its way then, and cannot be told from a new one.
+      const isBack = facts
+        .slice(at)
+        .some((late) => late.kind === "hold" && late.hold.holdId === id && isAsked(late.hold));
+      if (final.holds.get(id)?.decision?.comment === tag && !isBack)
+        report(fact, `${tag} was told ${fact.answer.code} and stands on hold ${id}`);
     }
   },
 
@@ -100,6 +107,8 @@ export const holdInvariants: Invariants = {
       if (hold.followUpDue) report(undefined, `hold ${hold.holdId} is ${hold.state} and still due`);
   },
 };
+
+const isAsked = ({ state }: Hold): boolean => state === "pending";
 
 /** The one reason for which a decision may be set aside: its review came back with other content. */
 const ASKED_AGAIN = "asked again with other content";
