@@ -10,7 +10,8 @@ import type { Profile } from "./chaos.ts";
 import { simulate } from "./simulate.ts";
 import type { Options } from "./simulate.ts";
 
-const SCHEDULES = 150;
+/** Far more than any of them has needed. */
+const SCHEDULES = 2000;
 
 interface Control {
   readonly off: string;
