@@ -46,7 +46,7 @@ const limitsSchema = z.strictObject({
 });
 const entrySchema = z.union([
   z.string(),
-  z.object({
+  z.strictObject({
     path: z.string(),
     description: z.string().optional(),
     pool: z.string().min(1).max(32).optional(),

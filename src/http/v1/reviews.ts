@@ -23,14 +23,15 @@ const listQuery = z.object({
 const reviewPath = z.object({ review_id: z.string().min(1).max(256) });
 
 const text = z.string().max(10_000);
+const accompanying = { digest: optional(z.string().max(256)), comment: optional(text) };
+/** Strict: who approves with other arguments has meant to edit. */
 const answer = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("approve") }),
-  z.object({ type: z.literal("edit"), args: jsonObject }),
-  z.object({ type: z.literal("reject"), message: optional(text) }),
-  z.object({ type: z.literal("response"), message: text }),
-  z.object({ type: z.literal("value"), value: json }),
+  z.strictObject({ type: z.literal("approve"), ...accompanying }),
+  z.strictObject({ type: z.literal("edit"), args: jsonObject, ...accompanying }),
+  z.strictObject({ type: z.literal("reject"), message: optional(text), ...accompanying }),
+  z.strictObject({ type: z.literal("response"), message: text, ...accompanying }),
+  z.strictObject({ type: z.literal("value"), value: json, ...accompanying }),
 ]);
-const accompanying = z.object({ digest: optional(z.string().max(256)), comment: optional(text) });
 
 export function addReviewRoutes(routes: Routes, reviews: ReviewUseCases): void {
   routes.get("/reviews", "reviews:read", async ({ principal, request, response }) => {
@@ -60,7 +61,7 @@ export function addReviewRoutes(routes: Routes, reviews: ReviewUseCases): void {
 }
 
 function parseDecision(body: unknown, idempotencyKey: string | undefined): DecideRequest {
-  const { digest, comment } = parse(accompanying, body, "body");
+  const { digest, comment } = parse(z.object(accompanying), body, "body");
   if (digest === undefined) {
     throw new HoldpointError(
       "precondition_required",
@@ -70,8 +71,8 @@ function parseDecision(body: unknown, idempotencyKey: string | undefined): Decid
   return { answer: answerOf(parse(answer, body, "body")), digest, ...present({ comment, idempotencyKey }) };
 }
 
-function answerOf(parsed: z.infer<typeof answer>): HoldAnswer {
-  return parsed.type === "reject" ? { type: "reject", ...present({ message: parsed.message }) } : parsed;
+function answerOf({ digest: _digest, comment: _comment, ...given }: z.infer<typeof answer>): HoldAnswer {
+  return given.type === "reject" ? { type: "reject", ...present({ message: given.message }) } : given;
 }
 
 function reviewObject(hold: Hold): JsonObject {

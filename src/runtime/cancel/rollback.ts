@@ -23,7 +23,7 @@ export async function assertUndoable(deps: Deps, run: Run): Promise<void> {
   if (effects.length === 0) return;
   throw new HoldpointError(
     "conflict",
-    `run ${run.runId} cannot be rolled back: ${effects.join(", ")} happened or may have happened; insist to hide its steps all the same`,
+    `run ${run.runId} cannot be rolled back: ${effects.join(", ")} happened or may have happened; insist (Holdpoint-Force: true) to hide its steps all the same`,
     { detail: { effects } },
   );
 }

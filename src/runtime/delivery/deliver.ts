@@ -208,7 +208,9 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
     if (written.won) {
       deps.hints.changed(run, written.stored.value);
-      deps.log.info({ thread: run.threadId, run: run.runId, status: honoured.status, fence: lease.fence }, "run ended");
+      const { status, error } = honoured;
+      const what = { thread: run.threadId, run: run.runId, status, ...(error ? { error: error.name } : {}) };
+      deps.log.info({ ...what, fence: lease.fence }, "run ended");
       return { kind: "ended", run: written.stored.value };
     }
     current = written.current;
