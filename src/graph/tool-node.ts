@@ -5,21 +5,24 @@
  * An error that the model can do something about becomes a message to it; every other one stays an error, so that retry
  * policies and operators see it.
  */
-import { GraphInterrupt, Command, getConfig, isGraphBubbleUp, isGraphInterrupt, task } from "@langchain/langgraph";
+import { GraphInterrupt, getConfig, isCommand, isGraphBubbleUp, isGraphInterrupt, task } from "@langchain/langgraph";
 import type { Interrupt, RetryPolicy } from "@langchain/langgraph";
 import { AIMessage, ToolMessage } from "@langchain/core/messages";
 import type { BaseMessage } from "@langchain/core/messages";
 import { ToolInputParsingException } from "@langchain/core/tools";
 import type { StructuredToolInterface } from "@langchain/core/tools";
 import { HoldpointError } from "../core/errors.ts";
+import type { NodeConfig } from "./context.ts";
 import { EffectRejected } from "./effect.ts";
 import { RunStopped } from "./stop.ts";
 
 type ToolCall = NonNullable<AIMessage["tool_calls"]>[number];
 
 export interface ToolNodeOptions {
-  /** Of each call for itself. `retryOn` is asked with a `ToolFailed`. */
+  /** Of each call for itself, in place of the policy of the node. `retryOn` is asked with a `ToolFailed`. */
   readonly retry?: RetryPolicy;
+  /** Calls that execute at once; as many as tasks of a superstep do unless given. */
+  readonly maxConcurrency?: number;
 }
 
 /** What a tool node reads: the calls stand in the last message of a model. */
@@ -37,77 +40,103 @@ export class ToolFailed extends Error {
   override readonly name = "ToolFailed";
   readonly toolName: string;
   readonly callId: string;
+  /** The HTTP status that the cause tells, if any: a policy without a `retryOn` goes by it. */
+  readonly status: unknown;
 
   constructor(call: ToolCall, cause: unknown) {
     super(`tool ${call.name} failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     this.toolName = call.name;
     this.callId = call.id ?? "";
+    const { response, status } = fields(cause);
+    this.status = fields(response)["status"] ?? status;
   }
 }
 
 /** Why a call is answered with an error for the model to see; in the message's `metadata.error`. */
-export type ToolRefusal = "unknown_tool" | "invalid_args" | "rejected";
+export type ToolRefusal = "unknown_tool" | "invalid_args" | "truncated" | "rejected";
 
 /**
  * An ordinary node. In an `effect()` or a `review()` of a tool, use the config that the tool was given.
- * @throws ToolFailed for what a tool throws, but for errors that are the model's to mend: arguments that do not fit the
- *   tool's schema, and an `EffectRejected`
+ * @throws ToolFailed for what a tool throws, but for errors that are the model's to mend (arguments that do not fit the
+ *   tool's schema, and an `EffectRejected`), and for a HoldpointError, which says by itself what it is
  */
 export function toolNode(
   tools: readonly StructuredToolInterface[],
-  { retry }: ToolNodeOptions = {},
-): (state: ToolNodeState) => Promise<ToolNodeUpdate> {
-  const byName = new Map(tools.map((tool) => [tool.name, taskOf(tool, retry)]));
-  const answer = async (call: ToolCall): Promise<ToolMessage> => {
-    const execute = byName.get(call.name);
-    return execute ? execute(call) : refused(call, "unknown_tool", `There is no tool ${call.name}.`);
-  };
-  return async ({ messages }) => {
-    const at = messages.findLastIndex((message) => AIMessage.isInstance(message));
-    const asking = messages[at];
-    if (asking === undefined || !AIMessage.isInstance(asking))
-      throw new HoldpointError("invalid", "a tool node needs the message of a model");
-    const answered = new Set(
-      messages.slice(at + 1).flatMap((m) => (ToolMessage.isInstance(m) ? [m.tool_call_id] : [])),
-    );
-    const calls = (asking.tool_calls ?? []).filter(({ id }) => !answered.has(id ?? ""));
-    const settled = await Promise.allSettled(calls.map(answer));
-    const unreadable = (asking.invalid_tool_calls ?? []).filter(({ id }) => id !== undefined && !answered.has(id));
+  { retry, maxConcurrency }: ToolNodeOptions = {},
+): (state: ToolNodeState, config: NodeConfig) => Promise<ToolNodeUpdate> {
+  const byName = new Map(tools.map((tool) => [tool.name, tool]));
+  return async ({ messages }, config) => {
+    const { calls, unreadable, isCutOff } = openCallsOf(messages);
+    const answer = async (call: ToolCall): Promise<ToolMessage> => {
+      if (isCutOff)
+        return refused(call, "truncated", "The message was cut off at the token limit. No tool was called.");
+      const tool = byName.get(call.name);
+      if (tool === undefined) return refused(call, "unknown_tool", `There is no tool ${call.name}.`);
+      const options = { name: tool.name, ...(retry === undefined ? {} : { retry }) };
+      return task(options, () => execute(tool, call, config.signal))();
+    };
+    const answers = await answersTo(calls, answer, maxConcurrency ?? config.maxConcurrency ?? Infinity);
     const refusals = unreadable.map(({ name = "", id = "", error = "The arguments are not JSON." }) =>
-      refused({ name, id, args: {} }, "invalid_args", error),
+      refused({ name, id, args: {} }, isCutOff ? "truncated" : "invalid_args", error),
     );
-    return { messages: [...allOf(settled), ...refusals] };
+    return { messages: [...answers, ...refusals] };
   };
 }
 
-function taskOf(
-  tool: StructuredToolInterface,
-  retry: RetryPolicy | undefined,
-): (call: ToolCall) => Promise<ToolMessage> {
-  const execute = async (call: ToolCall): Promise<ToolMessage> => {
-    try {
-      const result: unknown = await tool.invoke({ ...call, type: "tool_call" }, getConfig());
-      return messageOf(call, result);
-    } catch (error) {
-      if (error instanceof EffectRejected) return refused(call, "rejected", error.message);
-      if (error instanceof ToolInputParsingException) return refused(call, "invalid_args", error.message);
-      // Interrupts, drains, and whatever else stops the run or parks it, is no failure of the tool.
-      if (isGraphBubbleUp(error) || error instanceof RunStopped || error instanceof HoldpointError) throw error;
-      throw new ToolFailed(call, error);
-    }
+/** What the last message of a model asks for and nobody has answered yet. */
+function openCallsOf(messages: readonly BaseMessage[]) {
+  const at = messages.findLastIndex((message) => AIMessage.isInstance(message));
+  const asking = messages[at];
+  if (asking === undefined || !AIMessage.isInstance(asking))
+    throw new HoldpointError("invalid", "a tool node needs the message of a model");
+  const answered = new Set(messages.slice(at + 1).flatMap((m) => (ToolMessage.isInstance(m) ? [m.tool_call_id] : [])));
+  const { stop_reason, stopReason, finish_reason, finishReason } = fields(asking.response_metadata);
+  const ends: readonly unknown[] = [stop_reason, stopReason, finish_reason, finishReason];
+  return {
+    calls: (asking.tool_calls ?? []).filter(({ id }) => !answered.has(id ?? "")),
+    unreadable: (asking.invalid_tool_calls ?? []).filter(({ id }) => id !== undefined && !answered.has(id)),
+    // What is left of its calls may look whole: 250 of 2500.
+    isCutOff: ends.some((reason) => /^(length|max_tokens)$/i.test(String(reason))),
   };
-  const options = { name: tool.name, ...(retry === undefined ? {} : { retry }) };
-  const executed = task(options, execute);
-  return async (call) => executed(call);
 }
+
+async function execute(
+  tool: StructuredToolInterface,
+  call: ToolCall,
+  ofNode: AbortSignal | undefined,
+): Promise<ToolMessage> {
+  if (ofNode?.aborted) throw unawaited(); // also once another call has failed for good
+  const own = getConfig();
+  // LangGraph tells a functional task when its time is up, but not when its run is stopped.
+  const signal = AbortSignal.any([own.signal, ofNode].filter((one) => one !== undefined));
+  try {
+    const result: unknown = await tool.invoke({ ...call, type: "tool_call" }, { ...own, signal });
+    return messageOf(call, result);
+  } catch (error) {
+    if (error instanceof EffectRejected) return refused(call, "rejected", error.message);
+    if (isAboutArgsOf(call, error)) return refused(call, "invalid_args", error.message);
+    // Interrupts, drains, and whatever else stops the run or parks it, is no failure of the tool.
+    if (isGraphBubbleUp(error) || error instanceof HoldpointError) throw error;
+    // Nor is being broken off, because another call has failed or the run was stopped.
+    if (ofNode?.aborted) throw unawaited();
+    throw new ToolFailed(call, error);
+  }
+}
+
+const unawaited = (): RunStopped =>
+  new RunStopped(new HoldpointError("unavailable", "nobody waits for this call any more"));
+
+/** And not about those with which the tool itself called another one. */
+const isAboutArgsOf = ({ args }: ToolCall, error: unknown): error is ToolInputParsingException =>
+  error instanceof ToolInputParsingException && error.output === JSON.stringify(args);
 
 function messageOf(call: ToolCall, result: unknown): ToolMessage {
-  if (result instanceof Command)
+  if (isCommand(result))
     throw new HoldpointError(
       "unsupported",
       `tool ${call.name} returned a Command, which a tool node does not carry out`,
     );
-  if (result instanceof ToolMessage) return result;
+  if (ToolMessage.isInstance(result)) return result;
   const content = typeof result === "string" ? result : JSON.stringify(result);
   return new ToolMessage({ tool_call_id: call.id ?? "", name: call.name, content });
 }
@@ -116,15 +145,34 @@ function refused({ name, id = "" }: ToolCall, type: ToolRefusal, content: string
   return new ToolMessage({ tool_call_id: id, name, content, status: "error", metadata: { error: { type } } });
 }
 
-/** What every call came to. Of interrupts all are raised together: one by itself would hide the others. */
-function allOf(settled: readonly PromiseSettledResult<ToolMessage>[]): readonly ToolMessage[] {
-  const interrupts: Interrupt[] = [];
-  for (const one of settled) {
-    if (one.status === "fulfilled") continue;
-    const reason: unknown = one.reason;
-    if (!isGraphInterrupt(reason)) throw reason;
-    interrupts.push(...reason.interrupts);
-  }
-  if (interrupts.length > 0) throw new GraphInterrupt(interrupts);
-  return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+/**
+ * What every call came to, in their order. They also begin in that order, however many at once: the number of a call is
+ * in the tokens of its effects. Of interrupts all are raised together: one by itself would hide the others.
+ */
+async function answersTo(
+  calls: readonly ToolCall[],
+  answer: (call: ToolCall) => Promise<ToolMessage>,
+  atOnce: number,
+): Promise<readonly ToolMessage[]> {
+  const answers: ToolMessage[] = [];
+  const interrupts: Interrupt[][] = [];
+  const reasons: unknown[] = [];
+  const waiting = calls.entries();
+  const lane = async (): Promise<void> => {
+    for (const [at, call] of waiting) {
+      try {
+        answers[at] = await answer(call);
+      } catch (reason) {
+        if (isGraphInterrupt(reason)) interrupts[at] = reason.interrupts;
+        else reasons.push(reason);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(atOnce, calls.length)) }, lane));
+  if (reasons.length > 0) throw reasons[0];
+  if (interrupts.length > 0) throw new GraphInterrupt(interrupts.flat());
+  return answers;
 }
+
+const fields = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}; // any may be missing

@@ -53,6 +53,8 @@ export interface Backoff {
 interface Task extends TaskPlace {
   /** Its name over deliveries. */
   readonly key: string;
+  /** Of functional tasks that it calls and that have none of their own. */
+  readonly policy: RetryPolicy | undefined;
   /** Milliseconds of rest so far. */
   rested: number;
   /** The failure after which it rests, and until when, on the monotonic clock. */
@@ -63,6 +65,12 @@ interface Task extends TaskPlace {
   readonly returned: Map<number, { readonly name: string; readonly value: Promise<unknown> }>;
   /** With what its next attempt ends at once, having written no more than the answers that the last one was given. */
   leaves?: { readonly error: Error; readonly answers: readonly Write[] };
+}
+
+interface TaskOrigin {
+  readonly policy: RetryPolicy | undefined;
+  /** The task that called this one as a function. */
+  readonly caller?: Task;
 }
 
 export class Attempts implements Disposable {
@@ -99,13 +107,13 @@ export class Attempts implements Disposable {
     return { runTimeout: this.#of.nodeTimeoutMs };
   }
 
-  /** One attempt, or the rest before one. `caller`: the task that called this one as a function. */
+  /** One attempt, or the rest before one. */
   async run<T>(
     config: LangGraphRunnableConfig,
     execute: (config: LangGraphRunnableConfig) => Promise<T>,
-    caller?: Task,
+    of: TaskOrigin,
   ): Promise<T> {
-    const task = this.#taskOf(config, caller);
+    const task = this.#taskOf(config, of);
     leave(task, config);
     await this.#rest(task, config.signal);
     if (this.#isOver) throw new LeftUnfinished();
@@ -138,12 +146,12 @@ export class Attempts implements Disposable {
     for (const leave of this.#leave) leave();
   };
 
-  #taskOf(config: LangGraphRunnableConfig, caller: Task | undefined): Task {
+  #taskOf(config: LangGraphRunnableConfig, { policy, caller }: TaskOrigin): Task {
     const place = placeOf(config);
     const known = this.#tasks.get(place.taskId);
     if (known) return known;
     const key = stableKey(place, this.#of.isKept, caller);
-    const task: Task = { ...place, key, rested: 0, hasRested: false, returned: new Map() };
+    const task: Task = { ...place, key, policy, rested: 0, hasRested: false, returned: new Map() };
     this.#tasks.set(place.taskId, task);
     return task;
   }
@@ -212,7 +220,8 @@ export class Attempts implements Disposable {
   /**
    * Functional tasks are called through the config of the node that calls them. LangGraph counts their calls on when the
    * node is tried again, and would execute anew what has returned already: here they are counted within an attempt, as
-   * they are in another delivery, and what one has returned stands.
+   * they are in another delivery, and what one has returned stands. One that fails fails the superstep, whatever its node
+   * does: so the policy of the node is that of its tasks, unless they have their own.
    */
   #supervisedCall(call: Call, caller: Task): Call {
     let calls = 0;
@@ -221,15 +230,15 @@ export class Attempts implements Disposable {
       const number = calls++;
       const before = caller.returned.get(number);
       if (before?.name === name) return before.value;
+      const { retry: policy = caller.policy, timeout = this.timeout } = options;
       const supervised = (...args: unknown[]): Promise<unknown> => {
         const own = AsyncLocalStorageProviderSingleton.getRunnableConfig() as LangGraphRunnableConfig; // the task's
         const config = numbered(own, number);
         const execute = (scoped: LangGraphRunnableConfig): Promise<unknown> =>
           AsyncLocalStorageProviderSingleton.runWithConfig(scoped, async () => func(...args));
-        return this.run(config, execute, caller);
+        return this.run(config, execute, { policy, caller });
       };
-      const { retry, timeout = this.timeout } = options;
-      const value = call(supervised, name, input, { ...options, retry: this.policy(retry), timeout });
+      const value = call(supervised, name, input, { ...options, retry: this.policy(policy), timeout });
       void value.then(
         () => caller.returned.set(number, { name, value }),
         () => undefined,

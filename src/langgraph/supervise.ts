@@ -24,12 +24,13 @@ function supervisedNode(node: PregelNode, ofGraph: RetryPolicy | undefined, atte
   const copy = copyOf(node);
   const bound = supervisedGraphIn(node.bound, attempts);
   copy.bound = bound ?? node.bound;
-  copy.retryPolicy = attempts.policy(node.retryPolicy ?? ofGraph);
+  const policy = node.retryPolicy ?? ofGraph;
+  copy.retryPolicy = attempts.policy(policy);
   // A graph takes as long as it takes: each of its nodes has a time-out.
   if (!bound) copy.timeout = node.timeout ?? attempts.timeout;
   copy.getNode = () => {
     const runnable = node.getNode.call(copy);
-    return runnable && new Supervised(runnable, attempts);
+    return runnable && new Supervised(runnable, attempts, policy);
   };
   return copy;
 }
@@ -50,14 +51,16 @@ class Supervised extends Runnable<unknown, unknown, LangGraphRunnableConfig> {
   lc_namespace = ["holdpoint"];
   readonly #node: Runnable;
   readonly #attempts: Attempts;
+  readonly #policy: RetryPolicy | undefined;
 
-  constructor(node: Runnable, attempts: Attempts) {
+  constructor(node: Runnable, attempts: Attempts, policy: RetryPolicy | undefined) {
     super();
     this.#node = node;
     this.#attempts = attempts;
+    this.#policy = policy;
   }
 
   override invoke(input: unknown, config: Partial<LangGraphRunnableConfig> = {}): Promise<unknown> {
-    return this.#attempts.run(config, (scoped) => this.#node.invoke(input, scoped));
+    return this.#attempts.run(config, (scoped) => this.#node.invoke(input, scoped), { policy: this.#policy });
   }
 }

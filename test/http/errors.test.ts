@@ -41,9 +41,18 @@ const STATUSES: Readonly<Record<ErrorCode, number>> = {
 
 async function failWith(error: Error, path = "/runs", headers: Record<string, string> = {}): Promise<Response> {
   fake.refusal = error;
-  const json = { assistant_id: "a", type: "approve", digest: "d" };
+  const json = path.endsWith("/decisions") ? { type: "approve", digest: "d" } : { assistant_id: "a" };
   return app.call("POST", path, { json, headers });
 }
+
+describe("an answer to a review", () => {
+  it("that says more than its type takes is refused: who approves other arguments has meant to edit", async () => {
+    const json = { type: "approve", digest: "d", args: { amount: 9 } };
+    const response = await app.call("POST", "/v1/reviews/x/decisions", { json });
+    expect(response.status).toBe(422);
+    expect(await response.text()).toContain("args");
+  });
+});
 
 describe("a reason is a status", () => {
   it.each(Object.entries(STATUSES))("%s is %i", async (code, status) => {

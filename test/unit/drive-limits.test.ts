@@ -24,7 +24,7 @@ const setting = (name: string, value: number, variable: string): string =>
 
 describe("the node time-out", () => {
   const gate = () => Promise.withResolvers<void>();
-  const nodeTimeoutMs = 20;
+  const nodeTimeoutMs = 250;
 
   it("is none in LangGraph alone: a node that hangs holds its run (negative control)", async () => {
     const { promise, resolve } = gate();
@@ -61,7 +61,7 @@ describe("the node time-out", () => {
       parks: false,
       error: {
         name: "NodeTimeoutError",
-        message: `node "x" took longer than 20 ms ${setting("node time-out", 20, "HOLDPOINT_NODE_TIMEOUT_MS")}`,
+        message: `node "x" took longer than ${nodeTimeoutMs} ms ${setting("node time-out", nodeTimeoutMs, "HOLDPOINT_NODE_TIMEOUT_MS")}`,
       },
     });
     resolve();

@@ -1,9 +1,10 @@
 /** Which nodes and tasks a delivery tries again by itself: all that it can reach. */
 import { MemorySaver, START, Send, StateGraph, entrypoint, task } from "@langchain/langgraph";
+import type { RetryPolicy } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
 import { DrivenThread, backoffOf, valuesOf } from "../support/drive-kit.ts";
 import { State, fixed, flaky, single } from "../support/flaky-nodes.ts";
-import type { Config, S } from "../support/flaky-nodes.ts";
+import type { Config, Node, S } from "../support/flaky-nodes.ts";
 
 describe("a retry policy", () => {
   it("nodes of graphs that are nodes are tried again as well, at any depth", async () => {
@@ -111,6 +112,26 @@ describe("a retry policy", () => {
     expect(pure).toBe(1);
   });
 
+  it("of a node is useless to its functional tasks with LangGraph alone", async () => {
+    const graph = callingNode(flaky(1).node, fixed(1)).compile({ checkpointer: new MemorySaver() });
+    await expect(graph.invoke({}, { configurable: { thread_id: "t" } })).rejects.toThrow("failure 1");
+  });
+
+  it("of a node is that of its functional tasks which have none of their own", async () => {
+    for (const [own, executed] of [
+      [undefined, 3],
+      [fixed(1, 2), 2],
+    ] as const) {
+      const { node, attempts } = flaky(Infinity);
+      const { outcome } = await new DrivenThread(callingNode(node, fixed(1, 3), own)).invoke({});
+      expect(outcome).toMatchObject({ kind: "failed", error: { message: `failure ${executed}` } });
+      expect(attempts).toHaveLength(executed);
+    }
+    const { node, attempts } = flaky(1);
+    expect((await new DrivenThread(callingNode(node, fixed(1))).invoke({})).outcome).toEqual({ kind: "done" });
+    expect(attempts).toEqual([undefined, undefined]);
+  });
+
   it("of a functional task is obeyed though the caller would swallow that it is tried again", async () => {
     const { node } = flaky(1);
     const charge = task({ name: "charge", retry: fixed(60_000) }, async () => node({} as S, {}));
@@ -146,3 +167,9 @@ describe("a retry policy", () => {
     expect(attempts).toHaveLength(2);
   });
 });
+
+/** A node that does its work in a functional task. */
+function callingNode(node: Node, retryPolicy: RetryPolicy, own?: RetryPolicy) {
+  const charge = task(own === undefined ? "charge" : { name: "charge", retry: own }, async () => node({} as S, {}));
+  return new StateGraph(State).addNode("x", () => charge(), { retryPolicy }).addEdge(START, "x");
+}
