@@ -24,8 +24,10 @@ export const isOutput = (channel: string): boolean => !NOT_OUTPUT.has(channel);
  * A task that failed has no output (I3). LangGraph stores what it had written by then as well, of one that was broken off
  * because another failed half of it, and would take the task for finished.
  */
-export const outputOrError = (writes: readonly PendingWrite[]): PendingWrite[] =>
-  writes.filter(([channel]) => !isOutput(channel) || writes.every(([other]) => other !== ERROR));
+export function outputOrError(writes: PendingWrite[]): PendingWrite[] {
+  const hasFailed = writes.some(([channel]) => channel === ERROR);
+  return hasFailed ? writes.filter(([channel]) => !isOutput(channel)) : writes;
+}
 
 interface Raised {
   readonly id: string;

@@ -19,7 +19,7 @@ export interface SaverOptions {
   readonly tenant: TenantId;
   /** LangGraph's own JSON serializer unless given. */
   readonly serde?: SerializerProtocol;
-  /** Binds the saver to one thread and one fence. Without it: any thread, fence 0, collisions retried. */
+  /** Binds the saver to one thread and one fence. Without it: every thread, fence 0, collisions retried. */
   readonly lease?: SaverLease;
   /** Binds a saver without a lease to one thread, for `preload`, `head` and what is said about interrupts. */
   readonly threadId?: ThreadId;

@@ -208,8 +208,6 @@ export class Attempts implements Disposable {
     const [send, call] = [sendOf(config), callOf(config)];
     return withChannels(scoped, {
       send: (writes) => {
-        // It has left already, and LangGraph may be about to keep what it finds of it.
-        if (this.#isOver) return;
         written.push(...writes);
         send?.(writes);
       },

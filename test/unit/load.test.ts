@@ -111,7 +111,7 @@ describe("graphs in a folder of their own", () => {
   });
 
   const top = `import { EffectRejected } from "holdpoint/graph";`;
-  const body = `return { kit: EffectRejected === (globalThis as any).EffectRejectedOfHoldpoint };`;
+  const body = `return { kit: EffectRejected === globalThis.EffectRejectedOfHoldpoint };`;
 
   it("share one kit and one LangGraph with the service, though nothing is installed there", async () => {
     const folder = await folderOf({

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
-import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
+import type { Hold, HoldAnswer } from "../../core/hold.ts";
 import type { TenantId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { DecideRequest, ReviewUseCases } from "../../runtime/runtime.ts";
@@ -24,6 +24,7 @@ const reviewPath = z.object({ review_id: z.string().min(1).max(256) });
 
 const text = z.string().max(10_000);
 const accompanying = { digest: optional(z.string().max(256)), comment: optional(text) };
+const accompaniment = z.object(accompanying);
 /** Strict: who approves with other arguments has meant to edit. */
 const answer = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("approve"), ...accompanying }),
@@ -61,7 +62,7 @@ export function addReviewRoutes(routes: Routes, reviews: ReviewUseCases): void {
 }
 
 function parseDecision(body: unknown, idempotencyKey: string | undefined): DecideRequest {
-  const { digest, comment } = parse(z.object(accompanying), body, "body");
+  const { digest, comment } = parse(accompaniment, body, "body");
   if (digest === undefined) {
     throw new HoldpointError(
       "precondition_required",
@@ -100,12 +101,13 @@ function reviewObject(hold: Hold): JsonObject {
     started_by: hold.startedBy,
     raised_at: isoTime(hold.raisedAt),
     updated_at: isoTime(hold.updatedAt),
-    decision: hold.decision ? decisionObject(hold.decision, hold) : null,
+    decision: decisionObject(hold),
   };
 }
 
 /** Which run carries a decision on is not known before its follow-up: another decision's may. */
-function decisionObject(decision: Decision, { carriedBy, followUpDue }: Hold): JsonObject {
+function decisionObject({ decision, carriedBy, followUpDue }: Hold): JsonObject | null {
+  if (!decision) return null;
   const { id, by, at, comment, answer: given, continuation } = decision;
   const run = carriedBy ?? (followUpDue ? null : continuation);
   return { ...given, id, by, at: isoTime(at), comment: comment ?? null, continuation_run_id: run };
