@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { HoldpointError } from "../../src/core/errors.ts";
 import { runId, threadId } from "../../src/core/ids.ts";
+import { takenOver } from "../../src/core/run.ts";
 import type { Thread } from "../../src/core/thread.ts";
 import { createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
@@ -98,6 +99,26 @@ describe("an attempt that is overtaken by its own repeat", () => {
     const { kit, first, repeat } = await overtaken((sk) => sk.startsWith("R#"), idle);
     expect(first).toBe(repeat);
     expect(await endsIn(kit)).toEqual(["success", "success"]);
+  });
+});
+
+describe("an attempt under a key", () => {
+  it("acknowledges nothing that another one has taken over when its own place in the queue has landed", async () => {
+    const kit = createKit((table) => ({
+      ...table,
+      async put(draft, ...args) {
+        const result = await table.put(draft, ...args);
+        if (draft.sk !== "H") return result;
+        const [own] = await kit.deps.runs.list({ tenant: ALICE.tenant, threadId: THREAD }, 0);
+        if (own) await kit.deps.runs.update(own, own.runId, (run) => takenOver(run, run.updatedAt));
+        return result;
+      },
+    }));
+    await expect(kit.runtime.runs.accept(ALICE, REQUEST)).rejects.toMatchObject({ code: "unavailable" });
+    const { idempotency: _, ...unkeyed } = REQUEST;
+    const other = { ...unkeyed, threadId: threadId("00000000-0000-4000-8000-000000000002") };
+    // Nobody else can take over what has no key: it is not read again.
+    expect((await kit.runtime.runs.accept(ALICE, other)).status).toBe("pending");
   });
 });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { threadId } from "../../src/core/ids.ts";
 import { makeHoldId } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import { reviewValue } from "../../src/core/review-value.ts";
@@ -93,6 +94,23 @@ describe("a continuation that fails outside of its graph", () => {
     expect(await endOf(kit, { ...held, runId: continuation })).toMatchObject({ status: "error" });
     expect((await kit.deps.holds.get(run, hold.holdId))?.value.state).not.toBe("decided");
     await eventually(async () => (await kit.deps.threads.get(run))?.value.waiting === undefined);
+  });
+});
+
+describe("a question that new input has cancelled", () => {
+  it("waits for an answer again when the run with that input asks it, although the same holder goes on", async () => {
+    const kit = createKit();
+    const thread = threadId(kit.deps.ids.uuid());
+    const runs = [
+      await kit.runtime.runs.accept(ALICE, inputFor(thread)),
+      await kit.runtime.runs.accept(ALICE, inputFor(thread)),
+    ] as const;
+    await using worker = kit.worker({ drive: async () => interrupted(["age?"]) });
+    worker.start();
+    const [first, last] = [await endOf(kit, runs[0]), await endOf(kit, runs[1])];
+    expect([first.status, last.status, last.fence]).toEqual(["held", "held", first.fence]);
+    const holds = await kit.deps.holds.ofThread(last, 0);
+    expect(holds.map(({ value }) => [value.state, value.runId])).toEqual([["pending", last.runId]]);
   });
 });
 
