@@ -6,6 +6,8 @@ export interface ManualClock extends Clock {
   advance(ms: number): void;
   /** How many sleep now. */
   sleepers(): number;
+  /** Milliseconds until the next of them wakes; infinite while nobody sleeps. */
+  untilNext(): number;
 }
 
 interface Sleeper {
@@ -38,5 +40,6 @@ export function createManualClock(start = 1_700_000_000_000): ManualClock {
       for (const sleeper of due) sleeper.wake();
     },
     sleepers: () => sleeping.size,
+    untilNext: () => Math.min(...[...sleeping].map(({ until }) => until)) - elapsed,
   };
 }

@@ -7,9 +7,11 @@ import {
   continuationId,
   decided,
   followedUp,
+  handedTo,
   keyedDecisionId,
   makeHoldId,
   plainDigest,
+  reopened,
   resumeValue,
   reviewDigest,
   superseded,
@@ -122,6 +124,36 @@ describe("names around a hold", () => {
       }),
     );
     expect(keyedDecisionId(hold.holdId, "auth0", "7|k")).not.toBe(keyedDecisionId(hold.holdId, "auth0|7", "k"));
+  });
+});
+
+describe("the run that carries a decision on", () => {
+  const [given, queued] = [
+    runId("00000000-0000-7000-8000-00000000000a"),
+    runId("00000000-0000-7000-8000-00000000000b"),
+  ];
+  const decision: Decision = {
+    id: decisionId("d"),
+    by: "eve",
+    at: NOW,
+    answer: { type: "approve" },
+    continuation: queued,
+  };
+  const won = decided(hold, decision);
+
+  it("is the one that was queued for it, until another one is given it", () => {
+    expect(followedUp(won, queued).carriedBy).toBe(queued);
+    expect(handedTo(followedUp(won, queued), 2, given)).toMatchObject({ handedTo: 2, carriedBy: given });
+  });
+
+  it("is the one that was given it, although a follow-up that comes late finds another one in the queue", () => {
+    const handed = handedTo(won, 2, given);
+    expect(handed && followedUp(handed, queued).carriedBy).toBe(given);
+  });
+
+  it("is forgotten when the decision comes back", () => {
+    const handed = handedTo(won, 2, given);
+    expect(handed && reopened(handed, "it failed", NOW)).not.toHaveProperty("carriedBy");
   });
 });
 
