@@ -36,6 +36,8 @@ export interface Events {
     generation: number,
     from: number,
   ): Promise<{ readonly frames: readonly NumberedFrame[]; readonly more: boolean }>;
+  /** Of an item that was read together with others. */
+  of(item: Item): EventBatch;
   /** Key of the batch that begins with this frame: it is there as soon as the frame is. */
   batchKey(ref: ThreadRef, generation: number, first: number): Key;
 }
@@ -55,9 +57,7 @@ export function createEvents(table: Table, { retentionMs }: { readonly retention
         limit: 1,
       });
       const last = page.items[0] && decode(page.items[0]);
-      if (!last) return { next: 0, fence: 0, runId: undefined, usedBytes: 0 };
-      const { first, frames, fence, runId, usedBytes } = last;
-      return { next: first + frames.length, fence, runId, usedBytes };
+      return last ? endOf(last) : { next: 0, fence: 0, runId: undefined, usedBytes: 0 };
     },
     async read(ref, generation, from) {
       const prefix = eventKeys.prefix(generation);
@@ -73,9 +73,18 @@ export function createEvents(table: Table, { retentionMs }: { readonly retention
       const frames = [...earlier, ...batches].flatMap(numbered).filter((frame) => frame.number >= from);
       return { frames, more: page.next !== undefined };
     },
+    of: decode,
     batchKey: (ref, generation, first) => eventKeys.batch(ref, generation, first),
   };
 }
+
+/** Where the log ends that ends with this batch. */
+export const endOf = ({ first, frames, fence, runId, usedBytes }: EventBatch): EventsEnd => ({
+  next: first + frames.length,
+  fence,
+  runId,
+  usedBytes,
+});
 
 function encode({ first, runId, fence, frames, usedBytes }: EventBatch): Record<string, Value> {
   const common = { r: runId, f: fence, n: first, u: usedBytes };

@@ -153,6 +153,11 @@ export const readySort = (d: DueSort): string =>
   `r#${part(d.tenant)}#${d.priority}#${timePart(d.dueAt)}#${part(d.subject)}`;
 export const futureSort = (d: DueSort): string =>
   `t#${timePart(d.dueAt)}#${part(d.tenant)}#${d.priority}#${part(d.subject)}`;
+/** What a ready row says of its turn; undefined for any other. */
+export function readyTurn(sort: string): { readonly priority: number; readonly dueAt: number } | undefined {
+  const [kind, , priority, dueAt] = sort.split("#");
+  return kind === "r" ? { priority: Number(priority), dueAt: Number(dueAt) } : undefined;
+}
 export const READY_PREFIX = "r#";
 export const FUTURE_PREFIX = "t#";
 /** Sorts after every future row that is due at this time or before. */

@@ -33,6 +33,8 @@ export type IfNewer = "refuse" | "skip";
 
 /** Records of one noun on a table. Whatever reads throws `unsupported` for an item of a later format: `isNewerFormat`. */
 export interface Records<T> {
+  /** Of an item that was read together with others. */
+  of(item: Item): Stored<T>;
   get(key: Key): Promise<Stored<T> | undefined>;
   getMany(keys: readonly Key[], ifNewer?: IfNewer): Promise<readonly Stored<T>[]>;
   put(value: T, when: When): Promise<Written<T>>;
@@ -49,6 +51,7 @@ export function createRecords<T extends object>(table: Table, codec: Codec<T>): 
   const allOf = (items: readonly Item[], ifNewer: IfNewer): readonly Stored<T>[] =>
     (ifNewer === "skip" ? items.filter((item) => !isNewer(item)) : items).map(stored);
   return {
+    of: stored,
     async get(key) {
       const item = await table.get(key);
       return item && stored(item);

@@ -15,6 +15,8 @@ const REFUSED_KEPT_MS = 24 * 3_600_000;
 
 /** Run items: the commit point of a run's end, and what `wait` answers on. */
 export interface Runs {
+  /** Of an item that was read together with others. */
+  of(item: Item): Run;
   get(ref: ThreadRef, run: RunId): Promise<Stored<Run> | undefined>;
   /** Those that are there and of a format that this version can read. */
   getMany(of: readonly (ThreadRef & { readonly runId: RunId })[]): Promise<readonly Stored<Run>[]>;
@@ -54,6 +56,7 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
     return rest;
   };
   return {
+    of: (item) => records.of(item).value,
     get: (ref, run) => records.get(threadKeys.run(ref, run)),
     getMany: (of) =>
       records.getMany(

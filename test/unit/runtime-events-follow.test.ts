@@ -261,6 +261,8 @@ describe("a reader that has stopped reading", () => {
     await pass(kit, RETENTION_MS);
     await sayAll(kit, speaker, ["late"]);
     await end();
+    // The next look finds that the run has ended.
+    await pass(kit, 5000);
     await slow.rest();
     expect(slow.got).toEqual(["metadata", "truncated", "late", "success"]);
   });

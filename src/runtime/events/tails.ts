@@ -3,12 +3,15 @@
  * one look at a table that tells of changes for all threads of the process. A signal is only a reason to look; what a
  * reader sees comes from the table, and what several readers ask for at once is read once.
  */
+import { numbered } from "../../core/event.ts";
 import type { NumberedFrame } from "../../core/event.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { Run } from "../../core/run.ts";
+import { endOf } from "../../storage/events.ts";
 import type { EventsEnd } from "../../storage/events.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
+import type { Item } from "../../storage/table.ts";
 import { createChangeTicker } from "./change-ticker.ts";
 import type { ChangeTicker } from "./change-ticker.ts";
 import type { Deps } from "../deps.ts";
@@ -26,7 +29,7 @@ export interface Tail extends Disposable {
    * process has just written it, when it did.
    */
   next(signal: AbortSignal): Promise<Run | undefined>;
-  /** The run, read after `next` last resolved, or after another reader's did for the same change. */
+  /** The run, as the look that woke this reader saw it, or read since: what changes after that wakes it again. */
   run(): Promise<Run | undefined>;
   /**
    * Frames from a number on. Readers that have come equally far share one reading; who has seen that the run has ended
@@ -139,13 +142,14 @@ function start(
     runs: new Map(),
     isRead: false,
   };
-  const wakeAll = (what?: Run | "frames"): void => {
+  const wakeAll = (what?: Run | "frames" | Seen): void => {
     entry.pages.clear();
     entry.runs.clear();
+    if (typeof what === "object" && "batch" in what) hand(deps, entry, what);
     for (const reader of entry.readers) {
       if (what === "frames" && reader.interest !== "frames") continue;
       reader.fresh = true;
-      if (typeof what === "object" && what.runId === reader.runId) reader.run = what;
+      if (typeof what === "object" && "runId" in what && what.runId === reader.runId) reader.run = what;
       reader.wake();
     }
   };
@@ -154,6 +158,21 @@ function start(
   const looks = deps.table.changes ? ticker.onChange(signal) : paced(deps, signal);
   void poll(deps, entry, { looks, wakeAll }).finally(() => hints[Symbol.dispose]());
   return entry;
+}
+
+/**
+ * Readers need not read again what a look has read. Who has seen that its run has ended reads for itself: this was read
+ * at the same time as the run.
+ */
+function hand({ runs }: Deps, entry: Followed, seen: Seen): void {
+  const { batch } = seen;
+  if (batch) entry.pages.set(`${batch.from}`, Promise.resolve({ frames: batch.frames, more: false }));
+  for (const item of seen.runs) {
+    const run = Promise.try(() => runs.of(item));
+    // An item that cannot be read here is its readers' to hear of.
+    run.catch(() => undefined);
+    entry.runs.set(item.sk.slice(threadKeys.runPrefix.length), run);
+  }
 }
 
 /** When to look. `found`: the last look found something. */
@@ -174,38 +193,57 @@ async function* paced({ clock, ids }: Deps, signal: AbortSignal): Looks {
 async function poll(
   deps: Deps,
   entry: Followed,
-  { looks, wakeAll }: { readonly looks: Looks; readonly wakeAll: () => void },
+  { looks, wakeAll }: { readonly looks: Looks; readonly wakeAll: (seen: Seen) => void },
 ): Promise<void> {
   const look = createLook(deps, entry);
   let found = false;
   for (;;) {
     const { done } = await looks.next(found);
     if (done) return;
-    // A table that is away is looked at again; readers hear of it when they read themselves.
-    found = await look().catch(() => false);
-    if (found) wakeAll();
+    found = false;
+    let seen: Seen | undefined;
+    do {
+      // A table that is away is looked at again; readers hear of it when they read themselves.
+      seen = await look().catch(() => undefined);
+      if (seen) wakeAll(seen);
+      found ||= seen !== undefined;
+      // Where one batch has come another may stand: who says much says it faster than it is asked for.
+    } while (seen?.batch && !entry.stop.signal.aborted);
   }
 }
 
+/** What a look has found, and has in hand already. */
+interface Seen {
+  readonly batch: { readonly from: number; readonly frames: readonly NumberedFrame[] } | undefined;
+  /** Items of the runs that are followed. */
+  readonly runs: readonly Item[];
+}
+
 /**
- * One request: the items of the runs that are followed, and the batch that comes next, whose key is known. True when
- * there is anything new.
+ * One request: the items of the runs that are followed, and the batch that comes next, whose key is known. Undefined when
+ * there is nothing new.
  */
-function createLook({ table, events }: Deps, entry: Followed): () => Promise<boolean> {
+function createLook({ table, events }: Deps, entry: Followed): () => Promise<Seen | undefined> {
   const { ref, generation, readers } = entry;
   let end: EventsEnd | undefined;
   let versions: ReadonlyMap<string, number> = new Map();
   return async () => {
     const before = end;
-    const batches = before?.runId === undefined ? [] : [events.batchKey(ref, generation, before.next)];
-    const runs = [...new Set([...readers].map(({ runId }) => runId))];
-    const items = await table.batchGet([...batches, ...runs.map((runId) => threadKeys.run(ref, runId))]);
-    const news = items.filter(({ sk, version }) => versions.get(sk) !== version);
+    const next = before?.runId === undefined ? undefined : events.batchKey(ref, generation, before.next);
+    const followed = [...new Set([...readers].map(({ runId }) => runId))];
+    const keys = followed.map((runId) => threadKeys.run(ref, runId));
+    const items = await table.batchGet([...(next ? [next] : []), ...keys]);
+    const item = next && items.find(({ sk }) => sk === next.sk);
+    const batch = item && events.of(item);
+    const runs = items.filter((one) => one !== item);
+    const hasChanged = runs.some(({ sk, version }) => versions.get(sk) !== version);
     // Where an empty log goes on is not known before it does, and a run that is delivered again may find it empty.
     const isUnknown = before === undefined || (before.runId === undefined && entry.isRead);
-    if (isUnknown || news.length > 0) end = await events.end(ref, generation);
+    if (batch) end = endOf(batch);
+    else if (isUnknown || hasChanged) end = await events.end(ref, generation);
     // Only now: what could not be looked at to its end is news the next time.
     versions = new Map(items.map(({ sk, version }) => [sk, version]));
-    return news.length > 0 || before?.next !== end?.next;
+    if (!batch && !hasChanged && before?.next === end?.next) return undefined;
+    return { batch: batch && { from: batch.first, frames: numbered(batch) }, runs };
   };
 }

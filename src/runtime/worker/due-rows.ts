@@ -32,7 +32,7 @@ export interface DueNow {
 }
 
 /** Rows that are read at once. Of a tenant with more that are ready, only the first are seen. */
-const PAGE_ROWS = 64;
+const PAGE_ROWS = 128;
 /** Rows worked on at once, besides the threads that are advanced. */
 const ROWS_AT_ONCE = 16;
 

@@ -15,6 +15,7 @@ import { followUp } from "../decisions/follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { LeftToNewer } from "./left-to-newer.ts";
 import { Slots } from "./slots.ts";
+import { spread } from "./spread.ts";
 import { sweepRun, sweepThread } from "./sweep.ts";
 import { noProtection } from "./task-protection.ts";
 import type { TaskProtection } from "./task-protection.ts";
@@ -140,7 +141,10 @@ class PollingWorker implements Worker {
     const { deps } = this.#options;
     const { ready, past } = await dueNow(deps, this.#left);
     if (ready.length > 0) this.#lastFound = deps.clock.monotonic();
-    this.#slots.found(ready.filter(({ sk }) => sk === "H").map(({ ref }) => ref));
+    const threads = ready.filter(({ sk }) => sk === "H");
+    // A table that tells of changes shows a claim at once.
+    const order = deps.table.changes ? threads : spread(threads, deps.settings.owner);
+    this.#slots.found(order.map(({ ref }) => ref));
     const { holdPrefix } = threadKeys;
     const holds = ready.filter(({ sk }) => sk.startsWith(holdPrefix));
     await eachRow(deps, holds, async ({ ref, sk }) => {
