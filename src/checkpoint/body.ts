@@ -7,17 +7,27 @@ import { HoldpointError } from "../core/errors.ts";
 import { newerFormat } from "../core/newer-format.ts";
 
 const FORMAT = 1;
-const CODEC = { none: 0, deflate: 1 } as const;
+const CODEC = { none: 0, deflate: 1, dictionary: 2 } as const;
+/** As far back as the method looks. */
+const DICTIONARY_BYTES = 32 * 1024;
 /** Below this, compression costs more than it saves. */
 const COMPRESS_FROM_BYTES = 256;
 const COMPRESSION_LEVEL = 4;
 
-/** One byte string, compressed where that makes it smaller. */
-export function compress(bytes: Uint8Array): Uint8Array {
-  const packed = bytes.byteLength < COMPRESS_FROM_BYTES ? undefined : deflateRawSync(bytes, optionsFor(bytes));
+/**
+ * One byte string, compressed where that makes it smaller. `like`: bytes that it resembles, which are needed to read it
+ * again.
+ */
+export function compress(bytes: Uint8Array, like?: Uint8Array): Uint8Array {
+  const isTried = like !== undefined || bytes.byteLength >= COMPRESS_FROM_BYTES;
+  const packed = isTried ? deflateRawSync(bytes, { ...optionsFor(bytes), ...dictionaryOf(like) }) : undefined;
   const smaller = packed !== undefined && packed.byteLength < bytes.byteLength ? packed : undefined;
-  return Buffer.concat([Uint8Array.of(FORMAT, smaller ? CODEC.deflate : CODEC.none), smaller ?? bytes]);
+  const codec = like === undefined ? CODEC.deflate : CODEC.dictionary;
+  return Buffer.concat([Uint8Array.of(FORMAT, smaller ? codec : CODEC.none), smaller ?? bytes]);
 }
+
+const dictionaryOf = (like: Uint8Array | undefined) =>
+  like === undefined ? {} : { dictionary: like.subarray(-DICTIONARY_BYTES) };
 
 /** A chunk is a buffer that zlib allocates whole: by default 16 KB, many times what most records need. */
 const optionsFor = ({ byteLength }: Uint8Array) => ({
@@ -26,16 +36,16 @@ const optionsFor = ({ byteLength }: Uint8Array) => ({
 });
 
 /** @throws HoldpointError `corrupt` when the bytes are torn or of no format, `unsupported` when they are of a newer one */
-export function decompress(bytes: Uint8Array): Uint8Array {
-  const [format] = bytes;
+export function decompress(bytes: Uint8Array, like?: Uint8Array): Uint8Array {
+  const [format, codec] = bytes;
   if (format !== undefined && format > FORMAT) throw newerFormat(`a body of format ${format}`);
   if (format !== FORMAT) throw new HoldpointError("corrupt", `bytes of format ${format ?? "none"} cannot be read`);
   const rest = bytes.subarray(2);
-  if (bytes[1] === CODEC.none) return rest;
-  if (bytes[1] !== CODEC.deflate)
-    throw new HoldpointError("corrupt", `bytes of codec ${bytes[1] ?? "none"} cannot be read`);
+  if (codec === CODEC.none) return rest;
+  const isKnown = codec === CODEC.deflate || (codec === CODEC.dictionary && like !== undefined);
+  if (!isKnown) throw new HoldpointError("corrupt", `bytes of codec ${codec ?? "none"} cannot be read`);
   try {
-    return inflateRawSync(rest);
+    return inflateRawSync(rest, codec === CODEC.dictionary ? dictionaryOf(like) : {});
   } catch (cause) {
     throw new HoldpointError("corrupt", "compressed bytes are torn", { cause });
   }
@@ -44,26 +54,35 @@ export function decompress(bytes: Uint8Array): Uint8Array {
 /** A header as it is stored and hashed. */
 export const headerBytes = (header: unknown): Uint8Array => Buffer.from(JSON.stringify(header));
 
-/** Layout: length of the header as 4 bytes, the header as JSON, the cells that it describes one after the other. */
-export function packBody(header: Uint8Array, cells: readonly Uint8Array[]): Uint8Array {
+/** Layout: length of the header as 4 bytes, the header as JSON, the bytes that it describes one after the other. */
+export function joinBody(header: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(header.byteLength);
-  return compress(Buffer.concat([length, header, ...cells]));
+  return Buffer.concat([length, header, ...parts]);
 }
 
-/** The header, parsed, with its bytes (for hashing), and what stands behind it. @throws HoldpointError as `decompress` */
-export function unpackBody(bytes: Uint8Array): {
+export const packBody = (header: Uint8Array, parts: readonly Uint8Array[]): Uint8Array =>
+  compress(joinBody(header, parts));
+
+export interface Unpacked {
+  /** Parsed. */
   readonly header: unknown;
+  /** As it is hashed. */
   readonly bytes: Uint8Array;
+  /** What stands behind it. */
   readonly rest: Uint8Array;
-} {
-  const plain = Buffer.from(decompress(bytes));
+  readonly plain: Uint8Array;
+}
+
+/** `like`: as for `compress`. @throws HoldpointError as `decompress` */
+export function unpackBody(body: Uint8Array, like?: Uint8Array): Unpacked {
+  const plain = Buffer.from(decompress(body, like));
   const end = plain.byteLength < 4 ? Infinity : 4 + plain.readUInt32BE(0);
   if (end > plain.byteLength) throw new HoldpointError("corrupt", "a record's header is torn");
-  const encoded = plain.subarray(4, end);
+  const bytes = plain.subarray(4, end);
   try {
-    const header: unknown = JSON.parse(encoded.toString("utf8"));
-    return { header, bytes: encoded, rest: plain.subarray(end) };
+    const header: unknown = JSON.parse(bytes.toString("utf8"));
+    return { header, bytes, rest: plain.subarray(end), plain };
   } catch (cause) {
     throw new HoldpointError("corrupt", "a record's header is not JSON", { cause });
   }

@@ -8,12 +8,12 @@ import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-chec
 import { HoldpointError } from "../core/errors.ts";
 import type { Draft } from "../storage/table.ts";
 import { dumpCell } from "./cells.ts";
-import type { CellStore } from "./cells.ts";
+import type { CellStore } from "./cell-store.ts";
 import type { AppendResult, Head, Log } from "./log.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 import { assertFits } from "./state-size.ts";
 import type { Bounded } from "./state-size.ts";
-import { composeRecord, foldChain, planRecord, prepareState } from "./state.ts";
+import { composeRecord, foldChain, prepareState } from "./state.ts";
 import type { PutInput, StoredCheckpoint } from "./state.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
 import type { IndexedWrite, InterruptOwner, TaskWrites, Visibility, WriteSet } from "./writes.ts";
@@ -236,7 +236,8 @@ export class Branch {
     const epoch = this.#epoch;
     let view = await this.known();
     const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
-    const prepared = await prepareState(serde, { ...input, parent });
+    const stateDeps = { at: this.log.at, cells: this.#deps.cells, serde };
+    const prepared = await prepareState(stateDeps, { ...input, parent });
     assertFits(prepared.channels.values(), input);
     for (;;) {
       if (view.latest?.record.checkpointId === checkpoint.id) return view.latest;
@@ -245,11 +246,7 @@ export class Branch {
       const seq = view.top.seq + 1;
       const { fence } = this.#deps.authority;
       const at = { seq, fence, parentId, parent, linear, root: input.root(parent) };
-      const plan = planRecord(prepared, at);
-      const held = [prepared.metadata, ...plan.entries.map(([, cell]) => cell)];
-      const stored = await this.#orForget(async () =>
-        composeRecord(prepared, at, plan, await this.#deps.cells.spill(this.log.at, checkpoint.id, held)),
-      );
+      const stored = await this.#orForget(() => composeRecord(stateDeps, prepared, at));
       const result = await this.#orForget(() =>
         this.log.append(stored.record, seq === 1 ? input.firstIndex : undefined),
       );

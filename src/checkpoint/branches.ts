@@ -4,8 +4,9 @@ import type { ThreadRef } from "../storage/keys.ts";
 import type { IndexEntries } from "../storage/table.ts";
 import { Branch } from "./branch.ts";
 import type { Authority } from "./branch.ts";
-import { CELL_LIMITS, createCellStore } from "./cells.ts";
-import type { CellStore } from "./cells.ts";
+import { CELL_LIMITS, createCellStore } from "./cell-store.ts";
+import type { CellStore } from "./cell-store.ts";
+import { createSegmentCache } from "./segment-cache.ts";
 import { firstRecordIndex } from "./history.ts";
 import { readGeneration } from "./lifecycle.ts";
 import { createLog } from "./log.ts";
@@ -35,7 +36,8 @@ interface ThreadMemory {
 
 export function createBranches(options: SaverOptions, lose: () => never): Branches {
   const { table, blobs, lease } = options;
-  const cells = createCellStore({ table, blobs, limits: { ...CELL_LIMITS, ...options.limits } });
+  const cache = options.cache ?? createSegmentCache();
+  const cells = createCellStore({ table, blobs, cache, limits: { ...CELL_LIMITS, ...options.limits } });
   const writes = createTaskWrites({ table, cells });
   const authority: Authority = { fence: lease?.fence ?? 0, leased: lease !== undefined, lose };
   const threads = new Map<string, ThreadMemory>();

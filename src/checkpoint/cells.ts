@@ -1,18 +1,12 @@
 /**
- * A cell is one serialized value: the bytes themselves, or the name of segments or of a blob that hold them.
- * Segments and blobs are written before the record that names them and never changed (I3).
+ * A cell is one serialized value, as pieces: bytes that its record holds, and slices of segments. How it stands in a
+ * record's header, and how it is read from there.
  */
 import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
-import type { Blobs } from "../storage/blobs.ts";
-import { threadKeys } from "../storage/keys.ts";
-import type { ThreadRef } from "../storage/keys.ts";
-import type { Draft, Table } from "../storage/table.ts";
-import { compress, decompress } from "./body.ts";
-
-/** Where a value's bytes are when they are not in the record itself. */
-export type CellRef = { readonly segment: string; readonly pieces: number } | { readonly blob: string };
+import { applied, isKept, isLiteral, isSlice, segmentName } from "./pieces.ts";
+import type { Edit, Pieces, Segment } from "./pieces.ts";
 
 export interface Cell {
   /** The serializer's name of the encoding. */
@@ -20,39 +14,23 @@ export interface Cell {
   readonly size: number;
   /** First 16 bytes of the SHA-256 of the serialized bytes, as hex. */
   readonly digest: string;
-  readonly bytes?: Uint8Array;
-  readonly ref?: CellRef;
-}
-
-export interface CellLimits {
-  /** A value of more serialized bytes than this leaves its record. */
-  readonly inlineBytes: number;
-  /** All values of one record that stay in it. */
-  readonly recordBytes: number;
-  /** Largest piece of a value that is one segment item. */
-  readonly pieceBytes: number;
-  /** A value of more serialized bytes than this becomes a blob instead of segments. */
-  readonly blobBytes: number;
-}
-
-export const CELL_LIMITS: CellLimits = {
-  inlineBytes: 96 * 1024,
-  recordBytes: 256 * 1024,
-  pieceBytes: 192 * 1024,
-  blobBytes: 256 * 1024,
-};
-
-/** A namespace of a thread, in one generation. */
-export interface NamespaceRef {
-  readonly thread: ThreadRef;
-  readonly generation: number;
-  readonly ns: string;
+  readonly pieces: Pieces;
+  /** All of the bytes, where they are at hand. */
+  readonly whole?: Uint8Array;
 }
 
 /** What LangGraph's serializer writes in place of a value that JSON cannot express, a bigint for one: the value is gone. */
 const GAVE_UP = Buffer.from('"[unable to serialize, circular reference is too complex to analyze]"');
 
-const digestOf = (bytes: Uint8Array): string => sha256(bytes).slice(0, 32);
+export const digestOf = (bytes: Uint8Array): string => sha256(bytes).slice(0, 32);
+
+const cellOfBytes = (type: string, bytes: Uint8Array): Cell => ({
+  type,
+  size: bytes.byteLength,
+  digest: digestOf(bytes),
+  pieces: [{ bytes }],
+  whole: bytes,
+});
 
 /**
  * Serializes a value.
@@ -74,119 +52,123 @@ export async function dumpCell(serde: SerializerProtocol, channel: string, value
   // A function or a symbol is written as nothing at all, which nobody could read again.
   if (type === "json" && (bytes.byteLength === 0 || (typeof value !== "string" && GAVE_UP.equals(bytes))))
     throw refused();
-  return { type, size: bytes.byteLength, digest: digestOf(bytes), bytes };
+  return cellOfBytes(type, bytes);
 }
 
-/** @throws HoldpointError `corrupt` when the bytes cannot be read with this serializer */
-export async function loadCell(serde: SerializerProtocol, cell: Cell): Promise<unknown> {
-  if (cell.bytes === undefined) throw new HoldpointError("internal", "a value was read before its bytes were fetched");
-  const value: unknown = await serde.loadsTyped(cell.type, cell.bytes);
-  return value;
-}
+/** A piece as a header describes it: so many bytes behind it; offset and length of the bytes before; and of a segment. */
+type PieceCode = number | readonly [number, number] | readonly [number, number, number];
 
-/** How a cell is described in a record's header: type and size, and for what lies elsewhere digest and place. */
-export type CellCode = readonly [string, number] | readonly [string, number, string, CellRef];
+/** Type, size, digest (empty where the bytes themselves are at hand to be digested), and what it is made of. */
+export type CellCode = readonly [type: string, size: number, digest: string, ...edits: PieceCode[]];
 
-export const encodeCell = (cell: Cell): CellCode =>
-  cell.ref === undefined ? [cell.type, cell.size] : [cell.type, cell.size, cell.digest, cell.ref];
+/** A segment as a header names it: an item by id and number, or a blob by its name; and its size. */
+export type SegmentCode = readonly [string, number, number] | readonly [string, number];
 
-/** Reads cells back in the order in which they were written. @throws HoldpointError `corrupt` when bytes are missing */
-export function cellReader(rest: Uint8Array): (code: CellCode) => Cell {
-  let offset = 0;
-  return ([type, size, digest, ref]) => {
-    if (ref !== undefined && digest !== undefined) return { type, size, digest, ref };
-    const bytes = rest.subarray(offset, offset + size);
-    offset += size;
-    if (bytes.byteLength !== size) throw new HoldpointError("corrupt", "a record's body is torn");
-    return { type, size, digest: digestOf(bytes), bytes };
-  };
-}
+/** Gathers what a header says of cells, and the bytes that go behind it. */
+export class CellWriter {
+  readonly #segments = new Map<string, { readonly index: number; readonly segment: Segment }>();
+  readonly #bytes: Uint8Array[] = [];
 
-export interface CellStoreDeps {
-  readonly table: Table;
-  readonly blobs: Blobs;
-  readonly limits: CellLimits;
-}
-
-export interface CellStore {
-  /** Writes what is too large for one record elsewhere, and returns the cells as the record is to name them. */
-  spill(at: NamespaceRef, owner: string, cells: readonly Cell[]): Promise<readonly Cell[]>;
-  /** Fetches and checks the bytes of cells that lie elsewhere. @throws HoldpointError `corrupt` */
-  fetch(at: NamespaceRef, cells: readonly Cell[]): Promise<readonly Cell[]>;
-}
-
-/** Segments in the table, and blobs above the threshold. */
-export function createCellStore(deps: CellStoreDeps): CellStore {
-  const { table, blobs, limits } = deps;
-
-  const writeSegments = async (at: NamespaceRef, id: string, bytes: Uint8Array): Promise<CellRef> => {
-    const pieces = Math.ceil(bytes.byteLength / limits.pieceBytes);
-    const step = Math.ceil(bytes.byteLength / pieces);
-    const drafts = Array.from({ length: pieces }, (_, n): Draft => ({
-      ...threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n }),
-      attributes: { v: 1, b: compress(bytes.subarray(n * step, (n + 1) * step)) },
-    }));
-    await table.batchPut(drafts);
-    return { segment: id, pieces };
-  };
-
-  const readSegments = async (at: NamespaceRef, id: string, pieces: number): Promise<Uint8Array> => {
-    const keys = Array.from({ length: pieces }, (_, n) =>
-      threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n }),
-    );
-    const found = new Map((await table.batchGet(keys)).map((item) => [item.sk, item.attributes["b"]]));
-    const parts = keys.map((key) => {
-      const bytes = found.get(key.sk);
-      if (!(bytes instanceof Uint8Array)) throw new HoldpointError("corrupt", `segment ${key.sk} is missing`);
-      return decompress(bytes);
-    });
-    return Buffer.concat(parts);
-  };
-
-  return {
-    spill: async (at, owner, cells) => {
-      const large = tooLarge(cells, limits);
-      return Promise.all(
-        cells.map(async (cell, index): Promise<Cell> => {
-          if (cell.bytes === undefined || !large.has(index)) return cell;
-          // The name holds the owner as well as the content: no two records share a segment unless one inherits it.
-          const id = sha256(`${owner}\u0000${index}\u0000${cell.digest}`).slice(0, 32);
-          const ref =
-            cell.size > limits.blobBytes
-              ? { blob: await blobs.put(at.thread, compress(cell.bytes)) }
-              : await writeSegments(at, id, cell.bytes);
-          return { ...cell, ref };
-        }),
-      );
-    },
-    fetch: (at, cells) =>
-      Promise.all(
-        cells.map(async (cell): Promise<Cell> => {
-          if (cell.bytes !== undefined || cell.ref === undefined) return cell;
-          const { ref } = cell;
-          const bytes =
-            "blob" in ref
-              ? decompress(await blobs.get(at.thread, ref.blob))
-              : await readSegments(at, ref.segment, ref.pieces);
-          if (digestOf(bytes) !== cell.digest)
-            throw new HoldpointError("corrupt", "a segment is not what its record names");
-          return { ...cell, bytes };
-        }),
-      ),
-  };
-}
-
-/** Indexes of the cells that must leave the record: each that is large, then the largest until the rest fits. */
-function tooLarge(cells: readonly Cell[], limits: CellLimits): ReadonlySet<number> {
-  const inline = [...cells.entries()]
-    .filter(([, cell]) => cell.ref === undefined)
-    .toSorted(([, a], [, b]) => b.size - a.size);
-  let total = inline.reduce((sum, [, cell]) => sum + cell.size, 0);
-  const large = new Set<number>();
-  for (const [index, cell] of inline) {
-    if (cell.size <= limits.inlineBytes && total <= limits.recordBytes) break;
-    large.add(index);
-    total -= cell.size;
+  /** `edits` make the cell of its parent's, or of nothing. */
+  encode(cell: Cell, edits: readonly Edit[]): CellCode {
+    const digest = cell.pieces.some(isSlice) ? cell.digest : "";
+    return [cell.type, cell.size, digest, ...edits.map((edit) => this.#code(edit))];
   }
-  return large;
+
+  get segments(): readonly SegmentCode[] {
+    return [...this.#segments.values()].map(({ segment }) =>
+      segment.kind === "blob" ? [segment.id, segment.size] : [segment.id, segment.n, segment.size],
+    );
+  }
+
+  /** In the order in which cells were encoded. */
+  get bytes(): readonly Uint8Array[] {
+    return this.#bytes;
+  }
+
+  #code(edit: Edit): PieceCode {
+    if (isKept(edit)) return edit.keep;
+    if (isLiteral(edit)) {
+      this.#bytes.push(edit.bytes);
+      return edit.bytes.byteLength;
+    }
+    const name = segmentName(edit.segment);
+    const known = this.#segments.get(name) ?? { index: this.#segments.size, segment: edit.segment };
+    this.#segments.set(name, known);
+    return [edit.offset, edit.length, known.index];
+  }
+}
+
+/** Reads cells in the order in which they were written; `before` is the parent's. @throws HoldpointError `corrupt` */
+export type CellReader<Code> = (code: Code, before?: Cell) => Cell;
+
+export function cellReader(segments: readonly SegmentCode[], rest: Uint8Array): CellReader<CellCode> {
+  const take = bytesFrom(rest);
+  const known = segments.map(([id, n, size]): Segment =>
+    size === undefined ? { kind: "blob", id, size: n } : { kind: "item", id, n, size },
+  );
+  const editOf = (code: PieceCode): Edit => {
+    if (typeof code === "number") return { bytes: take(code) };
+    const [offset, length, index] = code;
+    if (index === undefined) return { keep: [offset, length] };
+    const segment = known[index];
+    if (segment === undefined)
+      throw new HoldpointError("corrupt", "a cell refers to a segment that its record does not name");
+    return { segment, offset, length };
+  };
+  return ([type, size, digest, ...codes], before) => {
+    const pieces = applied(before?.pieces ?? [], codes.map(editOf));
+    return { type, size, digest, pieces };
+  };
+}
+
+/** How format 1 described a cell: type and size, and for what lies elsewhere digest and place. */
+export type CellCodeV1 =
+  | readonly [string, number]
+  | readonly [
+      string,
+      number,
+      string,
+      { readonly segment: string; readonly pieces: number } | { readonly blob: string },
+    ];
+
+export function cellReaderV1(rest: Uint8Array): CellReader<CellCodeV1> {
+  const take = bytesFrom(rest);
+  return ([type, size, digest, ref]) => {
+    if (ref === undefined || digest === undefined) return { type, size, digest: "", pieces: [{ bytes: take(size) }] };
+    return { type, size, digest, pieces: "blob" in ref ? blobV1(ref.blob, size) : segmentsV1(ref, size) };
+  };
+}
+
+const blobV1 = (id: string, size: number): Pieces => [{ segment: { kind: "blob", id, size }, offset: 0, length: size }];
+
+/** A value was cut evenly, but for the last piece. */
+function segmentsV1(
+  { segment: id, pieces }: { readonly segment: string; readonly pieces: number },
+  size: number,
+): Pieces {
+  const step = Math.ceil(size / pieces);
+  return Array.from({ length: pieces }, (_, n) => {
+    const length = Math.min(step, size - n * step);
+    return { segment: { kind: "item", id, n, size: length }, offset: 0, length };
+  });
+}
+
+function bytesFrom(rest: Uint8Array): (length: number) => Uint8Array {
+  let offset = 0;
+  return (length) => {
+    const bytes = rest.subarray(offset, offset + length);
+    offset += length;
+    if (bytes.byteLength !== length) throw new HoldpointError("corrupt", "a record's body is torn");
+    return bytes;
+  };
+}
+
+/** The cell with its digest: what a record holds whole bears none, since who reads it has the bytes. */
+export function digested(cell: Cell): Cell {
+  if (cell.digest !== "") return cell;
+  const literals = cell.pieces.flatMap((piece) => (isLiteral(piece) ? [piece.bytes] : []));
+  const [only] = literals;
+  const whole = literals.length === 1 && only !== undefined ? only : Buffer.concat(literals);
+  return { ...cell, digest: digestOf(whole), whole };
 }

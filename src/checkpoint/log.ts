@@ -6,7 +6,7 @@
 import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Draft, Item, Table } from "../storage/table.ts";
-import type { NamespaceRef } from "./cells.ts";
+import type { NamespaceRef } from "./segments.ts";
 import { readRecord, recordDraft } from "./record.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 

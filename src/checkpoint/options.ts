@@ -3,7 +3,8 @@ import type { Clock } from "../core/clock.ts";
 import type { TenantId, ThreadId } from "../core/ids.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import type { Table } from "../storage/table.ts";
-import type { CellLimits } from "./cells.ts";
+import type { CellLimits } from "./cell-store.ts";
+import type { SegmentCache } from "./segment-cache.ts";
 
 /** The right to advance one thread, as its claim gave it. */
 export interface SaverLease {
@@ -40,6 +41,8 @@ export interface SaverOptions {
   readonly clock?: Clock;
   readonly recordDeadlineMs?: number;
   readonly limits?: Partial<CellLimits>;
+  /** What savers of one process share; each has its own unless given. */
+  readonly cache?: SegmentCache;
   /** Only for tests that show what seals protect from: false makes every task write of every fence visible. */
   readonly seals?: boolean;
 }

@@ -6,9 +6,11 @@ import { HoldpointError } from "../core/errors.ts";
 import { newerFormat } from "../core/newer-format.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Attributes, Draft, Item, Key, Value } from "../storage/table.ts";
-import type { NamespaceRef } from "./cells.ts";
+import type { NamespaceRef } from "./segments.ts";
 
-const RECORD_VERSION = 1;
+/** Of checkpoints; barriers and resets are as they were in the first. */
+const RECORD_VERSION = 2;
+const MARK_VERSION = 1;
 
 interface Positioned {
   /** Position in the log of the namespace, from 1. Never reused. */
@@ -18,6 +20,8 @@ interface Positioned {
 
 export interface CheckpointRecord extends Positioned {
   readonly kind: "checkpoint";
+  /** How its body describes cells. */
+  readonly format: 1 | 2;
   readonly checkpointId: string;
   readonly parentId?: string;
   /** Position of the parent, when it is in this log. */
@@ -68,7 +72,8 @@ const optional = (name: string, value: Value | undefined): Attributes => (value 
 /** The item of a record. */
 export function recordDraft(at: NamespaceRef, record: LogRecord): Draft {
   const key = threadKeys.log(at.thread, at.generation, at.ns, record.seq);
-  const common = { v: RECORD_VERSION, k: KINDS[record.kind], f: record.fence, ...fullTexts(key, at) };
+  const version = record.kind === "checkpoint" ? record.format : MARK_VERSION;
+  const common = { v: version, k: KINDS[record.kind], f: record.fence, ...fullTexts(key, at) };
   switch (record.kind) {
     case "checkpoint":
       return {
@@ -137,11 +142,12 @@ export function namespaceOf(item: Item): string {
 /** @throws HoldpointError `corrupt` when the item is no log record, `unsupported` when it is one of a newer version */
 export function readRecord(item: Item): LogRecord {
   const fields = createFields(item);
-  fields.version(RECORD_VERSION);
+  const kind = fields.text("k");
+  const format = fields.version(kind === KINDS.checkpoint ? RECORD_VERSION : MARK_VERSION);
   const at = { seq: Number(item.sk.slice(item.sk.lastIndexOf("#") + 1)), fence: fields.number("f") };
   const root = fields.text("r");
   const checkpointId = fields.text("id");
-  switch (fields.text("k")) {
+  switch (kind) {
     case KINDS.checkpoint: {
       const parentId = fields.text("p");
       const parentSeq = fields.optionalNumber("ps");
@@ -151,6 +157,7 @@ export function readRecord(item: Item): LogRecord {
       return {
         ...at,
         kind: "checkpoint",
+        format: format === 1 ? 1 : 2,
         checkpointId,
         ...(parentId === undefined ? {} : { parentId }),
         ...(parentSeq === undefined ? {} : { parentSeq }),
@@ -191,8 +198,8 @@ export function readRecord(item: Item): LogRecord {
 /** Typed access to the attributes of an item that this folder wrote. */
 export interface Fields {
   corrupt(what: string): HoldpointError;
-  /** @throws HoldpointError `unsupported` above the version that this reader knows, `corrupt` below it */
-  version(known: number): void;
+  /** From 1 to the one that this reader knows. @throws HoldpointError `unsupported` above it, `corrupt` below 1 */
+  version(known: number): number;
   number(name: string): number;
   optionalNumber(name: string): number | undefined;
   text(name: string): string | undefined;
@@ -217,7 +224,8 @@ export function createFields(item: Item): Fields {
     version: (known) => {
       const version = number("v");
       if (version > known) throw newerFormat(`item ${item.sk} of version ${version}`);
-      if (version !== known) throw corrupt(`is of the unknown version ${version}`);
+      if (version < 1) throw corrupt(`is of the unknown version ${version}`);
+      return version;
     },
     optionalNumber,
     number,

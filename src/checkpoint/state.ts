@@ -11,16 +11,23 @@ import type {
   SerializerProtocol,
 } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
-import { headerBytes, packBody, unpackBody } from "./body.ts";
-import { cellReader, dumpCell, encodeCell } from "./cells.ts";
-import type { Cell, CellCode } from "./cells.ts";
+import { seqPart } from "../storage/keys.ts";
+import { compress, headerBytes, joinBody, unpackBody } from "./body.ts";
+import { CellWriter, cellReader, cellReaderV1, digested, dumpCell } from "./cells.ts";
+import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cells.ts";
+import type { CellStore, Change } from "./cell-store.ts";
+import { literalBytes } from "./layout.ts";
+import type { Entry } from "./layout.ts";
+import { applied } from "./pieces.ts";
 import type { CheckpointRecord } from "./record.ts";
+import type { NamespaceRef } from "./segments.ts";
+import { splice } from "./splice.ts";
 import { countVisits, sendNames } from "./visits.ts";
 import type { Progress } from "./visits.ts";
 
 /** Records after a base until the next base, at most. */
 const CHAIN_RECORDS = 16;
-/** A new base also comes when the records since the last hold more than this, or than the whole state does. */
+/** A new base also comes when the records since the last hold more than this. */
 const CHAIN_BYTES = 48 * 1024;
 
 /** A checkpoint with its channels still serialized. */
@@ -30,6 +37,8 @@ export interface StoredCheckpoint extends Progress {
   readonly ts: string;
   readonly channels: ReadonlyMap<string, Cell>;
   readonly metadata: Cell;
+  /** The record's body before it was compressed: the next one's dictionary. */
+  readonly plain: Uint8Array;
 }
 
 /** The header of a record's body. */
@@ -41,11 +50,13 @@ interface Header {
   readonly vi: Record<string, number>;
   readonly sn: readonly string[];
   /** Metadata. */
-  readonly m: CellCode;
-  /** Channels that this record holds itself. */
-  readonly c: readonly (readonly [string, CellCode])[];
+  readonly m: CellCode | CellCodeV1;
+  /** Channels that this record says something of: all in a base, else what changed. */
+  readonly c: readonly (readonly [string, CellCode | CellCodeV1])[];
   /** Channels of the parent that are no longer there. */
   readonly g: readonly string[];
+  /** Segments that its cells refer to. */
+  readonly s?: readonly SegmentCode[];
 }
 
 /** What `put` was given, serialized, before its position is known. */
@@ -56,7 +67,8 @@ export interface Prepared {
   readonly runId: string | undefined;
   readonly metadata: Cell;
   readonly channels: ReadonlyMap<string, Cell>;
-  readonly changed: ReadonlySet<string>;
+  /** Of the channels that are not the parent's: what makes them of the parent's. */
+  readonly changes: ReadonlyMap<string, Change>;
   readonly gone: readonly string[];
   readonly visits: Readonly<Record<string, number>>;
   readonly sends: readonly string[];
@@ -72,14 +84,20 @@ export interface PutInput {
   readonly runId: string | undefined;
 }
 
+export interface StateDeps {
+  readonly at: NamespaceRef;
+  readonly cells: CellStore;
+  readonly serde: SerializerProtocol;
+}
+
 /**
  * Serializes what changed. A channel that `newVersions` does not name is inherited if the parent has it at the same
  * version; otherwise it is stored: a fork passes its grandparent as parent and names nothing as new.
  */
-export async function prepareState(serde: SerializerProtocol, input: PutInput): Promise<Prepared> {
+export async function prepareState({ at, cells, serde }: StateDeps, input: PutInput): Promise<Prepared> {
   const { checkpoint, metadata, newVersions, parent } = input;
   const metadataCell = dumpCell(serde, "metadata", metadata);
-  const changed = new Set<string>();
+  const changes = new Map<string, Change>();
   const entries = await Promise.all(
     Object.entries(checkpoint.channel_values).map(
       async ([name, value]): Promise<readonly (readonly [string, Cell])[]> => {
@@ -91,8 +109,9 @@ export async function prepareState(serde: SerializerProtocol, input: PutInput): 
         }
         const cell = await dumpCell(serde, name, value);
         if (before?.digest === cell.digest && before.type === cell.type) return [[name, before]];
-        changed.add(name);
-        return [[name, cell]];
+        const change = await changeOf({ at, cells }, cell, before);
+        changes.set(name, change);
+        return [[name, change.cell]];
       },
     ),
   );
@@ -104,7 +123,7 @@ export async function prepareState(serde: SerializerProtocol, input: PutInput): 
     runId: input.runId,
     metadata: await metadataCell,
     channels,
-    changed,
+    changes,
     gone: [...(parent?.channels.keys() ?? [])].filter((name) => !channels.has(name)),
     visits: countVisits({
       parent,
@@ -117,6 +136,16 @@ export async function prepareState(serde: SerializerProtocol, input: PutInput): 
   };
 }
 
+async function changeOf(
+  { at, cells }: Pick<StateDeps, "at" | "cells">,
+  cell: Cell,
+  before: Cell | undefined,
+): Promise<Change> {
+  if (before === undefined || cell.whole === undefined) return { cell, edits: cell.pieces, before: [] };
+  const edits = splice(await cells.bytesOf(at, before), cell.whole);
+  return { cell: { ...cell, pieces: applied(before.pieces, edits) }, edits, before: before.pieces };
+}
+
 export interface Placement {
   readonly seq: number;
   readonly fence: number;
@@ -127,47 +156,51 @@ export interface Placement {
   readonly root: string | undefined;
 }
 
-/** Which cells the record at this position would hold: all of them in a base, else what changed. Metadata comes first. */
-export function planRecord(prepared: Prepared, at: Placement): RecordPlan {
-  const own = [...prepared.changed].map((name): readonly [string, Cell] => [name, cellOf(prepared, name)]);
-  const inlineBytes = (cells: readonly (readonly [string, Cell])[]): number =>
-    cells.reduce((sum, [, cell]) => sum + (cell.ref === undefined ? cell.size : 0), 0);
-  const all = [...prepared.channels];
-  const depth = (at.parent?.record.depth ?? 0) + 1;
-  const deltaBytes = (at.parent?.record.deltaBytes ?? 0) + inlineBytes(own);
-  const tooLong = depth >= CHAIN_RECORDS || deltaBytes > Math.max(CHAIN_BYTES, inlineBytes(all));
-  const base = at.parent === undefined || !at.linear || tooLong;
-  return base ? { base, entries: all, depth: 0, deltaBytes: 0 } : { base, entries: own, depth, deltaBytes };
-}
-
-export interface RecordPlan {
-  readonly base: boolean;
-  readonly entries: readonly (readonly [string, Cell])[];
+/** A record's cells, metadata first, with its segments already written. */
+interface Laid {
+  readonly isBase: boolean;
+  readonly metadata: Entry;
+  readonly entries: readonly (readonly [string, Entry])[];
   readonly depth: number;
   readonly deltaBytes: number;
 }
 
-function cellOf(prepared: Prepared, name: string): Cell {
-  const cell = prepared.channels.get(name);
-  if (cell === undefined) throw new HoldpointError("internal", `channel ${name} was not prepared`);
-  return cell;
+const asNew = (cell: Cell): Change => ({ cell, edits: cell.pieces, before: [] });
+
+/** Everything in a base, else what changed. */
+async function layOut({ at, cells }: StateDeps, prepared: Prepared, placed: Placement): Promise<Laid> {
+  const { parent, linear, seq } = placed;
+  const changes = [...prepared.changes];
+  const owner = seqPart(seq);
+  const depth = (parent?.record.depth ?? 0) + 1;
+  const isBase = parent === undefined || !linear || depth >= CHAIN_RECORDS || parent.record.deltaBytes > CHAIN_BYTES;
+  const all = [prepared.metadata, ...prepared.channels.values()];
+  const names = isBase ? [...prepared.channels.keys()] : changes.map(([name]) => name);
+  // The first record of a log is not split up yet: most threads are short.
+  const [metadata, ...entries] =
+    isBase && parent !== undefined
+      ? await cells.ofBase(at, owner, all)
+      : await cells.ofStep(
+          at,
+          owner,
+          isBase ? all.map(asNew) : [asNew(prepared.metadata), ...changes.map(([, change]) => change)],
+        );
+  if (metadata === undefined) throw new HoldpointError("internal", "a record without metadata");
+  const named = names.flatMap((name, n): (readonly [string, Entry])[] => {
+    const entry = entries[n];
+    return entry === undefined ? [] : [[name, entry]];
+  });
+  const deltaBytes = isBase ? 0 : parent.record.deltaBytes + literalBytes(entries);
+  return { isBase, metadata, entries: named, depth: isBase ? 0 : depth, deltaBytes };
 }
 
-/** The record at its position, from a plan whose large cells have been written elsewhere (`spilled`: metadata, then entries). */
-export function composeRecord(
-  prepared: Prepared,
-  at: Placement,
-  plan: RecordPlan,
-  spilled: readonly Cell[],
-): StoredCheckpoint {
-  const [metadata, ...cells] = spilled;
-  if (metadata === undefined) throw new HoldpointError("internal", "a record without metadata");
+/** The record at its position; what is too large for it is written before. */
+export async function composeRecord(deps: StateDeps, prepared: Prepared, at: Placement): Promise<StoredCheckpoint> {
+  const laid = await layOut(deps, prepared, at);
   const { checkpoint } = prepared;
-  const entries = plan.entries.map(([name], index): readonly [string, Cell] => [
-    name,
-    cells[index] ?? cellOf(prepared, name),
-  ]);
-  const channels = new Map([...prepared.channels, ...entries]);
+  const { isBase, metadata, entries } = laid;
+  const channels = new Map([...prepared.channels, ...entries.map(([name, { cell }]) => [name, cell] as const)]);
+  const writer = new CellWriter();
   const header: Header = {
     v: checkpoint.v,
     ts: checkpoint.ts,
@@ -175,64 +208,76 @@ export function composeRecord(
     vs: checkpoint.versions_seen,
     vi: prepared.visits,
     sn: prepared.sends,
-    m: encodeCell(metadata),
-    c: entries.map(([name, cell]) => [name, encodeCell(cell)] as const),
-    g: plan.base ? [] : prepared.gone,
+    m: writer.encode(metadata.cell, metadata.edits),
+    c: entries.map(([name, { cell, edits }]) => [name, writer.encode(cell, edits)] as const),
+    g: isBase ? [] : prepared.gone,
+    ...(writer.segments.length === 0 ? {} : { s: writer.segments }),
   };
-  const inline = [metadata, ...entries.map(([, cell]) => cell)].flatMap((c) =>
-    c.ref === undefined && c.bytes ? [c.bytes] : [],
-  );
   const encoded = headerBytes(header);
+  const plain = joinBody(encoded, writer.bytes);
   const { seq, fence, parentId, parent, root } = at;
   const begins = prepared.source === "input" || parent === undefined;
   const inputStep = begins ? prepared.step : parent.record.inputStep;
   const record: CheckpointRecord = {
     kind: "checkpoint",
+    format: 2,
     seq,
     fence,
     checkpointId: checkpoint.id,
     ...(parentId === undefined ? {} : { parentId }),
     ...(parent === undefined ? {} : { parentSeq: parent.record.seq }),
-    baseSeq: plan.base ? seq : (parent?.record.baseSeq ?? seq),
-    depth: plan.depth,
-    deltaBytes: plan.deltaBytes,
+    baseSeq: isBase ? seq : (parent?.record.baseSeq ?? seq),
+    depth: laid.depth,
+    deltaBytes: laid.deltaBytes,
     ...(root === undefined ? {} : { root }),
     step: prepared.step,
     ...(inputStep === undefined ? {} : { inputStep }),
     source: prepared.source,
     ...(prepared.runId === undefined ? {} : { runId: prepared.runId }),
-    hash: stateHash(encoded, metadata, channels),
-    body: packBody(encoded, inline),
+    hash: stateHash(encoded, metadata.cell, channels),
+    body: compress(plain, isBase ? undefined : parent?.plain),
   };
-  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata };
+  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata: metadata.cell, plain };
 }
 
 /** Folds a chain, base first, into the state of its last record. @throws HoldpointError `corrupt` when the hash differs */
 export function foldChain(chain: readonly CheckpointRecord[]): StoredCheckpoint {
   const channels = new Map<string, Cell>();
-  let last:
-    | {
-        readonly record: CheckpointRecord;
-        readonly header: Header;
-        readonly metadata: Cell;
-        readonly bytes: Uint8Array;
-      }
-    | undefined;
+  let last: Read | undefined;
   for (const record of chain) {
-    const { header, bytes, rest } = unpackBody(record.body);
-    if (!isHeader(header)) throw new HoldpointError("corrupt", `record ${record.seq} has no readable header`);
-    const read = cellReader(rest);
-    const metadata = read(header.m);
-    for (const name of header.g) channels.delete(name);
-    for (const [name, code] of header.c) channels.set(name, read(code));
-    last = { record, header, metadata, bytes };
+    last = readBody(record, last?.plain, channels);
+    for (const name of last.header.g) channels.delete(name);
+    for (const [name, cell] of last.cells) channels.set(name, cell);
   }
   if (last === undefined) throw new HoldpointError("corrupt", "a checkpoint without a record");
-  const { record, header, metadata, bytes } = last;
+  const { record, header, metadata, bytes, plain } = last;
+  for (const [name, cell] of channels) channels.set(name, digested(cell));
   if (!Buffer.from(stateHash(bytes, metadata, channels)).equals(record.hash)) {
     throw new HoldpointError("corrupt", `checkpoint ${record.checkpointId} is not the one that was written`);
   }
-  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata };
+  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata, plain };
+}
+
+interface Read {
+  readonly record: CheckpointRecord;
+  readonly header: Header;
+  readonly metadata: Cell;
+  readonly cells: readonly (readonly [string, Cell])[];
+  readonly bytes: Uint8Array;
+  readonly plain: Uint8Array;
+}
+
+/** `before`: the body of the record before it in its chain, and the channels there. */
+function readBody(record: CheckpointRecord, before: Uint8Array | undefined, channels: ReadonlyMap<string, Cell>): Read {
+  const { header, bytes, rest, plain } = unpackBody(record.body, record.seq === record.baseSeq ? undefined : before);
+  if (!isHeader(header)) throw new HoldpointError("corrupt", `record ${record.seq} has no readable header`);
+  // Which codes a header holds follows from its format.
+  const read = (record.format === 1 ? cellReaderV1(rest) : cellReader(header.s ?? [], rest)) as CellReader<
+    CellCode | CellCodeV1
+  >;
+  const metadata = digested(read(header.m));
+  const cells = header.c.map(([name, code]) => [name, read(code, channels.get(name))] as const);
+  return { record, header, metadata, cells, bytes, plain };
 }
 
 const progressOf = (header: Header): Progress => ({

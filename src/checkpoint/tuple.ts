@@ -10,8 +10,9 @@ import type {
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { HoldpointError } from "../core/errors.ts";
 import type { Loaded } from "./branch.ts";
-import { loadCell } from "./cells.ts";
-import type { CellStore, NamespaceRef } from "./cells.ts";
+import type { Cell } from "./cells.ts";
+import type { CellStore } from "./cell-store.ts";
+import type { NamespaceRef } from "./segments.ts";
 import type { StoredCheckpoint } from "./state.ts";
 import { mergeWrites } from "./writes.ts";
 import type { WriteSet } from "./writes.ts";
@@ -83,10 +84,15 @@ export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promis
   };
 }
 
-export async function toCheckpoint({ cells, serde, at }: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
+/** @throws HoldpointError `corrupt` when the bytes are not those that were written */
+async function loaded({ cells, serde, at }: TupleDeps, cell: Cell): Promise<unknown> {
+  const value: unknown = await serde.loadsTyped(cell.type, await cells.bytesOf(at, cell));
+  return value;
+}
+
+export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
   const names = [...stored.channels.keys()];
-  const fetched = await cells.fetch(at, [...stored.channels.values()]);
-  const values = await Promise.all(fetched.map((cell) => loadCell(serde, cell)));
+  const values = await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell)));
   return {
     v: stored.v,
     id: stored.record.checkpointId,
@@ -97,12 +103,8 @@ export async function toCheckpoint({ cells, serde, at }: TupleDeps, stored: Stor
   };
 }
 
-export async function toMetadata(
-  { cells, serde, at }: TupleDeps,
-  stored: StoredCheckpoint,
-): Promise<CheckpointMetadata> {
-  const [cell] = await cells.fetch(at, [stored.metadata]);
-  const value: unknown = cell && (await loadCell(serde, cell));
+export async function toMetadata(deps: TupleDeps, stored: StoredCheckpoint): Promise<CheckpointMetadata> {
+  const value = await loaded(deps, stored.metadata);
   if (!isMetadata(value))
     throw new HoldpointError("corrupt", `checkpoint ${stored.record.checkpointId} has no readable metadata`);
   return value;
@@ -111,20 +113,13 @@ export async function toMetadata(
 // What `put` was given as metadata is returned as it was; LangGraph reads its own fields with defaults.
 const isMetadata = (value: unknown): value is CheckpointMetadata => typeof value === "object" && value !== null;
 
-export async function toPendingWrites(
-  { cells, serde, at }: TupleDeps,
-  sets: readonly WriteSet[],
-): Promise<CheckpointPendingWrite[]> {
-  const merged = mergeWrites(sets);
-  const fetched = await cells.fetch(
-    at,
-    merged.map((write) => write.cell),
-  );
+export async function toPendingWrites(deps: TupleDeps, sets: readonly WriteSet[]): Promise<CheckpointPendingWrite[]> {
   return Promise.all(
-    merged.map(async ({ taskId, channel, cell }, n): Promise<CheckpointPendingWrite> => {
-      const value: unknown = await loadCell(serde, fetched[n] ?? cell);
-      return [taskId, channel, value];
-    }),
+    mergeWrites(sets).map(async ({ taskId, channel, cell }): Promise<CheckpointPendingWrite> => [
+      taskId,
+      channel,
+      await loaded(deps, cell),
+    ]),
   );
 }
 

@@ -5,13 +5,16 @@
  */
 import { INTERRUPT, WRITES_IDX_MAP, compareWritesSortKeys, writesSortKey } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
+import { sha256 } from "../core/ids.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Draft, Item, Table } from "../storage/table.ts";
 import { headerBytes, packBody, unpackBody } from "./body.ts";
-import { cellReader, encodeCell } from "./cells.ts";
-import type { Cell, CellCode, CellStore, NamespaceRef } from "./cells.ts";
+import { CellWriter, cellReader, cellReaderV1, digested } from "./cells.ts";
+import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cells.ts";
+import type { CellStore } from "./cell-store.ts";
 import { createFields } from "./record.ts";
 import type { Mark } from "./record.ts";
+import type { NamespaceRef } from "./segments.ts";
 
 /** Who raised an interrupt first: the task itself, not the parents that report it after. */
 export interface InterruptOwner {
@@ -44,7 +47,7 @@ export interface PendingWriteCell extends IndexedWrite {
   readonly taskPath: string;
 }
 
-const WRITES_VERSION = 1;
+const WRITES_VERSION = 2;
 
 /** Position of a write among its task's: fixed and negative for special channels. */
 export const writeIndex = (channel: string, position: number): number => WRITES_IDX_MAP[channel] ?? position;
@@ -109,25 +112,32 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
       fence,
       ...(special < 0 ? { special } : {}),
     });
+    const writer = new CellWriter();
     const header: Header = {
-      w: set.writes.map((write) => [write.idx, write.channel, encodeCell(write.cell)] as const),
+      w: set.writes.map(({ idx, channel, cell }) => [idx, channel, writer.encode(cell, cell.pieces)] as const),
       ...(set.owners.length === 0 ? {} : { o: set.owners }),
+      ...(writer.segments.length === 0 ? {} : { s: writer.segments }),
     };
-    const inline = set.writes.flatMap(({ cell }) => (cell.ref === undefined && cell.bytes ? [cell.bytes] : []));
     return {
       ...key,
-      attributes: { v: WRITES_VERSION, t: taskId, p: set.taskPath, f: fence, b: packBody(headerBytes(header), inline) },
+      attributes: {
+        v: WRITES_VERSION,
+        t: taskId,
+        p: set.taskPath,
+        f: fence,
+        b: packBody(headerBytes(header), writer.bytes),
+      },
     };
   };
 
   const spilled = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<WriteSet> => {
     const owner = `${checkpointId}\u0000${set.taskId}\u0000${set.fence}`;
-    const kept = await cells.spill(
+    const entries = await cells.ofTask(
       at,
-      owner,
+      `w${sha256(owner).slice(0, 16)}`,
       set.writes.map((write) => write.cell),
     );
-    return { ...set, writes: set.writes.map((write, n) => ({ ...write, cell: kept[n] ?? write.cell })) };
+    return { ...set, writes: set.writes.map((write, n) => ({ ...write, cell: entries[n]?.cell ?? write.cell })) };
   };
 
   const putRegular = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<void> => {
@@ -174,8 +184,10 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
 }
 
 interface Header {
-  readonly w: readonly (readonly [number, string, CellCode])[];
+  readonly w: readonly (readonly [number, string, CellCode | CellCodeV1])[];
   readonly o?: readonly InterruptOwner[];
+  /** Segments that its cells refer to. */
+  readonly s?: readonly SegmentCode[];
 }
 
 const isHeader = (value: unknown): value is Header =>
@@ -187,15 +199,18 @@ const isHeader = (value: unknown): value is Header =>
 
 function readWriteSet(item: Item): WriteSet {
   const fields = createFields(item);
-  fields.version(WRITES_VERSION);
+  const format = fields.version(WRITES_VERSION);
   const { header, rest } = unpackBody(fields.bytes("b"));
   if (!isHeader(header)) throw new HoldpointError("corrupt", `item ${item.sk} has no readable header`);
-  const read = cellReader(rest);
+  // Which codes a header holds follows from its format.
+  const read = (format === 1 ? cellReaderV1(rest) : cellReader(header.s ?? [], rest)) as CellReader<
+    CellCode | CellCodeV1
+  >;
   return {
     taskId: fields.text("t") ?? "",
     taskPath: fields.text("p") ?? "",
     fence: fields.number("f"),
-    writes: header.w.map(([idx, channel, code]) => ({ idx, channel, cell: read(code) })),
+    writes: header.w.map(([idx, channel, code]) => ({ idx, channel, cell: digested(read(code)) })),
     owners: header.o ?? [],
   };
 }

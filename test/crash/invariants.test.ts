@@ -72,6 +72,7 @@ const decision = {
 const barrier = (seq: number, fence: number): LogRecord => ({ kind: "barrier", seq, fence, sealed: [] });
 const checkpoint = (seq: number, fence: number, parentId?: string): LogRecord => ({
   kind: "checkpoint",
+  format: 2,
   seq,
   fence,
   checkpointId: `c${seq}`,

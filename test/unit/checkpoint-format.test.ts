@@ -149,7 +149,8 @@ describe("records of format 1", () => {
   it.each([
     ["a log record", "C#000000##000000000003", { v: 2 }],
     ["the body of a checkpoint", "C#000000##000000000002", { b: Uint8Array.of(2, 0, 1, 2, 3) }],
-    ["the writes of a task", WRITES, { v: 2 }],
+    ["a checkpoint", "C#000000##000000000002", { v: 3 }],
+    ["the writes of a task", WRITES, { v: 3 }],
     ["the body of such writes", WRITES, { b: Uint8Array.of(2, 0, 1, 2, 3) }],
   ])("of a version to come are left to who wrote them: %s", async (_, sk, changed) => {
     const { table } = await opened();
