@@ -11,7 +11,7 @@ import { readRecord, recordDraft } from "./record.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 
 /** One page holds a whole chain and the barriers above it, in all but rare cases. */
-const HEAD_PAGE = 20;
+const HEAD_PAGE = 36;
 const WALK_PAGE = 50;
 /** How many ids of read records are kept as shortcuts to their positions. */
 const REMEMBERED = 5_000;

@@ -26,7 +26,7 @@ import { countVisits, sendNames } from "./visits.ts";
 import type { Progress } from "./visits.ts";
 
 /** Records after a base until the next base, at most. */
-const CHAIN_RECORDS = 16;
+const CHAIN_RECORDS = 32;
 /** A new base also comes when the records since the last hold more than this. */
 const CHAIN_BYTES = 48 * 1024;
 
