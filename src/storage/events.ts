@@ -68,10 +68,16 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
   };
   const decode = async (ref: ThreadRef, item: Item): Promise<EventBatch> => {
     const { z, u } = readable(item).attributes;
+    const sealer = sealers(ref.tenant);
+    const opened = (bytes: Uint8Array) => sealer.open(bytes, placeOf(ref, item));
+    const short = z instanceof Uint8Array ? "" : textOf(item, "d");
+    // Text in the clear goes the same way where anything is encrypted: it may be refused.
     const text =
       z instanceof Uint8Array
-        ? inflateRawSync(await sealers(ref.tenant).open(z, placeOf(ref, item))).toString("utf8")
-        : textOf(item, "d");
+        ? inflateRawSync(await opened(z)).toString("utf8")
+        : sealer.encrypts
+          ? Buffer.from(await opened(Buffer.from(short))).toString("utf8")
+          : short;
     return {
       first: numberOf(item, "n"),
       runId: textOf(item, "r") as RunId,

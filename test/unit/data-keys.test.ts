@@ -183,6 +183,33 @@ describe("the data keys of a tenant", () => {
   });
 });
 
+/** Never made anew: what stands on disk outlives the version that wrote it. */
+const FORMAT_1 = {
+  setting: "a key of 32 characters, not more",
+  pointer: { t: "acme", s: "live", a: 1_700_000_000_000, i: "93e270a14a20a0e4" },
+  key: {
+    t: "acme",
+    i: "93e270a14a20a0e4",
+    w: "Ae9gBE5Auk/b2zduDLX1LVjLeZmynT4qa1QFWZkTFWhoMwApbtvz7xRpgkpMdUP6tqElDH27nahAeH8zzg==",
+    k: "local:b1c951023bc8e52b",
+    a: 1_700_000_000_000,
+  },
+  stored: "/khQ5QybN6EBk+JwoUogoORouvYFa/zb6uNe43bejxPM1I3hfldTncMFxtrLdpB8JIQCJUg=",
+} as const;
+
+describe("format 1", () => {
+  it("is read: the tenant's pointer, its wrapped keys, and what they sealed", async () => {
+    const { table, open } = world();
+    const { pointer, key, setting, stored } = FORMAT_1;
+    await table.put({ pk: "acme#k", sk: "C", attributes: pointer }, "any");
+    const w = new Uint8Array(Buffer.from(key.w, "base64"));
+    await table.put({ pk: "acme#k", sk: `K#${key.i}`, attributes: { ...key, w } }, "any");
+    const { sealers, dataKeys } = open(createLocalKeys([setting]));
+    expect(await opened(sealers, Buffer.from(stored, "base64"))).toBe("format 1");
+    expect((await dataKeys.current(acme)).id).toBe(key.i);
+  });
+});
+
 describe("a tenant whose keys were dropped", () => {
   it("cannot be read or written any more, and the error says so", async () => {
     const { table, open } = world();

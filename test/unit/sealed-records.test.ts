@@ -25,10 +25,8 @@ function world() {
   const clock = createManualClock();
   const table = createMemoryTable({ now: () => clock.wall() });
   const keys = createLocalKeys([randomBytes(32).toString("base64")]);
-  const sealers = createSealers({
-    dataKeys: createDataKeys({ table, keys, clock, ids: systemIds }),
-    required: false,
-  });
+  const dataKeys = createDataKeys({ table, keys, clock, ids: systemIds });
+  const sealersOf = (required: boolean): Sealers => createSealers({ dataKeys, required });
   const bodies = createMemoryBlobs();
   const on = (by: Sealers) => ({
     runs: createRuns({ table, blobs: sealedBlobs(bodies, by), shards: 1, sealers: by }),
@@ -42,7 +40,7 @@ function world() {
           value instanceof Uint8Array ? Buffer.from(value).includes(text) : JSON.stringify(value).includes(text),
         ),
       );
-  return { table, sealed: on(sealers), plain: on(plainSealers), shows };
+  return { table, sealed: on(sealersOf(false)), strict: on(sealersOf(true)), plain: on(plainSealers), shows };
 }
 
 const batch = (first: number, text: string): EventBatch => ({
@@ -110,6 +108,19 @@ describe("frames", () => {
     expect(await sealed.events.end(ref, 0)).toMatchObject({ next: 4, fence: 1 });
     const lost = await sealed.events.append(ref, 0, batch(0, "other"));
     expect(lost).toMatchObject({ won: false, current: batch(0, SECRET) });
+  });
+
+  it("in the clear are refused where encryption is required", async () => {
+    const { strict, plain, sealed } = world();
+    await sealed.events.append(ref, 0, batch(0, SECRET));
+    expect((await strict.events.read(ref, 0, 0)).frames).toHaveLength(1);
+    for (const [first, text] of [
+      [1, SECRET],
+      [2, SECRET.repeat(100)],
+    ] as const) {
+      await plain.events.append(ref, 0, batch(first, text));
+      await expect(strict.events.read(ref, 0, first)).rejects.toMatchObject({ code: "corrupt" });
+    }
   });
 
   it("do not open at another number", async () => {
