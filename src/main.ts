@@ -7,7 +7,6 @@
  */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { isLoopback, offerEnvironment, readConfig } from "./config.ts";
 import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
@@ -16,6 +15,7 @@ import { systemIds, tenantId } from "./core/ids.ts";
 import { readGraphConfig } from "./langgraph/graph-config.ts";
 import { loadGraphs } from "./langgraph/load.ts";
 import type { GraphRegistry } from "./langgraph/registry.ts";
+import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
 import { createLog } from "./log.ts";
@@ -38,9 +38,8 @@ import type { TaskProtection } from "./runtime/worker/task-protection.ts";
 import { createWorker } from "./runtime/worker/worker.ts";
 import type { Worker } from "./runtime/worker/worker.ts";
 import { stopSignal } from "./signals.ts";
-import type { Blobs } from "./storage/blobs.ts";
+import { sealedBlobs } from "./storage/encryption/sealed-blobs.ts";
 import { agreeOnShards } from "./storage/shards.ts";
-import type { Table } from "./storage/table.ts";
 
 /** Documents that are ingested at start belong to the tenant of a service without keys. */
 const LOCAL_TENANT = tenantId("default");
@@ -49,50 +48,6 @@ const COLLECTION = "documents";
 /** A start that cannot succeed, in one line. */
 function refusal(message: string, cause?: unknown): HoldpointError {
   return new HoldpointError("invalid", message, { cause });
-}
-
-/** The fields that are there. */
-function present<T extends Readonly<Record<string, string | undefined>>>(
-  fields: T,
-): { readonly [K in keyof T]?: string } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: string;
-  };
-}
-
-interface Storage {
-  readonly table: Table;
-  readonly blobs: Blobs;
-  /** For the start-up line. */
-  readonly place: string;
-}
-
-async function openStorage(config: Config): Promise<Storage> {
-  return config.dynamo ? openDynamo(config, config.dynamo) : openEmbedded(config.dataDir);
-}
-
-async function openEmbedded(dataDir: string): Promise<Storage> {
-  const [{ createSqliteTable }, { createFolderBlobs }] = await Promise.all([
-    import("./local/sqlite-table.ts"),
-    import("./local/folder-blobs.ts"),
-  ]);
-  const path = join(dataDir, "holdpoint.db");
-  const table = await createSqliteTable({ path, clock: systemClock, ids: systemIds });
-  return { table, blobs: createFolderBlobs({ dir: join(dataDir, "blobs") }), place: `SQLite ${path}` };
-}
-
-/** The SDK is loaded only by who uses it: it costs a third of a second and 30 MB. */
-async function openDynamo(config: Config, dynamo: NonNullable<Config["dynamo"]>): Promise<Storage> {
-  const [{ createDynamoTable, ensureTable, assertTableExists }, { createItemBlobs }] = await Promise.all([
-    import("./aws/dynamodb-table.ts"),
-    import("./storage/item-blobs.ts"),
-  ]);
-  const { tableName, endpoint, region } = dynamo;
-  const options = { tableName, clock: systemClock, ids: systemIds, ...present({ endpoint, region }) };
-  if (config.mode === "dev" && endpoint !== undefined) await ensureTable(options);
-  else await assertTableExists(options);
-  const table = createDynamoTable(options);
-  return { table, blobs: createItemBlobs({ table }), place: `DynamoDB ${tableName} at ${endpoint ?? region ?? "AWS"}` };
 }
 
 /** Loads the graphs, with the variables that langgraph.json gives them. */
@@ -111,17 +66,18 @@ interface Core extends AsyncDisposable {
 /** What every role is made of: storage, records, graphs. */
 async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<Core> {
   await using opening = new AsyncDisposableStack();
-  const storage = await openStorage(config);
+  const storage = opening.use(await openStorage(config));
   const { table, health } = watchTable(storage.table, { clock: systemClock, log });
   opening.use(table);
   await agreeOnShards(table, config.shards);
+  const { sealers } = opening.use(await openEncryption(config.encryption, table));
   const graphs = await openGraphs(config, log);
   const { shards, leaseMs, concurrency, pool, limits } = config;
   const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
-  const { blobs, place } = storage;
-  const deps = createDeps({ table, blobs, graphs, clock: systemClock, ids: systemIds, log, settings });
+  const blobs = sealedBlobs(storage.blobs, sealers);
+  const deps = createDeps({ table, blobs, sealers, graphs, clock: systemClock, ids: systemIds, log, settings });
   const opened = opening.move();
-  return { deps, health, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { deps, health, place: storage.place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 async function authenticator(config: Config, log: Log): Promise<Authenticator> {

@@ -1,4 +1,5 @@
 import { createEffects } from "../storage/effects.ts";
+import { plainSealers } from "../storage/encryption/sealer.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
 import { createRuns } from "../storage/runs.ts";
@@ -21,18 +22,20 @@ import { createThreadUseCases } from "./threads/threads.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
-type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings">;
+type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
+  Partial<Pick<Deps, "sealers">>;
 
 /** What every use case is made of, on the given adapters. */
 export function createDeps(given: Given): Deps {
-  const { table, blobs, settings } = given;
+  const { table, blobs, settings, sealers = plainSealers } = given;
   const { shards } = settings;
   return {
     ...given,
+    sealers,
     threads: createThreads(table, shards),
-    runs: createRuns({ table, blobs, shards }),
+    runs: createRuns({ table, blobs, shards, sealers }),
     holds: createHolds(table, shards),
-    events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs }),
+    events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
     effects: createEffects(table),
     hints: createHints(),
     values: createValueCache(),

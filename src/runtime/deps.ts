@@ -4,6 +4,7 @@ import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import type { Effects } from "../storage/effects.ts";
+import type { Sealers } from "../storage/encryption/sealer.ts";
 import type { Events } from "../storage/events.ts";
 import type { Holds } from "../storage/holds.ts";
 import type { Runs } from "../storage/runs.ts";
@@ -36,7 +37,9 @@ export interface Settings {
 /** What every use case is made of. */
 export interface Deps {
   readonly table: Table;
+  /** Encrypted already, where anything is. */
   readonly blobs: Blobs;
+  readonly sealers: Sealers;
   readonly threads: Threads;
   readonly runs: Runs;
   readonly holds: Holds;

@@ -68,9 +68,12 @@ export const threadKeys = {
       `${part(at.taskId)}#${fencePart(at.fence)}${at.special === undefined ? "" : `#${at.special}`}`,
   }),
   taskWritesPrefix,
-  /** One piece of a blob kept as items. */
-  blob: (t: ThreadRef, name: string, n: number): Key => ({ pk: threadPartition(t), sk: `B#${name}.${n}` }),
-  blobPrefix: (name = ""): string => `B#${name}`,
+  /** One piece of a blob kept as items; without a generation where older versions wrote. */
+  blob: (t: ThreadRef & { readonly generation?: number }, name: string, n: number): Key => ({
+    pk: threadPartition(t),
+    sk: `B#${t.generation === undefined ? "" : `${generationPart(t.generation)}#`}${name}.${n}`,
+  }),
+  blobPrefix: "B#",
 } as const;
 
 export interface SegmentAt {
@@ -126,6 +129,14 @@ export const assistantKey = (tenant: TenantId, assistantId: string): Key => ({
   pk: `${part(tenant)}#a`,
   sk: part(assistantId),
 });
+
+/** A tenant's wrapped data keys, and which of them seals now. Never sealed themselves. */
+export const dataKeyKeys = {
+  partition: (tenant: TenantId): string => `${part(tenant)}#k`,
+  current: (tenant: TenantId): Key => ({ pk: dataKeyKeys.partition(tenant), sk: "C" }),
+  key: (tenant: TenantId, id: string): Key => ({ pk: dataKeyKeys.partition(tenant), sk: `K#${id}` }),
+  prefix: "K#",
+} as const;
 
 /** Facts about the table itself, such as its number of shards. */
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
