@@ -2,6 +2,8 @@
 import { threadId as toThreadId } from "../core/ids.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { IndexEntries } from "../storage/table.ts";
+import { plainSealer } from "../storage/encryption/sealer.ts";
+import { createBodies } from "./bodies.ts";
 import { Branch } from "./branch.ts";
 import type { Authority } from "./branch.ts";
 import { CELL_LIMITS, createCellStore } from "./cell-store.ts";
@@ -37,8 +39,9 @@ interface ThreadMemory {
 export function createBranches(options: SaverOptions, lose: () => never): Branches {
   const { table, blobs, lease } = options;
   const cache = options.cache ?? createSegmentCache();
-  const cells = createCellStore({ table, blobs, cache, limits: { ...CELL_LIMITS, ...options.limits } });
-  const writes = createTaskWrites({ table, cells });
+  const bodies = createBodies(options.sealer ?? plainSealer);
+  const cells = createCellStore({ table, blobs, bodies, cache, limits: { ...CELL_LIMITS, ...options.limits } });
+  const writes = createTaskWrites({ table, cells, bodies });
   const authority: Authority = { fence: lease?.fence ?? 0, leased: lease !== undefined, lose };
   const threads = new Map<string, ThreadMemory>();
   const refOf = (threadId: string): ThreadRef => ({ tenant: options.tenant, threadId: toThreadId(threadId) });
@@ -68,7 +71,7 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
       const { generation, branches } = await memory(threadId, freshness);
       const known = branches.get(ns);
       if (known !== undefined) return known;
-      const log = createLog(table, { thread: refOf(threadId), generation, ns });
+      const log = createLog({ table, bodies }, { thread: refOf(threadId), generation, ns });
       const branch = new Branch({ log, writes, cells, authority, seals: options.seals ?? true });
       branches.set(ns, branch);
       return branch;

@@ -2,6 +2,7 @@ import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import type { Clock } from "../core/clock.ts";
 import type { TenantId, ThreadId } from "../core/ids.ts";
 import type { Blobs } from "../storage/blobs.ts";
+import type { Sealer } from "../storage/encryption/sealer.ts";
 import type { Table } from "../storage/table.ts";
 import type { CellLimits } from "./cell-store.ts";
 import type { SegmentCache } from "./segment-cache.ts";
@@ -18,6 +19,8 @@ export interface SaverOptions {
   readonly table: Table;
   readonly blobs: Blobs;
   readonly tenant: TenantId;
+  /** Encrypts what items hold; without it they are not encrypted. `blobs` does so itself. */
+  readonly sealer?: Sealer;
   /** LangGraph's own JSON serializer unless given. */
   readonly serde?: SerializerProtocol;
   /** Binds the saver to one thread and one fence. Without it: every thread, fence 0, collisions retried. */

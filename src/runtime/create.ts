@@ -1,4 +1,5 @@
 import { createEffects } from "../storage/effects.ts";
+import { createSegmentCache } from "../checkpoint/segment-cache.ts";
 import { plainSealers } from "../storage/encryption/sealer.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
@@ -32,6 +33,7 @@ export function createDeps(given: Given): Deps {
   return {
     ...given,
     sealers,
+    segments: createSegmentCache(),
     threads: createThreads(table, shards),
     runs: createRuns({ table, blobs, shards, sealers }),
     holds: createHolds(table, shards),

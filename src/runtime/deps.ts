@@ -1,3 +1,4 @@
+import type { SegmentCache } from "../checkpoint/segment-cache.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdSource } from "../core/ids.ts";
 import type { Limits } from "../core/limits.ts";
@@ -40,6 +41,8 @@ export interface Deps {
   /** Encrypted already, where anything is. */
   readonly blobs: Blobs;
   readonly sealers: Sealers;
+  /** Of all savers of this process. */
+  readonly segments: SegmentCache;
   readonly threads: Threads;
   readonly runs: Runs;
   readonly holds: Holds;

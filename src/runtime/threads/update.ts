@@ -4,6 +4,7 @@
  * between, a worker takes the header over, finds no run, and releases.
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
+import { saverParts } from "../saver-parts.ts";
 import { HoldpointError, isHoldpointError } from "../../core/errors.ts";
 import type { ThreadId } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
@@ -70,10 +71,7 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
   await using held = lease;
   const { tenant, threadId, generation } = header.value;
   const saver = new FencedSaver({
-    table: deps.table,
-    blobs: deps.blobs,
-    clock: deps.clock,
-    tenant,
+    ...saverParts(deps, tenant),
     lease: { threadId, generation, fence: held.fence },
   });
   try {
