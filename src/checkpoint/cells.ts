@@ -3,13 +3,14 @@
  * Segments and blobs are written before the record that names them and never changed (I3).
  */
 import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
-import { HoldpointError } from "../core/errors.ts";
+import { HoldpointError, isHoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Draft, Table } from "../storage/table.ts";
 import { compress, decompress } from "./body.ts";
+import { isSyncSerializer } from "./serializer/serializer.ts";
 
 /** Where a value's bytes are when they are not in the record itself. */
 export type CellRef = { readonly segment: string; readonly pieces: number } | { readonly blob: string };
@@ -60,13 +61,13 @@ const digestOf = (bytes: Uint8Array): string => sha256(bytes).slice(0, 32);
  */
 export async function dumpCell(serde: SerializerProtocol, channel: string, value: unknown): Promise<Cell> {
   const refused = (cause?: unknown): HoldpointError =>
-    new HoldpointError("invalid", `the value of channel "${channel}" cannot be serialized`, {
+    new HoldpointError("invalid", `the value of channel "${channel}" cannot be serialized${whyOf(cause)}`, {
       cause,
       detail: { channel },
     });
-  let dumped: [string, Uint8Array];
+  let dumped: readonly [string, Uint8Array];
   try {
-    dumped = await serde.dumpsTyped(value);
+    dumped = isSyncSerializer(serde) ? serde.dumpsSync(value) : await serde.dumpsTyped(value);
   } catch (cause) {
     throw refused(cause);
   }
@@ -77,9 +78,13 @@ export async function dumpCell(serde: SerializerProtocol, channel: string, value
   return { type, size: bytes.byteLength, digest: digestOf(bytes), bytes };
 }
 
+const whyOf = (cause: unknown): string => (isHoldpointError(cause, "invalid") ? `: ${cause.message}` : "");
+
 /** @throws HoldpointError `corrupt` when the bytes cannot be read with this serializer */
 export async function loadCell(serde: SerializerProtocol, cell: Cell): Promise<unknown> {
   if (cell.bytes === undefined) throw new HoldpointError("internal", "a value was read before its bytes were fetched");
+  const loaded = isSyncSerializer(serde) ? serde.loadsSync(cell.type, cell.bytes) : undefined;
+  if (loaded !== undefined) return loaded.value;
   const value: unknown = await serde.loadsTyped(cell.type, cell.bytes);
   return value;
 }

@@ -17,7 +17,7 @@ export interface SaverOptions {
   readonly table: Table;
   readonly blobs: Blobs;
   readonly tenant: TenantId;
-  /** LangGraph's own JSON serializer unless given. */
+  /** That of `serializer/serializer.ts` unless given, which writes what LangGraph's own writes. */
   readonly serde?: SerializerProtocol;
   /** Binds the saver to one thread and one fence. Without it: every thread, fence 0, collisions retried. */
   readonly lease?: SaverLease;
