@@ -136,14 +136,11 @@ function plainItems(items: readonly unknown[], walk: Walk, escaping: boolean): r
   return copy ?? items;
 }
 
-/** Of a Send only what makes one is written, and a plain object that looks like one is treated alike. */
 function plainFields(value: object, walk: Walk, escaping: boolean): Fields {
-  const given = value as Fields;
-  const { lg_name, node, args, timeout } = given;
-  const fields = lg_name === "Send" ? { node, args, ...(timeout === undefined ? {} : { timeout }) } : given;
-  let copy: Record<string, unknown> | undefined;
+  const fields = value as Fields;
+  if (fields["lg_name"] === "Send") return plainSend(fields, walk, escaping);
   // A copy has no prototype's toJSON, and one of its own is a function, which is left out.
-  if (hasToJson(fields)) copy = { ...fields };
+  let copy: Record<string, unknown> | undefined = hasToJson(fields) ? { ...fields } : undefined;
   for (const key of Object.keys(fields)) {
     const field = fields[key];
     if (typeof field === "string" || typeof field === "number") continue;
@@ -154,6 +151,11 @@ function plainFields(value: object, walk: Walk, escaping: boolean): Fields {
     copy[key] = plain;
   }
   return copy ?? fields;
+}
+
+/** Only what makes one is written, and a plain object that looks like one is treated alike. */
+function plainSend({ node, args, timeout }: Fields, walk: Walk, escaping: boolean): Fields {
+  return plainFields({ node, args, ...(timeout === undefined ? {} : { timeout }) }, walk, escaping);
 }
 
 function plainMessage(message: OrdinaryMessage, id: readonly string[], walk: Walk): unknown {
@@ -183,17 +185,19 @@ const withNamesInJson = (fields: Fields): Fields =>
 /** What stands in a message: LangChain copies it field by field before JSON is made of it, so most classes are forgotten. */
 function escaped(value: object, key: Key, walk: Walk): unknown {
   if (Array.isArray(value)) return settledObject(value, walk, true);
-  if ("lc_serializable" in value && hasToJson(value)) return plainObject(value, key, walk);
-  if (needsEscaping(value)) return { [ESCAPED]: deeper(walk, 1, () => plainObject(value, key, walk)) };
-  if (hasToJson(value) && (Object.hasOwn(value, "toJSON") || wouldBeEmpty(value)))
+  const withToJson = hasToJson(value);
+  if (withToJson && "lc_serializable" in value) return plainObject(value, key, walk);
+  if ("lc" in value || isAlone(value, ESCAPED))
+    return { [ESCAPED]: deeper(walk, 1, () => plainObject(value, key, walk)) };
+  if (Object.getPrototypeOf(value) === Object.prototype && !withToJson) return plainFields(value, walk, true);
+  if (withToJson && (Object.hasOwn(value, "toJSON") || wouldBeEmpty(value)))
     return settled(value.toJSON(String(key)), key, walk);
   return isBuiltIn(value) ? settledObject(value, walk, true) : plainFields(value, walk, true);
 }
 
 const ESCAPED = "__lc_escaped__";
 
-const needsEscaping = (value: object): boolean =>
-  "lc" in value || (ESCAPED in value && Object.keys(value).length === 1);
+const isAlone = (value: object, key: string): boolean => key in value && Object.keys(value).length === 1;
 
 /** Nothing would be left of a date or a URL, and of bytes something else. */
 const wouldBeEmpty = (value: object): boolean => isBuiltIn(value) || Object.keys(value).length === 0;

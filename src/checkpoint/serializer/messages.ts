@@ -87,11 +87,24 @@ export function makerOf(id: readonly unknown[]): MakeMessage | undefined {
   return undefined;
 }
 
-const IN_SNAKE_CASE = /^[a-z0-9]+(?:_[a-z0-9]+)*$/;
+/** The usual fields, because a look at a set takes a quarter of the time of a pattern. */
+const USUAL_FIELDS: ReadonlySet<string> = new Set([
+  "content",
+  "id",
+  "name",
+  "additional_kwargs",
+  "response_metadata",
+  "tool_calls",
+  "invalid_tool_calls",
+  "usage_metadata",
+  "tool_call_id",
+  "status",
+  "artifact",
+]);
 
 /** The name under which a field stands in JSON: LangChain's snake case. */
 export function nameInJson(key: string): string {
-  if (IN_SNAKE_CASE.test(key)) return key;
+  if (USUAL_FIELDS.has(key)) return key;
   return key
     .replaceAll(/([A-Z]+)([A-Z][a-z0-9]+)/g, "$1_$2")
     .replaceAll(/([a-z0-9])([A-Z])/g, "$1_$2")
