@@ -60,8 +60,8 @@ function messageOf(n: number, ending: string): BaseMessage {
   }
 }
 
-// LangChain's types have no usage for messages that are not of a model's own.
-const answer = (fields: object): AIMessage => new AIMessage(fields as ConstructorParameters<typeof AIMessage>[0]);
+/** LangChain's types have no usage for messages that are not of a model's own; an object has. */
+const answer = (fields: object): AIMessage => new AIMessage(fields);
 
 const LINE = 42;
 const LINES = 120;

@@ -43,6 +43,7 @@ export interface SyncSerializer extends SerializerProtocol {
 export const isSyncSerializer = (serde: SerializerProtocol): serde is SyncSerializer =>
   "dumpsSync" in serde && "loadsSync" in serde;
 
+/** Holds nothing of what it writes or reads: one serves any number of savers. */
 export function createSerializer(): SyncSerializer {
   const stock = new JsonPlusSerializer();
   const encoder = new TextEncoder();
@@ -65,8 +66,7 @@ export function createSerializer(): SyncSerializer {
     loadsSync,
     dumpsTyped: async (value) => [...dumpsSync(value)],
     loadsTyped: async (type, data) => {
-      const loaded = loadsSync(type, data);
-      if (loaded !== undefined) return loaded.value;
+      if (type !== "json") return loadsSync(type, data)?.value;
       return loadTextWith(textOf(data), (record) => stock.loadsTyped("json", record) as Promise<unknown>);
     },
   };
