@@ -21,7 +21,7 @@ export interface SaverOptions {
   readonly tenant: TenantId;
   /** Encrypts what items hold; without it they are not encrypted. `blobs` does so itself. */
   readonly sealer?: Sealer;
-  /** LangGraph's own JSON serializer unless given. */
+  /** That of `serializer/serializer.ts` unless given, which writes what LangGraph's own writes. */
   readonly serde?: SerializerProtocol;
   /** Binds the saver to one thread and one fence. Without it: every thread, fence 0, collisions retried. */
   readonly lease?: SaverLease;

@@ -29,6 +29,7 @@ import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
 import { deleteCheckpoints } from "./lifecycle.ts";
 import type { SaverHead, SaverOptions } from "./options.ts";
+import { createSerializer } from "./serializer/serializer.ts";
 import { createTaskReports } from "./task-reports.ts";
 import type { TaskReports } from "./task-reports.ts";
 import { addressOf, configFor, requireThread, runIdIn, toCheckpoint, toPendingWrites, toTuple } from "./tuple.ts";
@@ -63,7 +64,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   #preloaded: View | undefined;
 
   constructor(options: SaverOptions) {
-    super(options.serde);
+    super(options.serde ?? createSerializer());
     this.#options = options;
     this.begin(options);
     this.#branches = createBranches(options, () => this.#lose());

@@ -10,6 +10,7 @@ import type {
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { HoldpointError } from "../core/errors.ts";
 import type { Loaded } from "./branch.ts";
+import { loadBytes } from "./cells.ts";
 import type { Cell } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
 import type { NamespaceRef } from "./segments.ts";
@@ -86,8 +87,7 @@ export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promis
 
 /** @throws HoldpointError `corrupt` when the bytes are not those that were written */
 async function loaded({ cells, serde, at }: TupleDeps, cell: Cell): Promise<unknown> {
-  const value: unknown = await serde.loadsTyped(cell.type, await cells.bytesOf(at, cell));
-  return value;
+  return loadBytes(serde, cell.type, await cells.bytesOf(at, cell));
 }
 
 export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
