@@ -157,6 +157,12 @@ export class Branch {
     return { stored: view.latest, sets: read.filter(this.#visible(visibleBelow(record.fence, view.marks))) };
   }
 
+  /** A checkpoint, or the latest, with its visible writes. */
+  at(view: View, checkpointId = view.latest?.record.checkpointId): Promise<Loaded | undefined> {
+    const isLatest = checkpointId === undefined || checkpointId === view.latest?.record.checkpointId;
+    return isLatest ? this.latest(view) : this.load(checkpointId);
+  }
+
   /** A checkpoint by its id, with the writes that count under it. */
   async load(checkpointId: string): Promise<Loaded | undefined> {
     const view = this.#view;

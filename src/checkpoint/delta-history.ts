@@ -3,6 +3,7 @@
  * parent's records are read a chain at a time, and the task writes of several side by side.
  */
 import type { CheckpointPendingWrite, DeltaChannelHistory } from "@langchain/langgraph-checkpoint";
+import type { RunnableConfig } from "@langchain/core/runnables";
 import type { Branch, Loaded } from "./branch.ts";
 import type { CheckpointRecord } from "./record.ts";
 import { toCheckpoint, toPendingWrites } from "./tuple.ts";
@@ -11,15 +12,24 @@ import type { TupleDeps } from "./tuple.ts";
 /** Ancestors whose writes are read at once. */
 const AT_ONCE = 16;
 
-/** `of`: the checkpoint whose own writes do not count. */
+export interface DeltaRequest {
+  readonly config: RunnableConfig;
+  readonly channels: readonly string[];
+}
+
+/** By channel. */
+export type DeltaHistories = Record<string, DeltaChannelHistory>;
+
+/** `of`: the checkpoint whose own writes do not count; without it there are none. */
 export async function deltaHistory(
   branch: Branch,
   tuples: TupleDeps,
-  { of, channels }: { readonly of: CheckpointRecord; readonly channels: readonly string[] },
-): Promise<Record<string, DeltaChannelHistory>> {
+  { of, channels }: { readonly of: CheckpointRecord | undefined; readonly channels: readonly string[] },
+): Promise<DeltaHistories> {
   const found = new Map(channels.map((channel) => [channel, { newest: new Array<CheckpointPendingWrite>() }]));
   const seeds = new Map<string, unknown>();
   const missing = new Set(channels);
+  if (channels.length === 0) return {};
   for await (const loaded of ancestors(branch, of)) {
     const writes = await toPendingWrites(tuples, loaded.sets);
     for (const write of writes.toReversed()) {
@@ -43,8 +53,8 @@ export async function deltaHistory(
 }
 
 /** Newest first; forks included only as far as they are on the way. */
-async function* ancestors(branch: Branch, of: CheckpointRecord): AsyncGenerator<Loaded> {
-  for (let parent = await parentOf(branch, of); parent !== undefined;) {
+async function* ancestors(branch: Branch, of: CheckpointRecord | undefined): AsyncGenerator<Loaded> {
+  for (let parent = of && (await parentOf(branch, of)); parent !== undefined;) {
     const chain: readonly CheckpointRecord[] = await branch.log.chain(parent);
     for (let end = chain.length; end > 0; end -= AT_ONCE) {
       const from = Math.max(0, end - AT_ONCE);

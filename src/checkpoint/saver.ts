@@ -19,6 +19,8 @@ import { HoldpointError } from "../core/errors.ts";
 import { threadId as toThreadId } from "../core/ids.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import { createAnswers } from "./answers.ts";
+import { deltaHistory } from "./delta-history.ts";
+import type { DeltaHistories, DeltaRequest } from "./delta-history.ts";
 import { headMoved } from "./branch.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { headOf } from "./head.ts";
@@ -155,9 +157,7 @@ export class FencedSaver extends BaseCheckpointSaver {
     const branch = await this.#branches.of(threadId, ns, "fresh");
     if (ns !== "") await this.#trust(branch);
     const view = await this.#viewFor(branch);
-    const wanted = checkpointId ?? view.latest?.record.checkpointId;
-    if (wanted === undefined) return undefined;
-    const loaded = wanted === view.latest?.record.checkpointId ? await branch.latest(view) : await branch.load(wanted);
+    const loaded = await branch.at(view, checkpointId);
     this.#took(branch, loaded);
     const tuple = loaded && (await toTuple(this.#tuples(branch), loaded));
     if (tuple !== undefined) this.#reports.readSends(ns, tuple);
@@ -184,6 +184,17 @@ export class FencedSaver extends BaseCheckpointSaver {
         }
       }
     }
+  }
+
+  override async getDeltaChannelHistory({ config, channels }: DeltaRequest): Promise<DeltaHistories> {
+    this.#assertHeld();
+    const { threadId, ns = "", checkpointId } = addressOf(config);
+    if (threadId === undefined) return {};
+    const branch = await this.#branches.of(threadId, ns, "fresh");
+    if (ns !== "") await this.#trust(branch);
+    const { latest } = await this.#viewFor(branch);
+    const of = checkpointId === undefined ? latest?.record : await branch.log.find(checkpointId);
+    return deltaHistory(branch, this.#tuples(branch), { of, channels });
   }
 
   override async put(
@@ -217,18 +228,11 @@ export class FencedSaver extends BaseCheckpointSaver {
         firstIndex: firstIndexOf(this.#options, threadId),
       }),
     );
-    const passed = stored.then(async (written) => {
-      await this.#passGate();
-      return written;
-    });
-    this.#whereabouts.writing(
-      ns,
-      checkpoint.id,
-      passed.then((written) => factsOf(ns, written)),
-    );
-    const written = await passed;
+    const passed = stored.then((written) => this.#passGate().then(() => factsOf(ns, written)));
+    this.#whereabouts.writing(ns, checkpoint.id, passed);
+    await passed;
     if (ns === "") this.#hasMovedOn = true;
-    if (ns === "") this.#root ??= written.record.root;
+    if (ns === "") this.#root ??= (await stored).record.root;
     return configFor(threadId, ns, checkpoint.id);
   }
 
@@ -250,9 +254,8 @@ export class FencedSaver extends BaseCheckpointSaver {
     const owners = this.#reports.wrote({ ns, checkpointId, taskId, writes });
     const branch = await this.#branches.of(threadId, ns, "known");
     await this.#trust(branch, checkpointId);
-    const { serde } = this;
-    const maxBytes = this.#options.stateBytes;
-    await branch.putWrites({ serde, maxBytes, checkpointId, taskId, taskPath, writes, owners });
+    const bounds = { serde: this.serde, maxBytes: this.#options.stateBytes };
+    await branch.putWrites({ ...bounds, checkpointId, taskId, taskPath, writes, owners });
     await this.#passGate();
   }
 
@@ -269,12 +272,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   async pendingInterrupts(): Promise<readonly PendingInterrupt[]> {
     const branch = await this.#bound("");
     const view = await this.#viewFor(branch);
-    const executesFrom = this.#hasMovedOn ? undefined : this.#options.executesFrom;
-    const latest = view.latest?.record.checkpointId;
-    const loaded =
-      executesFrom === undefined || executesFrom === latest
-        ? await branch.latest(view)
-        : await branch.load(executesFrom);
+    const loaded = await branch.at(view, this.#hasMovedOn ? undefined : this.#options.executesFrom);
     if (loaded === undefined) return [];
     this.#took(branch, loaded);
     return pendingAmong(await toPendingWrites(this.#tuples(branch), loaded.sets), (id) => this.#reports.ownerOf(id));

@@ -44,7 +44,7 @@ describe("an encrypted thread", () => {
     expect(new Set(items().map(({ sk }) => sk.slice(0, 1)))).toEqual(new Set(["C", "W", "S"]));
     for (const { attributes } of items()) {
       const bytes = Object.values(attributes).map((value) =>
-        value instanceof Uint8Array ? Buffer.from(value) : `${value}`,
+        value instanceof Uint8Array ? Buffer.from(value) : JSON.stringify(value),
       );
       for (const one of bytes) expect(one.includes("4711")).toBe(false);
     }

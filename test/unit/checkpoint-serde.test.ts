@@ -56,9 +56,10 @@ describe("a saver's serializer", () => {
     for (const [writer, reader] of [
       [new JsonPlusSerializer(), createSerializer()],
       [createSerializer(), new JsonPlusSerializer()],
-    ] as const)
+    ] as const) {
       const { type, whole = new Uint8Array() } = await dumpCell(writer, "state", value);
       expect(await loadBytes(reader, type, whole)).toStrictEqual(value);
+    }
   });
 
   it("names the channel, and the path in it, of a value that it cannot write", async () => {
