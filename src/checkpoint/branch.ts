@@ -15,6 +15,7 @@ import { assertFits } from "./state-size.ts";
 import type { Bounded } from "./state-size.ts";
 import { composeRecord, foldChain, prepareState } from "./state.ts";
 import type { PutInput, StoredCheckpoint } from "./state.ts";
+import type { splice } from "./splice.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
 import type { IndexedWrite, InterruptOwner, TaskWrites, Visibility, WriteSet } from "./writes.ts";
 
@@ -43,6 +44,7 @@ export interface BranchDeps {
   readonly writes: TaskWrites;
   readonly cells: CellStore;
   readonly authority: Authority;
+  readonly splice: typeof splice;
   /** False only in tests that show what seals are for. */
   readonly seals: boolean;
 }
@@ -242,7 +244,8 @@ export class Branch {
     const epoch = this.#epoch;
     let view = await this.known();
     const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
-    const stateDeps = { at: this.log.at, cells: this.#deps.cells, serde };
+    const { cells, splice } = this.#deps;
+    const stateDeps = { at: this.log.at, cells, splice, serde };
     const prepared = await prepareState(stateDeps, { ...input, parent });
     assertFits(prepared.channels.values(), input);
     for (;;) {

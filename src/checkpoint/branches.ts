@@ -13,6 +13,7 @@ import { firstRecordIndex } from "./history.ts";
 import { readGeneration } from "./lifecycle.ts";
 import { createLog } from "./log.ts";
 import type { SaverOptions } from "./options.ts";
+import { splice } from "./splice.ts";
 import { createTaskWrites } from "./writes.ts";
 import { HoldpointError } from "../core/errors.ts";
 
@@ -72,7 +73,14 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
       const known = branches.get(ns);
       if (known !== undefined) return known;
       const log = createLog({ table, bodies }, { thread: refOf(threadId), generation, ns });
-      const branch = new Branch({ log, writes, cells, authority, seals: options.seals ?? true });
+      const branch = new Branch({
+        log,
+        writes,
+        cells,
+        authority,
+        seals: options.seals ?? true,
+        splice: options.splice ?? splice,
+      });
       branches.set(ns, branch);
       return branch;
     },

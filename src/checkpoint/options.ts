@@ -5,6 +5,7 @@ import type { Blobs } from "../storage/blobs.ts";
 import type { Sealer } from "../storage/encryption/sealer.ts";
 import type { Table } from "../storage/table.ts";
 import type { CellLimits } from "./cell-store.ts";
+import type { splice } from "./splice.ts";
 import type { SegmentCache } from "./segment-cache.ts";
 
 /** The right to advance one thread, as its claim gave it. */
@@ -46,6 +47,8 @@ export interface SaverOptions {
   readonly limits?: Partial<CellLimits>;
   /** What savers of one process share; each has its own unless given. */
   readonly cache?: SegmentCache;
+  /** Only for tests that show what a wrong one comes to. */
+  readonly splice?: typeof splice;
   /** Only for tests that show what seals protect from: false makes every task write of every fence visible. */
   readonly seals?: boolean;
 }

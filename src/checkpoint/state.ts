@@ -21,14 +21,9 @@ import type { Entry } from "./layout.ts";
 import { applied } from "./pieces.ts";
 import type { CheckpointRecord } from "./record.ts";
 import type { NamespaceRef } from "./segments.ts";
-import { splice } from "./splice.ts";
+import type { splice } from "./splice.ts";
 import { countVisits, sendNames } from "./visits.ts";
 import type { Progress } from "./visits.ts";
-
-/** Records after a base until the next base, at most. */
-const CHAIN_RECORDS = 32;
-/** A new base also comes when the records since the last hold more than this. */
-const CHAIN_BYTES = 48 * 1024;
 
 /** A checkpoint with its channels still serialized. */
 export interface StoredCheckpoint extends Progress {
@@ -88,13 +83,15 @@ export interface StateDeps {
   readonly at: NamespaceRef;
   readonly cells: CellStore;
   readonly serde: SerializerProtocol;
+  readonly splice: typeof splice;
 }
 
 /**
  * Serializes what changed. A channel that `newVersions` does not name is inherited if the parent has it at the same
  * version; otherwise it is stored: a fork passes its grandparent as parent and names nothing as new.
  */
-export async function prepareState({ at, cells, serde }: StateDeps, input: PutInput): Promise<Prepared> {
+export async function prepareState(deps: StateDeps, input: PutInput): Promise<Prepared> {
+  const { serde } = deps;
   const { checkpoint, metadata, newVersions, parent } = input;
   const metadataCell = dumpCell(serde, "metadata", metadata);
   const changes = new Map<string, Change>();
@@ -109,7 +106,7 @@ export async function prepareState({ at, cells, serde }: StateDeps, input: PutIn
         }
         const cell = await dumpCell(serde, name, value);
         if (before?.digest === cell.digest && before.type === cell.type) return [[name, before]];
-        const change = await changeOf({ at, cells }, cell, before);
+        const change = await changeOf(deps, cell, before);
         changes.set(name, change);
         return [[name, change.cell]];
       },
@@ -137,12 +134,12 @@ export async function prepareState({ at, cells, serde }: StateDeps, input: PutIn
 }
 
 async function changeOf(
-  { at, cells }: Pick<StateDeps, "at" | "cells">,
+  { at, cells, splice: spliced }: Pick<StateDeps, "at" | "cells" | "splice">,
   cell: Cell,
   before: Cell | undefined,
 ): Promise<Change> {
   if (before === undefined || cell.whole === undefined) return { cell, edits: cell.pieces, before: [] };
-  const edits = splice(await cells.bytesOf(at, before), cell.whole);
+  const edits = spliced(await cells.bytesOf(at, before), cell.whole);
   return { cell: { ...cell, pieces: applied(before.pieces, edits) }, edits, before: before.pieces };
 }
 
@@ -173,7 +170,11 @@ async function layOut({ at, cells }: StateDeps, prepared: Prepared, placed: Plac
   const changes = [...prepared.changes];
   const owner = seqPart(seq);
   const depth = (parent?.record.depth ?? 0) + 1;
-  const isBase = parent === undefined || !linear || depth >= CHAIN_RECORDS || parent.record.deltaBytes > CHAIN_BYTES;
+  const isBase =
+    parent === undefined ||
+    !linear ||
+    depth >= cells.limits.chainRecords ||
+    parent.record.deltaBytes > cells.limits.chainBytes;
   const all = [prepared.metadata, ...prepared.channels.values()];
   const names = isBase ? [...prepared.channels.keys()] : changes.map(([name]) => name);
   // The first record of a log is not split up yet: most threads are short.
