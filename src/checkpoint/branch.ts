@@ -6,15 +6,16 @@
  */
 import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
+import { headMoved } from "./authority.ts";
+import type { Authority } from "./authority.ts";
 import type { Draft } from "../storage/table.ts";
-import { dumpCell } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
 import type { AppendResult, Head, Log } from "./log.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 import { assertFits } from "./state-size.ts";
 import type { Bounded } from "./state-size.ts";
-import { composeRecord, foldChain, prepareState } from "./state.ts";
-import type { PutInput, StoredCheckpoint } from "./state.ts";
+import { composeRecord, dumpLike, foldChain, prepareState } from "./state.ts";
+import type { PutInput, StateDeps, StoredCheckpoint } from "./state.ts";
 import type { splice } from "./splice.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
 import type { IndexedWrite, InterruptOwner, TaskWrites, Visibility, WriteSet } from "./writes.ts";
@@ -23,20 +24,6 @@ export interface View {
   readonly top: Head["top"];
   readonly latest: StoredCheckpoint | undefined;
   readonly marks: readonly Mark[];
-}
-
-/** What a delivery is told that has to start again, because the head is not the one it started from. */
-export const headMoved = (): HoldpointError =>
-  new HoldpointError("conflict", "the head moved before this delivery's first record; start again from the new head", {
-    detail: { reason: "head_moved" },
-  });
-
-/** The right to write, as a lease gives it; without one the fence is 0 and a collision is retried. */
-export interface Authority {
-  readonly fence: number;
-  readonly leased: boolean;
-  /** Throws `lost`, for good. */
-  lose(): never;
 }
 
 export interface BranchDeps {
@@ -171,7 +158,7 @@ export class Branch {
     if (this.#deps.authority.leased && this.trusted && view?.latest?.record.checkpointId === checkpointId)
       return this.latest(view);
     const record = await this.log.find(checkpointId);
-    return record === undefined ? undefined : this.loadRecord(record, await this.log.chain(record));
+    return record && this.loadRecord(record, await this.log.chain(record));
   }
 
   async loadRecord(
@@ -244,8 +231,7 @@ export class Branch {
     const epoch = this.#epoch;
     let view = await this.known();
     const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
-    const { cells, splice } = this.#deps;
-    const stateDeps = { at: this.log.at, cells, splice, serde };
+    const stateDeps = this.#stateDeps(serde);
     const prepared = await prepareState(stateDeps, { ...input, parent });
     assertFits(prepared.channels.values(), input);
     for (;;) {
@@ -315,10 +301,12 @@ export class Branch {
 
   /** Stores the writes of one task. @throws HoldpointError `invalid` for a value that cannot be serialized; `limit` */
   async putWrites(input: PutWritesInput): Promise<void> {
-    const { serde, checkpointId, taskId, taskPath, owners } = input;
+    const { checkpointId, taskId, taskPath, owners } = input;
+    const { latest } = this.#view ?? {};
+    const before = latest?.record.checkpointId === checkpointId ? latest : undefined;
     const writes = await Promise.all(
       input.writes.map(async ([channel, value], position): Promise<IndexedWrite> => {
-        const cell = await dumpCell(serde, channel, value);
+        const cell = await dumpLike(this.#stateDeps(input.serde), [channel, value], before?.channels.get(channel));
         return { idx: writeIndex(channel, position), channel, cell };
       }),
     );
@@ -332,6 +320,11 @@ export class Branch {
       this.#epoch++;
       this.#sets = undefined;
     }
+  }
+
+  #stateDeps(serde: SerializerProtocol): StateDeps {
+    const { cells, splice } = this.#deps;
+    return { at: this.log.at, cells, splice, serde };
   }
 
   #mayAppend(view: View): void {

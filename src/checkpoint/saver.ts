@@ -17,14 +17,13 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import { systemClock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { threadId as toThreadId } from "../core/ids.ts";
-import type { ThreadRef } from "../storage/keys.ts";
 import { createAnswers } from "./answers.ts";
 import { deltaHistory } from "./delta-history.ts";
 import type { DeltaHistories, DeltaRequest } from "./delta-history.ts";
-import { headMoved } from "./branch.ts";
+import { headMoved } from "./authority.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { headOf } from "./head.ts";
-import { historyOf, namespacesOf, threadsOf } from "./history.ts";
+import { historyOf } from "./history.ts";
 import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
@@ -34,7 +33,16 @@ import type { SaverHead, SaverOptions } from "./options.ts";
 import { createSerializer } from "./serializer/serializer.ts";
 import { createTaskReports } from "./task-reports.ts";
 import type { TaskReports } from "./task-reports.ts";
-import { addressOf, configFor, requireThread, runIdIn, toCheckpoint, toPendingWrites, toTuple } from "./tuple.ts";
+import {
+  addressOf,
+  configFor,
+  readAhead,
+  requireThread,
+  runIdIn,
+  toCheckpoint,
+  toPendingWrites,
+  toTuple,
+} from "./tuple.ts";
 import type { TupleDeps } from "./tuple.ts";
 import { createWhereabouts, factsOf } from "./whereabouts.ts";
 import type { KnownWhereabouts, RecordFacts, Whereabouts } from "./whereabouts.ts";
@@ -157,9 +165,11 @@ export class FencedSaver extends BaseCheckpointSaver {
     const branch = await this.#branches.of(threadId, ns, "fresh");
     if (ns !== "") await this.#trust(branch);
     const view = await this.#viewFor(branch);
+    const tuples = this.#tuples(branch);
+    if (checkpointId === undefined) readAhead(tuples, view.latest);
     const loaded = await branch.at(view, checkpointId);
     this.#took(branch, loaded);
-    const tuple = loaded && (await toTuple(this.#tuples(branch), loaded));
+    const tuple = loaded && (await toTuple(tuples, loaded));
     if (tuple !== undefined) this.#reports.readSends(ns, tuple);
     return tuple;
   }
@@ -168,20 +178,15 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#assertHeld();
     const { threadId, ns, checkpointId } = addressOf(config);
     if (ns !== undefined) this.#whereabouts.learn(ns, config);
-    const { table, tenant } = this.#options;
     let left = options.limit ?? Infinity;
-    for await (const thread of threadId === undefined ? threadsOf(table, tenant) : [threadId]) {
-      const generation = await this.#branches.generation(thread, "fresh");
-      for await (const name of ns === undefined ? namespacesOf(table, this.#thread(thread), generation) : [ns]) {
-        const branch = await this.#branches.of(thread, name, "known");
-        if (this.#options.lease === undefined) branch.forget();
-        else if (name !== "") await this.#trust(branch);
-        const found = historyOf({ branch, tuples: this.#tuples(branch), only: checkpointId, options });
-        for await (const [tuple, loaded] of found) {
-          if (left-- <= 0) return;
-          this.#took(branch, loaded);
-          yield tuple;
-        }
+    for await (const branch of this.#branches.matching(threadId, ns)) {
+      if (this.#options.lease === undefined) branch.forget();
+      else if (branch.log.at.ns !== "") await this.#trust(branch);
+      const found = historyOf({ branch, tuples: this.#tuples(branch), only: checkpointId, options });
+      for await (const [tuple, loaded] of found) {
+        if (left-- <= 0) return;
+        this.#took(branch, loaded);
+        yield tuple;
       }
     }
   }
@@ -264,7 +269,7 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#assertHeld();
     if (this.#options.lease !== undefined)
       throw new HoldpointError("unsupported", "a thread is not deleted under a lease");
-    await deleteCheckpoints(this.#options, this.#thread(threadId));
+    await deleteCheckpoints(this.#options, { tenant: this.#options.tenant, threadId: toThreadId(threadId) });
     this.#branches.forget(threadId);
   }
 
@@ -287,10 +292,6 @@ export class FencedSaver extends BaseCheckpointSaver {
       const loaded = await branch.load(checkpointId);
       return loaded && toPendingWrites(this.#tuples(branch), loaded.sets);
     });
-  }
-
-  #thread(threadId: string): ThreadRef {
-    return { tenant: this.#options.tenant, threadId: toThreadId(threadId) };
   }
 
   /** A namespace of the thread to which this saver is bound. */

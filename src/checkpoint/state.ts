@@ -18,7 +18,7 @@ import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cell
 import type { CellStore, Change } from "./cell-store.ts";
 import { literalBytes } from "./layout.ts";
 import type { Entry } from "./layout.ts";
-import { applied } from "./pieces.ts";
+import { applied, isSlice } from "./pieces.ts";
 import type { CheckpointRecord } from "./record.ts";
 import type { NamespaceRef } from "./segments.ts";
 import type { splice } from "./splice.ts";
@@ -141,6 +141,20 @@ async function changeOf(
   if (before === undefined || cell.whole === undefined) return { cell, edits: cell.pieces, before: [] };
   const edits = spliced(await cells.bytesOf(at, before), cell.whole);
   return { cell: { ...cell, pieces: applied(before.pieces, edits) }, edits, before: before.pieces };
+}
+
+/**
+ * What a task writes to a channel: often the channel's large value with a small change, of which what is in segments
+ * already is not written again. `before`: the channel in the task's checkpoint.
+ */
+export async function dumpLike(
+  deps: StateDeps,
+  [channel, value]: readonly [string, unknown],
+  before: Cell | undefined,
+): Promise<Cell> {
+  const cell = await dumpCell(deps.serde, channel, value);
+  const isWorth = cell.size > deps.cells.limits.insertBytes && before?.pieces.some(isSlice);
+  return isWorth ? (await changeOf(deps, cell, before)).cell : cell;
 }
 
 export interface Placement {

@@ -85,6 +85,11 @@ export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promis
   };
 }
 
+/** Has the bytes of a checkpoint read while its task writes are; what fails is told to who asks for them. */
+export function readAhead({ cells, at }: TupleDeps, stored: StoredCheckpoint | undefined): void {
+  for (const cell of stored?.channels.values() ?? []) void cells.bytesOf(at, cell).catch(() => undefined);
+}
+
 /** @throws HoldpointError `corrupt` when the bytes are not those that were written */
 async function loaded({ cells, serde, at }: TupleDeps, cell: Cell): Promise<unknown> {
   return loadBytes(serde, cell.type, await cells.bytesOf(at, cell));
