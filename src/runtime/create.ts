@@ -1,3 +1,5 @@
+import type { StoresOptions } from "../checkpoint/store/options.ts";
+import { createStores } from "../checkpoint/store/store.ts";
 import { createEffects } from "../storage/effects.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
@@ -18,14 +20,18 @@ import { createHints } from "./hints.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
+import { createStoreUseCases } from "./store.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
-type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings">;
+type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> & {
+  /** How the stores of graphs search, and how long they keep what they are given. */
+  readonly store?: Pick<StoresOptions, "index" | "ttl">;
+};
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps(given: Given): Deps {
-  const { table, blobs, settings } = given;
+export function createDeps({ store, ...given }: Given): Deps {
+  const { table, blobs, ids, settings } = given;
   const { shards } = settings;
   return {
     ...given,
@@ -34,6 +40,7 @@ export function createDeps(given: Given): Deps {
     holds: createHolds(table, shards),
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs }),
     effects: createEffects(table),
+    stores: createStores({ table, blobs, ids, ...store }),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -48,6 +55,7 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    store: createStoreUseCases(deps),
   };
 }
 

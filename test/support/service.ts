@@ -26,6 +26,7 @@ export interface ServiceOptions {
   /** Without one, runs are accepted and stay pending. */
   readonly worker?: boolean;
   readonly app?: Partial<AppOptions>;
+  readonly store?: Parameters<typeof createDeps>[0]["store"];
 }
 
 export interface Service extends AsyncDisposable {
@@ -41,11 +42,12 @@ export async function startService({
   graphs,
   worker: withWorker = true,
   app: options,
+  store,
 }: ServiceOptions): Promise<Service> {
   await using opening = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "holdpoint-http-"));
   opening.defer(() => rm(dir, { recursive: true, force: true }));
-  const deps = await openDeps(dir, graphs, opening);
+  const deps = await openDeps(dir, { graphs, store }, opening);
   const runtime = createRuntime(deps);
   const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants)) : undefined;
   worker?.start();
@@ -62,7 +64,11 @@ export async function startService({
   };
 }
 
-async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDisposableStack): Promise<Deps> {
+async function openDeps(
+  dir: string,
+  { graphs, store }: Pick<ServiceOptions, "graphs" | "store">,
+  opening: AsyncDisposableStack,
+): Promise<Deps> {
   const table = opening.use(
     await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }),
   );
@@ -74,6 +80,7 @@ async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDispos
     clock: systemClock,
     ids: systemIds,
     log: createMemoryLog(),
+    ...(store && { store }),
     settings: {
       leaseMs: 5_000,
       concurrency: 10,
