@@ -1,5 +1,5 @@
-import type { StoresOptions } from "../checkpoint/store/options.ts";
 import { createStores } from "../checkpoint/store/store.ts";
+import type { StoreSettings } from "../langgraph/store-config.ts";
 import { createEffects } from "../storage/effects.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
@@ -24,13 +24,13 @@ import { createStoreUseCases } from "./store.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
-type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> & {
+export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> & {
   /** How the stores of graphs search, and how long they keep what they are given. */
-  readonly store?: Pick<StoresOptions, "index" | "ttl">;
+  readonly store?: StoreSettings;
 };
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps({ store, ...given }: Given): Deps {
+export function createDeps({ store, ...given }: GivenDeps): Deps {
   const { table, blobs, ids, settings } = given;
   const { shards } = settings;
   return {

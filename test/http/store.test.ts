@@ -70,7 +70,7 @@ describe("the client's store", () => {
       await client.store.putItem(["docs", key], "d", { text, size: text.length, kind: key === "c" ? "x" : "y" });
     }
     const keys = async (...of: Parameters<Client["store"]["searchItems"]>): Promise<readonly unknown[]> =>
-      (await client.store.searchItems(...of)).items.map(({ value }) => value["text"]);
+      (await client.store.searchItems(...of)).items.map(({ value }): unknown => value["text"]);
     expect(await keys(["docs"])).toEqual(["aaa", "abb", "ccc"]);
     expect(await keys(["docs"], { filter: { kind: "y" }, limit: 1, offset: 1 })).toEqual(["abb"]);
     expect(await keys(["docs"], { filter: { size: { $gte: 4 } } })).toEqual([]);

@@ -10,6 +10,7 @@ import type { GraphRegistry } from "../../src/langgraph/registry.ts";
 import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
 import { createDeps, createRuntime } from "../../src/runtime/create.ts";
+import type { GivenDeps } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
@@ -26,7 +27,7 @@ export interface ServiceOptions {
   /** Without one, runs are accepted and stay pending. */
   readonly worker?: boolean;
   readonly app?: Partial<AppOptions>;
-  readonly store?: Parameters<typeof createDeps>[0]["store"];
+  readonly store?: GivenDeps["store"];
 }
 
 export interface Service extends AsyncDisposable {

@@ -1,9 +1,12 @@
 /** Graphs reach the tenant's long-term memory wherever their code runs. */
+import { readFile } from "node:fs/promises";
+import { AIMessage } from "@langchain/core/messages";
 import { Annotation, END, InMemoryStore, START, StateGraph, getStore, task } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
 import { applyUpdate } from "../../src/langgraph/views.ts";
 import { DrivenThread } from "../support/drive-kit.ts";
+import { rememberingAgent } from "./graphs/long-term-memory.ts";
 
 const State = Annotation.Root({
   log: Annotation<string[]>({ reducer: (a, b) => a.concat(b), default: () => [] }),
@@ -126,5 +129,34 @@ describe("the store of a delivery", () => {
     );
     expect((await thread.invoke({})).outcome).toEqual({ kind: "done" });
     expect(await notesOf(thread)).toEqual(["second attempt"]);
+  });
+});
+
+describe("the example of docs/store.md", () => {
+  it("is the file that is executed here", async () => {
+    const [docs, file] = await Promise.all(
+      ["../../docs/store.md", "./graphs/long-term-memory.ts"].map((path) =>
+        readFile(new URL(path, import.meta.url), "utf8"),
+      ),
+    );
+    expect(docs).toContain(`\`\`\`ts\n${file}\`\`\`\n`);
+  });
+
+  it("knows later what it was told, of this user and of no other", async () => {
+    const known: (readonly string[])[] = [];
+    const graph = rememberingAgent(async (_, facts) => {
+      known.push(facts);
+      return new AIMessage("Fine.");
+    });
+    const thread = new DrivenThread(graph);
+    const say = (content: string, user: string) =>
+      thread.invoke(
+        { messages: [{ role: "user", content }] },
+        { payload: { input: { messages: [{ role: "user", content }] }, context: { user } } },
+      );
+    await say("remember: likes tea", "ada");
+    await say("What do I like?", "ada");
+    await say("What do I like?", "bob");
+    expect(known).toEqual([["likes tea"], ["likes tea"], []]);
   });
 });

@@ -74,7 +74,7 @@ describe("what InMemoryStore gets wrong", () => {
     };
     const { theirs, ours } = await both(search);
     expect(theirs).toEqual([]);
-    expect(ours).toMatchObject({ code: "invalid", message: expect.stringContaining(said) });
+    expect(ours).toMatchObject({ code: "invalid", message: expect.stringContaining(said) as string });
   });
 
   it("two items are two, also in one batch", async () => {
@@ -86,7 +86,7 @@ describe("what InMemoryStore gets wrong", () => {
       return (await store.search(["a"])).map(({ value }) => value["n"] as number);
     });
     expect(theirs).toEqual([2]);
-    expect(ours.toSorted()).toEqual([1, 2]);
+    expect(ours.toSorted((a, b) => a - b)).toEqual([1, 2]);
   });
 
   it("what has no vectors stands on one page", async () => {
