@@ -61,6 +61,8 @@ export interface List {
 export type Asked = Get | Search | Put | List;
 
 const MINUTE_MS = 60_000;
+/** Almost two hundred years: whoever wants more wants no end. */
+const MAX_MINUTES = 1e8;
 const DEFAULT_LIMIT = { search: 10, list: 100 };
 
 /**
@@ -106,7 +108,7 @@ function putOf({ namespace, key, value, index, ttl }: PutOperation & WriteTtl, c
   if (typeof value !== "object" || Array.isArray(value))
     throw new HoldpointError("invalid", `the value of ${key} is no object`);
   const minutes = ttl === undefined ? config.defaultTtl : (ttl ?? undefined);
-  if (minutes !== undefined && !(minutes > 0 && Number.isFinite(minutes)))
+  if (minutes !== undefined && !(minutes > 0 && minutes <= MAX_MINUTES))
     throw new HoldpointError("invalid", `a time to live of ${minutes} minutes`);
   return {
     do: "put",
