@@ -250,6 +250,7 @@ export class Execution {
       limits: limitsOf(deps, on.graph),
       retries: on.run.retries ?? {},
       assistant: { config: assistant.config, context: assistant.context },
+      store: deps.stores(on.run.tenant),
       context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
       signal,
       drain,

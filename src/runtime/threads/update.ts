@@ -88,7 +88,7 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
         "an answer to an interrupt of this thread is being carried on; update it afterwards",
       );
     const graph = await graphOf(deps, header.value);
-    return await applyUpdate({ graph, saver, threadId, ...update });
+    return await applyUpdate({ graph, saver, store: deps.stores(tenant), threadId, ...update });
   } catch (error) {
     if (isHoldpointError(error, "lost"))
       throw new HoldpointError("unavailable", "another holder took the thread; repeat the update");
