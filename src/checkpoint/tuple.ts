@@ -9,10 +9,12 @@ import type {
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { HoldpointError } from "../core/errors.ts";
+import { threadKeys } from "../storage/keys.ts";
 import type { Loaded } from "./branch.ts";
 import { loadBytes } from "./cells.ts";
 import type { Cell } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
+import { withName } from "./named.ts";
 import type { NamespaceRef } from "./segments.ts";
 import type { StoredCheckpoint } from "./state.ts";
 import { mergeWrites } from "./writes.ts";
@@ -97,7 +99,9 @@ async function loaded({ cells, serde, at }: TupleDeps, cell: Cell): Promise<unkn
 
 export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
   const names = [...stored.channels.keys()];
-  const values = await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell)));
+  const values = await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell))).catch(
+    (error: unknown) => Promise.reject(withName(recordsOf(deps.at, stored), error)),
+  );
   return {
     v: stored.v,
     id: stored.record.checkpointId,
@@ -106,6 +110,12 @@ export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): P
     channel_versions: { ...stored.channelVersions },
     versions_seen: Object.fromEntries(Object.entries(stored.versionsSeen).map(([node, seen]) => [node, { ...seen }])),
   };
+}
+
+/** Those whose bytes the values of a checkpoint are made of, besides segments. */
+function recordsOf({ thread, generation, ns }: NamespaceRef, { record }: StoredCheckpoint): string {
+  const [from, to] = [record.baseSeq, record.seq].map((seq) => threadKeys.log(thread, generation, ns, seq).sk);
+  return `checkpoint ${record.checkpointId}, records ${from} to ${to}`;
 }
 
 export async function toMetadata(deps: TupleDeps, stored: StoredCheckpoint): Promise<CheckpointMetadata> {

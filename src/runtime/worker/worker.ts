@@ -13,7 +13,7 @@ import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
 import { followUp } from "../decisions/follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
-import { LeftToNewer } from "./left-to-newer.ts";
+import { LeftToOthers } from "./left-to-others.ts";
 import { Slots } from "./slots.ts";
 import { spread } from "./spread.ts";
 import { sweepRun, sweepThread } from "./sweep.ts";
@@ -36,6 +36,8 @@ export interface Worker extends AsyncDisposable {
 
 /** From SIGTERM on: what has not stopped by then is aborted. */
 const DRAIN_MS = 75_000;
+/** An item of a later format is looked at again after this long. */
+const NEWER_AGAIN_MS = 30_000;
 /** A lease is looked for this much beyond its length, by who has not the same time as its holder. */
 const CLOCKS_DIFFER_MS = 900_000;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
@@ -51,7 +53,7 @@ class PollingWorker implements Worker {
   readonly #drain = new AbortController();
   readonly #cancels: Cancels;
   readonly #watch: LeaseWatch;
-  readonly #left: LeftToNewer;
+  readonly #left: LeftToOthers;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
   /** Future rows that were looked at, and when: they stay where they are while nothing can be done about them. */
@@ -65,7 +67,7 @@ class PollingWorker implements Worker {
     this.#options = options;
     const { clock, settings } = options.deps;
     this.#watch = new LeaseWatch({ clock, leaseMs: settings.leaseMs, isKnownDead: options.isKnownDead });
-    this.#left = new LeftToNewer(clock);
+    this.#left = new LeftToOthers(clock, NEWER_AGAIN_MS);
     this.#slots = new Slots({
       host: options,
       protection: options.protection ?? noProtection,
