@@ -60,6 +60,9 @@ async function openGraphs(config: Config, log: Log): Promise<Pick<GivenDeps, "gr
   return { graphs, store: await loadStoreSettings(store, dirname(path)) };
 }
 
+/** How long `dev` waits for runs before it stops, or loads the graphs anew. */
+const DEV_DRAIN_MS = 5000;
+
 interface Core extends AsyncDisposable {
   readonly deps: Deps;
   readonly health: TableHealth;
@@ -149,7 +152,8 @@ async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions
   return {
     url,
     async [Symbol.asyncDispose]() {
-      closing.abort();
+      // Who still waits for an answer gets it from any other process.
+      closing.abort(new HoldpointError("unavailable", "the server is stopping; join the run again"));
       await closeServer(server, clock);
       admission[Symbol.dispose]();
     },
@@ -202,7 +206,16 @@ async function openWorker({ config, deps, assistants, owner }: WorkerOptions): P
     config.ecsAgentUri === undefined ? noProtection : opening.use(await openProtection(config.ecsAgentUri, deps.log));
   const isKnownDead = (id: string): boolean => owner.isKnownDead(id);
   const worker = opening.use(
-    createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead, protection }),
+    createWorker({
+      deps,
+      engine: langGraphEngine,
+      assistants,
+      services,
+      isKnownDead,
+      protection,
+      // A graph is being edited: what does not stop is what is being looked at.
+      ...(config.mode === "dev" ? { drainMs: DEV_DRAIN_MS } : {}),
+    }),
   );
   const opened = opening.move();
   return { worker, retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };

@@ -303,6 +303,6 @@ function assertMarked(mark: Mark): void {
 
 function poisonError({ count, owner, head }: Strikes): ErrorInfo {
   const at = head === undefined ? "before its first checkpoint" : `at checkpoint ${head}`;
-  const message = `${count} deliveries in a row ended with their worker and without a new checkpoint, ${at}; the last worker was ${owner}`;
+  const message = `${count} deliveries in a row ended with their worker, or with its lease, and without a new checkpoint, ${at}; the last worker was ${owner}`;
   return { name: "poison", message };
 }

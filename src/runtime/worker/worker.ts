@@ -24,6 +24,8 @@ export interface WorkerOptions extends ExecutionDeps {
   /** True only when the process that owns a lease is certainly gone. */
   readonly isKnownDead: (owner: string) => boolean;
   readonly protection?: TaskProtection;
+  /** Milliseconds from the beginning of a drain until what has not stopped is aborted; 75,000 unless given. */
+  readonly drainMs?: number;
 }
 
 export interface Worker extends AsyncDisposable {
@@ -91,12 +93,15 @@ class PollingWorker implements Worker {
   }
 
   async drain(): Promise<void> {
+    const { drainMs = DRAIN_MS } = this.#options;
+    if (this.busy > 0)
+      this.#options.deps.log.info({ threads: this.busy, drainMs }, "waiting for runs to stop at their next step");
     this.#stop.abort();
     this.#wake.abort();
     this.#subscriptions.dispose();
     this.#drain.abort();
     const done = new AbortController();
-    void this.#options.deps.clock.sleep(DRAIN_MS, done.signal).then(() => {
+    void this.#options.deps.clock.sleep(drainMs, done.signal).then(() => {
       if (!done.signal.aborted) this.#slots.abortAll();
     });
     await this.#slots.close();
