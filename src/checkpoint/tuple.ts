@@ -99,9 +99,7 @@ async function loaded({ cells, serde, at }: TupleDeps, cell: Cell): Promise<unkn
 
 export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
   const names = [...stored.channels.keys()];
-  const values = await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell))).catch(
-    (error: unknown) => Promise.reject(withName(recordsOf(deps.at, stored), error)),
-  );
+  const values = await valuesOf(deps, stored);
   return {
     v: stored.v,
     id: stored.record.checkpointId,
@@ -110,6 +108,14 @@ export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): P
     channel_versions: { ...stored.channelVersions },
     versions_seen: Object.fromEntries(Object.entries(stored.versionsSeen).map(([node, seen]) => [node, { ...seen }])),
   };
+}
+
+async function valuesOf(deps: TupleDeps, stored: StoredCheckpoint): Promise<readonly unknown[]> {
+  try {
+    return await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell)));
+  } catch (error) {
+    throw withName(recordsOf(deps.at, stored), error);
+  }
 }
 
 /** Those whose bytes the values of a checkpoint are made of, besides segments. */
