@@ -76,6 +76,8 @@ export interface CancelRun {
   readonly action?: StopAction;
   /** Roll back although an effect happened. */
   readonly force?: boolean;
+  /** Meant is what the run does: one that has ended as held keeps its questions. */
+  readonly onlyUnfinished?: boolean;
   readonly reason?: string;
   readonly signal: AbortSignal;
 }
@@ -171,6 +173,8 @@ export interface StateUpdate {
   readonly values: Json | undefined;
   readonly asNode?: string;
   readonly checkpoint?: CheckpointSelector;
+  /** What becomes of reviews that wait on the thread: `cancel` wins each as cancelled; otherwise the update is refused. */
+  readonly onPending?: "cancel";
 }
 
 export interface HistoryPage {

@@ -19,6 +19,7 @@ const BASE: Plan = {
   resumer: false,
   cancels: 0,
   updates: 0,
+  updatesCancelPending: false,
   drains: 0,
   pauseMs: 200,
   troubleMs: 1000,

@@ -193,7 +193,7 @@ describe("the queue of a thread", () => {
       [0, 1, 2, 3, 4, 5, 6, 7].reduce((before, n) => appended(before, entry(n), kit.table.now()), header),
     );
     expect(await decideFirst(kit, thread)).toMatchObject({ state: "decided", followUpDue: true });
-    expect(kit.lines.some(({ message }) => message === "follow-up of a decision is left to a worker")).toBe(true);
+    expect(kit.lines.some(({ message }) => message === "a follow-up of a hold is left to a worker")).toBe(true);
   });
 });
 

@@ -22,10 +22,10 @@ import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-dra
 import type { Assistants } from "../assistants.ts";
 import { decideByResume } from "../decisions/decide.ts";
 import type { Deps } from "../deps.ts";
-import { cancelHolds, followUp } from "../decisions/follow-up.ts";
+import { cancelWaiting } from "../decisions/cancel-holds.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
 import type { AcceptRequest } from "../runtime.ts";
-import { repairHeader } from "../threads/repair.ts";
+import { repairHeader, upToDate } from "../threads/repair.ts";
 import { assertCheckpoint } from "../state-reader.ts";
 
 type Header = Stored<Thread> | undefined;
@@ -132,27 +132,14 @@ async function prepareThread(
     const noRoom = joins ? reasonNoRoom(now.value, accepting.entry, deps.settings.limits.queuePerThread) : undefined;
     const refusal = noRoom ?? (await decideByResume(deps, principal, run, resume));
     if (refusal) return refusal;
-  } else if (now?.value.waiting) await cancelPending(deps, principal, now.value);
+  } else if (now) await cancelPending(deps, principal, now.value);
   return { header: await deps.threads.get(ref), hasChanged: true };
 }
 
-/** The run that asks may have ended a moment ago, and its header not know of it yet. */
-async function upToDate(deps: Deps, ref: ThreadRef): Promise<Header> {
-  let header = await deps.threads.get(ref);
-  for (let stale = header; stale;) {
-    header = stale;
-    stale = await repairHeader(deps, stale);
-  }
-  return header;
-}
-
 /** Whatever waits on the thread is won as cancelled, on the record. */
-async function cancelPending(deps: Deps, principal: Principal, thread: Thread): Promise<void> {
-  const who = { by: principal.subject, reason: "new input was sent" };
-  const { decided, cancelled } = await cancelHolds(deps, thread, who, () => true);
-  if (decided)
-    throw new HoldpointError("conflict", "a review of this thread was decided, and its answer is being carried on");
-  for (const { holdId } of cancelled) await followUp(deps, thread, holdId);
+async function cancelPending(deps: Deps, { subject }: Principal, thread: Thread): Promise<void> {
+  const held = thread.waiting && (await deps.runs.get(thread, thread.waiting.runId));
+  if (held) await cancelWaiting(deps, held.value, subject);
 }
 
 /** Writes the run item, or takes over the one that an earlier attempt left. */
