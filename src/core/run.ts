@@ -165,6 +165,12 @@ export interface RunEnd {
   readonly interrupts: readonly Json[];
 }
 
+/**
+ * A run that has not begun is looked at after this long: does any header name it? In the index its row then stands far
+ * behind those of leases, so that who looks for these does not read it.
+ */
+export const LOOKED_AT_AFTER_MS = 3_600_000;
+
 /** A new run, as the accept writes it. */
 export function pendingRun(fields: Omit<Run, "status" | "fence" | "deliveries" | "acceptNumber" | "updatedAt">): Run {
   return { ...fields, status: "pending", fence: 0, deliveries: 0, acceptNumber: 1, updatedAt: fields.createdAt };

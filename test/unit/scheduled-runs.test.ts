@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { threadId } from "../../src/core/ids.ts";
 import { MAX_QUEUE } from "../../src/core/limits.ts";
+import { LOOKED_AT_AFTER_MS } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { appended } from "../../src/core/thread-changes.ts";
 import { begin } from "../../src/runtime/accept/scheduled.ts";
@@ -73,7 +74,7 @@ describe("a run that begins later", () => {
     kit.clock.advance(250);
     expect(await accept(kit, request)).toMatchObject({ runId: run.runId });
     await reaches(kit, run, "success");
-    await pass(kit, 700_000);
+    await pass(kit, LOOKED_AT_AFTER_MS + 100_000);
     expect(executed).toEqual([run.runId]);
     expect(await accept(kit, request)).toMatchObject({ runId: run.runId, status: "success" });
   });
@@ -113,7 +114,7 @@ describe("a run that begins later", () => {
     await using second = kit.worker({ drive });
     second.start();
     await reaches(kit, run, "success");
-    await pass(kit, 700_000);
+    await pass(kit, LOOKED_AT_AFTER_MS + 100_000);
     expect(executed).toEqual([run.runId]);
   });
 

@@ -10,7 +10,7 @@
 import { continuationId, followedUp, namesHold } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { HoldId, RunId } from "../../core/ids.ts";
-import { isEnded, pendingRun, refused } from "../../core/run.ts";
+import { LOOKED_AT_AFTER_MS, isEnded, pendingRun, refused } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended, nothingWaits } from "../../core/thread-changes.ts";
 import { activeRunId } from "../../core/thread.ts";
@@ -18,9 +18,6 @@ import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
-
-/** A continuation that no header names by then is one of who died before it was discarded. */
-const ORPHAN_MS = 600_000;
 
 /** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
 export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
@@ -128,7 +125,8 @@ async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run
       multitaskStrategy: "enqueue",
     },
     payload: inherited,
-    followUpAt: deps.table.now() + ORPHAN_MS,
+    // One that no header names by then is of somebody who died before it was discarded.
+    followUpAt: deps.table.now() + LOOKED_AT_AFTER_MS,
     createdAt: deps.table.now(),
   });
 }
