@@ -2,6 +2,7 @@
  * Every change of a thread's header, as functions from old to new. Releasing is a function of the header as it is now,
  * never of what a worker remembers (I11).
  */
+import type { RunId } from "./ids.ts";
 import { isEnded } from "./run.ts";
 import type { Run, StopAction } from "./run.ts";
 import { activeRunId, nextRunnable, threadDue } from "./thread.ts";
@@ -137,6 +138,11 @@ export function yielded(thread: Thread, now: number): Thread {
   if (thread.active?.kind !== "run") return thread;
   const { active, strikes: _, ...rest } = thread;
   return activated({ ...rest, queue: [active.entry, ...thread.queue], updatedAt: now });
+}
+
+/** Without the runs that have ended before the queue came to them. */
+export function withoutQueued(thread: Thread, ended: ReadonlySet<RunId>, now: number): Thread {
+  return { ...thread, queue: thread.queue.filter(({ runId }) => !ended.has(runId)), updatedAt: now };
 }
 
 /** Takes the next runnable run out of the queue and makes it the active one. */

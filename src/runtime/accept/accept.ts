@@ -24,6 +24,7 @@ import { decideByResume } from "../decisions/decide.ts";
 import type { Deps } from "../deps.ts";
 import { cancelWaiting } from "../decisions/cancel-holds.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
+import { makeRoom, noRoomFor } from "./room.ts";
 import type { AcceptRequest } from "../runtime.ts";
 import { repairHeader, upToDate } from "../threads/repair.ts";
 import { assertCheckpoint } from "../state-reader.ts";
@@ -129,7 +130,7 @@ async function prepareThread(
   if (resume !== undefined) {
     // In this order: who is told that there is no room has decided nothing.
     const joins = now !== undefined && !names(now.value, run.runId);
-    const noRoom = joins ? reasonNoRoom(now.value, accepting.entry, deps.settings.limits.queuePerThread) : undefined;
+    const noRoom = joins ? await noRoomFor(deps, now, accepting.entry) : undefined;
     const refusal = noRoom ?? (await decideByResume(deps, principal, run, resume));
     if (refusal) return refusal;
   } else if (now) await cancelPending(deps, principal, now.value);
@@ -181,6 +182,12 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
       continue;
     }
     const refusal = await reasonToRefuse(deps, accepting, header?.value);
+    const roomier = header && refusal?.code === "limit" ? await makeRoom(deps, header) : undefined;
+    if (roomier) {
+      header = roomier;
+      again = true;
+      continue;
+    }
     if (refusal) return refuse(deps, accepting, refusal);
 
     if (deps.clock.monotonic() > accepting.deadline)
@@ -208,6 +215,11 @@ async function schedule(deps: Deps, accepting: Accepting, first: Header): Promis
     const isThere = header !== undefined && !header.value.deleted && header.value.generation === run.generation;
     if (isThere && repeated) return confirm(deps, accepting);
     const refusal = await reasonToRefuse(deps, accepting, header?.value);
+    const roomier = header && refusal?.code === "limit" ? await makeRoom(deps, header) : undefined;
+    if (roomier) {
+      header = roomier;
+      continue;
+    }
     if (refusal) return refuse(deps, accepting, refusal);
     if (isThere) return confirm(deps, accepting);
     const written = await putFresh(deps, { ref, run }, header, (thread) => thread);

@@ -10,6 +10,7 @@ import { names } from "../../core/thread.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { makingRoom, tellStopped } from "./multitask.ts";
+import { makeRoom } from "./room.ts";
 
 /** A thread that cannot take the run yet is looked at again after this long. */
 const AGAIN_MS = 1000;
@@ -28,7 +29,8 @@ export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
   if (!header || header.value.deleted) return waitForThread(deps, stored);
   if (names(header.value, run.runId)) return later(deps, stored, LOOKED_AT_AFTER_MS);
   const entry = entryOf(run);
-  if (reasonNoRoom(header.value, entry, deps.settings.limits.queuePerThread)) return later(deps, stored, AGAIN_MS);
+  if (reasonNoRoom(header.value, entry, deps.settings.limits.queuePerThread))
+    return (await makeRoom(deps, header)) ? begin(deps, stored) : later(deps, stored, AGAIN_MS);
   const next = appended(makingRoom(header.value, run), entry, deps.table.now());
   const written = await deps.threads.put(next, { version: header.version });
   if (!written.won) return; // It stays due.
