@@ -112,6 +112,8 @@ export interface Run {
   readonly followUpAt?: number;
   /** Table time before which it must not begin: until then no header names it. */
   readonly startAt?: number;
+  /** With `startAt` and the strategy `rollback`: what is there then is rolled back although it has effects. */
+  readonly force?: true;
   readonly cancelAsked?: CancelRequest;
   /** Its last sleep, from which it may have woken. */
   readonly sleep?: Sleep;

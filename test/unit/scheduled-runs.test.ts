@@ -33,6 +33,17 @@ function recording() {
   return { executed, drive };
 }
 
+/** An effect of the run has happened. */
+const paid = (kit: Kit, { tenant, root, runId }: Run) =>
+  kit.deps.effects.put(
+    {
+      ...{ tenant, root, runId, token: "t", name: "pay", policy: "unsafe", path: [], argsDigest: "" },
+      ...{ fence: 1, deadline: 0, outcome: { kind: "result", value: "receipt" } },
+      ...{ createdAt: kit.table.now(), updatedAt: kit.table.now() },
+    },
+    "absent",
+  );
+
 describe("a run that begins later", () => {
   it("is executed at its time and not before, and keeps nobody waiting until then", async () => {
     const kit = createKit();
@@ -149,6 +160,29 @@ describe("a run that begins later", () => {
     expect(await statusOf(kit, long)).toBe("running");
     await reaches(kit, run, "success");
     expect(await statusOf(kit, long)).toBe("cancelled");
+  });
+
+  it.each([
+    [true, true],
+    [false, undefined],
+  ])("rolls what is executed then back over its effects, if it insisted on that: %s", async (force, rolledBack) => {
+    const kit = createKit();
+    const drive = async ({ run, signal }: Drive): Promise<DriveOutcome> => {
+      if (run.startAt !== undefined) return { kind: "done" };
+      await paid(kit, run);
+      return new Promise((resolve) =>
+        signal.addEventListener("abort", () => resolve({ kind: "aborted" }), { once: true }),
+      );
+    };
+    const request = later(aThread(kit));
+    const settings = { ...request.settings, multitaskStrategy: "rollback" } as const;
+    const run = await accept(kit, { ...request, settings, force });
+    const long = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
+    await using worker = kit.worker({ drive });
+    worker.start();
+    await reaches(kit, run, "success");
+    const stopped = await runOf(kit, long);
+    expect([stopped?.status, stopped?.rolledBack]).toEqual(["cancelled", rolledBack]);
   });
 
   it("waits for room where the queue of its thread is full", async () => {

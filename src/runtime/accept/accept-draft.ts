@@ -77,7 +77,11 @@ export function draftRun(
     payload: request.payload,
     ...(request.afterMs === undefined
       ? { followUpAt: now + LOOKED_AT_AFTER_MS }
-      : { followUpAt: now + request.afterMs, startAt: now + request.afterMs }),
+      : {
+          followUpAt: now + request.afterMs,
+          startAt: now + request.afterMs,
+          ...(request.force === true ? { force: true } : {}),
+        }),
     createdAt: now,
   });
 }

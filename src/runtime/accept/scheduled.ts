@@ -35,7 +35,7 @@ export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
   const written = await deps.threads.put(next, { version: header.version });
   if (!written.won) return; // It stays due.
   deps.hints.ready(run, written.stored);
-  await tellStopped(deps, written.stored.value, { run, force: false });
+  await tellStopped(deps, written.stored.value, { run, force: run.force === true });
   // From here on it is looked after like every other.
   await later(deps, stored, LOOKED_AT_AFTER_MS);
 }
