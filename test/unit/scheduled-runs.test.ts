@@ -37,9 +37,19 @@ function recording() {
 const paid = (kit: Kit, { tenant, root, runId }: Run) =>
   kit.deps.effects.put(
     {
-      ...{ tenant, root, runId, token: "t", name: "pay", policy: "unsafe", path: [], argsDigest: "" },
-      ...{ fence: 1, deadline: 0, outcome: { kind: "result", value: "receipt" } },
-      ...{ createdAt: kit.table.now(), updatedAt: kit.table.now() },
+      tenant,
+      root,
+      runId,
+      token: "t",
+      name: "pay",
+      policy: "unsafe",
+      path: [],
+      argsDigest: "",
+      fence: 1,
+      deadline: 0,
+      outcome: { kind: "result", value: "receipt" },
+      createdAt: kit.table.now(),
+      updatedAt: kit.table.now(),
     },
     "absent",
   );

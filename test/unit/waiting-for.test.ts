@@ -17,35 +17,38 @@ const queued = appended(appended(idle, entryOf(first), 7000), entryOf(second), 8
 const claim = { owner: "somebody", leaseMs: 1000, now: 9000 };
 
 describe("what a run waits for that has not begun", () => {
-  const cases: readonly [string, Run, Thread, string | undefined, number?][] = [
-    ["a worker", first, queued, "no worker of pool gpu has taken it yet", 7000],
-    ["the one before it in the queue", second, queued, `run ${first.runId} is before it`],
-    ["the one that is executed", second, claimed(queued, claim), `run ${first.runId} is before it`],
+  const waits = (run: Run, thread: Thread) => waitingFor(run, thread, NOW);
+  const because = (reason: string, since = 5000) => ({ reason, since });
+  const waiting = { runId: runId("r"), reviews: 0, plain: 0 };
+  const cases: readonly [string, ReturnType<typeof waitingFor>, ReturnType<typeof waitingFor>][] = [
+    ["a worker", waits(first, queued), because("no worker of pool gpu has taken it yet", 7000)],
+    ["the one before it in the queue", waits(second, queued), because(`run ${first.runId} is before it`)],
+    ["the one that is executed", waits(second, claimed(queued, claim)), because(`run ${first.runId} is before it`)],
     [
       "a review",
-      first,
-      { ...queued, waiting: { runId: runId("r"), reviews: 1, plain: 0 } },
-      "its thread waits for a review",
+      waits(first, { ...queued, waiting: { ...waiting, reviews: 1 } }),
+      because("its thread waits for a review"),
     ],
     [
-      "a plain interrupt, which holds nobody up",
-      first,
-      { ...queued, waiting: { runId: runId("r"), reviews: 0, plain: 1 } },
-      "no worker of pool gpu has taken it yet",
-      7000,
+      "no plain interrupt, which holds nobody up",
+      waits(first, { ...queued, waiting: { ...waiting, plain: 1 } }),
+      because("no worker of pool gpu has taken it yet", 7000),
     ],
     [
       "an update of the state",
-      first,
-      appended(claimedForUpdate(idle, claim), entryOf(first), NOW),
-      "the state of its thread is being updated",
+      waits(first, appended(claimedForUpdate(idle, claim), entryOf(first), NOW)),
+      because("the state of its thread is being updated"),
     ],
-    ["its time", pending({ startAt: NOW + 1 }), queued, "its time has not come"],
-    ["its place", pending({ startAt: NOW - 1 }), queued, "it has no place in the queue of its thread yet"],
-    ["nothing, once a worker has the thread", first, claimed(queued, claim), undefined],
-    ["nothing, once it has begun", { ...first, status: "running" }, queued, undefined],
+    ["its time", waits(pending({ startAt: NOW + 1 }), queued), because("its time has not come")],
+    [
+      "its place",
+      waits(pending({ startAt: NOW - 1 }), queued),
+      because("it has no place in the queue of its thread yet"),
+    ],
+    ["nothing, once a worker has the thread", waits(first, claimed(queued, claim)), undefined],
+    ["nothing, once it has begun", waits({ ...first, status: "running" }, queued), undefined],
   ];
-  it.each(cases)("%s", (_name, run, thread, reason, since = 5000) => {
-    expect(waitingFor(run, thread, NOW)).toEqual(reason === undefined ? undefined : { reason, since });
+  it.each(cases)("%s", (_name, said, expected) => {
+    expect(said).toEqual(expected);
   });
 });

@@ -175,21 +175,13 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
       const own = await deps.runs.get(accepting.ref, accepting.run.runId);
       if (own && own.value.status !== "pending") return answerFor(own.value);
     }
-    const repaired = header && (await repairHeader(deps, header));
-    if (repaired) {
-      header = repaired;
+    const met = await obstacle(deps, accepting, header);
+    if (met instanceof HoldpointError) return refuse(deps, accepting, met);
+    if (met) {
+      header = met.header;
       again = true;
       continue;
     }
-    const refusal = await reasonToRefuse(deps, accepting, header?.value);
-    const roomier = header && refusal?.code === "limit" ? await makeRoom(deps, header) : undefined;
-    if (roomier) {
-      header = roomier;
-      again = true;
-      continue;
-    }
-    if (refusal) return refuse(deps, accepting, refusal);
-
     if (deps.clock.monotonic() > accepting.deadline)
       throw new HoldpointError("unavailable", "accepting the run took too long");
     const written = await writeAppended(deps, accepting, header);
@@ -214,13 +206,12 @@ async function schedule(deps: Deps, accepting: Accepting, first: Header): Promis
   for (let header = first; ;) {
     const isThere = header !== undefined && !header.value.deleted && header.value.generation === run.generation;
     if (isThere && repeated) return confirm(deps, accepting);
-    const refusal = await reasonToRefuse(deps, accepting, header?.value);
-    const roomier = header && refusal?.code === "limit" ? await makeRoom(deps, header) : undefined;
-    if (roomier) {
-      header = roomier;
+    const met = await obstacle(deps, accepting, header);
+    if (met instanceof HoldpointError) return refuse(deps, accepting, met);
+    if (met) {
+      header = met.header;
       continue;
     }
-    if (refusal) return refuse(deps, accepting, refusal);
     if (isThere) return confirm(deps, accepting);
     const written = await putFresh(deps, { ref, run }, header, (thread) => thread);
     header = written.won ? written.stored : written.current;
@@ -256,6 +247,19 @@ const labelsOf = (run: Run) => ({ graph_id: run.graphId, assistant_id: run.assis
 async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<string, string>>): Promise<Thread> {
   const metadata = { ...(await deps.threads.metadata(thread)), ...labels };
   return { ...thread, metadata: await deps.threads.keepMetadata(thread, metadata, deps.ids.token(8)) };
+}
+
+/** Why the thread does not take the run; or its header, after what stood in the way there was taken off it. */
+async function obstacle(
+  deps: Deps,
+  accepting: Accepting,
+  header: Header,
+): Promise<HoldpointError | { readonly header: Stored<Thread> } | undefined> {
+  const repaired = header && (await repairHeader(deps, header));
+  if (repaired) return { header: repaired };
+  const refusal = await reasonToRefuse(deps, accepting, header?.value);
+  const roomier = header && refusal?.code === "limit" ? await makeRoom(deps, header) : undefined;
+  return roomier ? { header: roomier } : refusal;
 }
 
 async function reasonToRefuse(
