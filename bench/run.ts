@@ -20,6 +20,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "One process after thousands of runs, beside a fresh one: throughput, and memory on the way.",
     load: () => import("./server/long.ts"),
   },
+  serializer: {
+    summary: "LangGraph's serializer and ours on states of 2 MB, side by side, and JSON alone.",
+    load: () => import("./checkpoint/serializer.ts"),
+  },
   turns: {
     summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
     load: () => import("./table/turns.ts"),

@@ -1,151 +1,28 @@
 /**
  * Environment and flags → Config. The only reader of `process.env`; flags win over the environment.
- * Each setting carries its description, so that `--help` and the documentation are made from the same words.
+ * What settings there are, and the words for them, stands in settings.ts.
  */
 import { parseArgs } from "node:util";
-import { z } from "zod";
 import { HoldpointError } from "./core/errors.ts";
-import { DEFAULT_LIMITS, LIMIT_SETTINGS, MAX_QUEUE } from "./core/limits.ts";
+import { DEFAULT_LIMITS, LIMIT_SETTINGS } from "./core/limits.ts";
 import type { Limits } from "./core/limits.ts";
+import { environment } from "./settings.ts";
+import type { Environment } from "./settings.ts";
 
-const wholeNumber = (least: number, most: number) => {
-  const error = `a whole number from ${least} to ${most} is expected`;
-  return z.coerce.number({ error }).int({ error }).min(least, { error }).max(most, { error });
-};
-const text = z.string().trim().min(1);
-const limit = (name: keyof Limits, least: number, most: number, description: string) =>
-  wholeNumber(least, most).default(DEFAULT_LIMITS[name]).meta({ description });
-const DAY_MS = 24 * 3_600_000;
-const GIB = 1024 ** 3;
+/** Where a service of AWS is reached. */
+interface Endpoint {
+  readonly endpoint: string | undefined;
+  readonly region: string | undefined;
+}
 
-const environment = z.object({
-  HOLDPOINT_ROLE: z.enum(["api", "worker", "all"]).default("all").meta({
-    flag: "role",
-    description: "What this process does: serve HTTP (api), execute runs (worker), or both (all).",
-  }),
-  HOLDPOINT_HOST: text
-    .default("127.0.0.1")
-    .meta({ flag: "host", description: "Address to listen on. Anything but loopback needs HOLDPOINT_KEYS." }),
-  HOLDPOINT_PORT: wholeNumber(0, 65_535)
-    .default(2024)
-    .meta({ flag: "port", description: "Port to listen on; 0 takes any free one." }),
-  HOLDPOINT_DATA_DIR: text.default(".holdpoint").meta({
-    flag: "data-dir",
-    description: "Folder of everything that is kept on this machine: table, blobs, search index.",
-  }),
-  HOLDPOINT_CONFIG: text
-    .default("langgraph.json")
-    .meta({ flag: "config", description: "Path of langgraph.json, which names the graphs." }),
-  HOLDPOINT_KEYS: text.optional().meta({
-    flag: "keys",
-    description: "File of API keys. Without it every caller is tenant `default`, and only loopback is served.",
-  }),
-  HOLDPOINT_TABLE: text.optional().meta({
-    flag: "table",
-    description: "Name of the DynamoDB table. Without it everything is kept in one SQLite file.",
-  }),
-  DYNAMODB_ENDPOINT: z
-    .url()
-    .optional()
-    .meta({ description: "URL of a DynamoDB-compatible server other than Amazon's, such as DynamoDB Local." }),
-  AWS_REGION: text.optional().meta({ description: "Region of the table (us-east-1 when DYNAMODB_ENDPOINT is set)." }),
-  HOLDPOINT_POOL: text
-    .max(32)
-    .default("default")
-    .meta({ flag: "pool", description: "The pool whose runs this worker executes." }),
-  HOLDPOINT_LEASE_MS: wholeNumber(200, 3_600_000).optional().meta({
-    flag: "lease-ms",
-    description: "Milliseconds after which a silent worker is taken to be dead (5000 on SQLite, 30000 on DynamoDB).",
-  }),
-  HOLDPOINT_CONCURRENCY: wholeNumber(1, 1000)
-    .default(10)
-    .meta({ flag: "concurrency", description: "Runs that one worker executes at once." }),
-  HOLDPOINT_SHARDS: wholeNumber(1, 256).optional().meta({
-    description:
-      "Partitions of the index of due work, per pool; fixed when a table is first used (1 on SQLite, 4 on DynamoDB).",
-  }),
-  HOLDPOINT_LOG_LEVEL: z
-    .enum(["debug", "info", "warn", "error", "silent"])
-    .default("info")
-    .meta({ flag: "log-level", description: "Least severity that is logged: debug, info, warn, error or silent." }),
-  HOLDPOINT_CORS_ORIGINS: text
-    .optional()
-    .meta({ description: "Origins that browsers may call from, separated by commas; `*` for any. None by default." }),
-  HOLDPOINT_DOCUMENTS: text.optional().meta({
-    flag: "documents",
-    description: "Folder of documents (Markdown, text, JSONL) that are ingested at start.",
-  }),
-  ECS_AGENT_URI: z.url().optional().meta({
-    description: "Set by Amazon ECS: while runs are executed, the task asks there not to be stopped by scaling in.",
-  }),
-  HOLDPOINT_RUN_TIMEOUT_MS: limit(
-    "runTimeoutMs",
-    100,
-    30 * DAY_MS,
-    "Milliseconds from a run's first delivery until it must have ended; a graph may set its own in langgraph.json.",
-  ),
-  HOLDPOINT_NODE_TIMEOUT_MS: limit(
-    "nodeTimeoutMs",
-    100,
-    DAY_MS,
-    "Milliseconds that one attempt of one node may take, for nodes that set no time-out of their own.",
-  ),
-  HOLDPOINT_MAX_STEPS: limit(
-    "steps",
-    1,
-    1_000_000,
-    "Supersteps of a run, those before a crash or a review included; recursion_limit of a request, an assistant or a graph wins.",
-  ),
-  HOLDPOINT_MAX_STATE_BYTES: limit("stateBytes", 1024, GIB, "Bytes of a thread's state as it is stored."),
-  HOLDPOINT_MAX_PARALLEL_TASKS: limit("parallelTasks", 1, 100_000, "Tasks of one superstep."),
-  HOLDPOINT_MAX_EVENT_BYTES: limit(
-    "eventBytes",
-    1024,
-    GIB,
-    "Bytes of streamed frames that are kept of one run; what comes after is dropped, and marked so.",
-  ),
-  HOLDPOINT_EVENT_RETENTION_MS: limit(
-    "eventRetentionMs",
-    60_000,
-    3650 * DAY_MS,
-    "Milliseconds that frames stay readable.",
-  ),
-  HOLDPOINT_MAX_QUEUE: limit("queuePerThread", 1, MAX_QUEUE, "Runs that may wait in the queue of one thread."),
-  HOLDPOINT_TENANT_CONCURRENCY: limit(
-    "tenantConcurrency",
-    1,
-    1000,
-    "Runs of one tenant that one worker executes at once.",
-  ),
-  HOLDPOINT_GRAPH_WAIT_MS: wholeNumber(0, 30 * DAY_MS)
-    .optional()
-    .meta({
-      description:
-        "Milliseconds that a run waits for a worker with its graph, in a version that may go on with it, before it fails (3600000 for start, 0 for dev).",
-    }),
-  HOLDPOINT_MAX_TENANT_BACKLOG: limit(
-    "backlogPerTenant",
-    1,
-    1_000_000,
-    "Threads of one tenant that may wait for a worker; beyond it new runs are refused with 429.",
-  ),
-  HOLDPOINT_MAX_BACKLOG: limit("backlog", 1, 10_000_000, "Threads of all tenants that may wait for a worker."),
-  HOLDPOINT_MAX_REQUESTS: limit(
-    "requestsInFlight",
-    1,
-    100_000,
-    "Requests that one process works on at once; those that only wait or stream are not counted.",
-  ),
-  HOLDPOINT_MAX_LOOP_DELAY_MS: limit(
-    "eventLoopDelayMs",
-    10,
-    60_000,
-    "Milliseconds by which the event loop may be late before new runs are refused.",
-  ),
-  HOLDPOINT_LEDGER_URL: z.url().optional().meta({ description: "Where the shipped refund tool sends its payments." }),
-});
-
-type Environment = z.output<typeof environment>;
+/** What content is encrypted with. With both kinds of keys, those of KMS wrap new data keys. */
+export interface Encryption {
+  readonly kms: ({ readonly keyId: string } & Endpoint) | undefined;
+  /** Texts of keys, newest first. */
+  readonly localKeys: readonly string[];
+  readonly required: boolean;
+  readonly dataKeyMs: number;
+}
 
 /** Everything that one process needs to know, parsed. */
 export interface Config {
@@ -159,9 +36,13 @@ export interface Config {
   readonly graphsFile: string;
   readonly keysFile: string | undefined;
   /** Undefined: embedded, in one SQLite file under `dataDir`. */
-  readonly dynamo:
-    | { readonly tableName: string; readonly endpoint: string | undefined; readonly region: string | undefined }
+  readonly dynamo: ({ readonly tableName: string } & Endpoint) | undefined;
+  /** Undefined: large bodies are kept in the table, or in a folder. */
+  readonly s3:
+    | ({ readonly bucket: string; readonly prefix: string; readonly kmsKeyId: string | undefined } & Endpoint)
     | undefined;
+  /** Undefined: content is stored as it is. */
+  readonly encryption: Encryption | undefined;
   readonly pool: string;
   readonly leaseMs: number;
   readonly concurrency: number;
@@ -256,12 +137,9 @@ function readCommandLine(argv: readonly string[]): CommandLine {
 
 function toConfig(mode: "dev" | "start", env: Environment): Config {
   const table = env.HOLDPOINT_TABLE;
-  const endpoint = env.DYNAMODB_ENDPOINT;
-  if (table === undefined && endpoint !== undefined) {
-    throw new HoldpointError(
-      "invalid",
-      "DYNAMODB_ENDPOINT is set but HOLDPOINT_TABLE is not: name the table, or unset the endpoint",
-    );
+  for (const [name, needed, advice] of NEEDED) {
+    if (env[name] !== undefined && env[needed] === undefined)
+      throw new HoldpointError("invalid", `${name} is set but ${needed} is not: ${advice}`);
   }
   return {
     mode,
@@ -271,10 +149,9 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     dataDir: env.HOLDPOINT_DATA_DIR,
     graphsFile: env.HOLDPOINT_CONFIG,
     keysFile: env.HOLDPOINT_KEYS,
-    dynamo:
-      table === undefined
-        ? undefined
-        : { tableName: table, endpoint, region: env.AWS_REGION ?? (endpoint === undefined ? undefined : "us-east-1") },
+    dynamo: table === undefined ? undefined : { tableName: table, ...endpointOf(env, env.DYNAMODB_ENDPOINT) },
+    s3: env.HOLDPOINT_BUCKET === undefined ? undefined : s3Of(env, env.HOLDPOINT_BUCKET),
+    encryption: encryptionOf(env),
     pool: env.HOLDPOINT_POOL,
     leaseMs: env.HOLDPOINT_LEASE_MS ?? (table === undefined ? 5_000 : 30_000),
     concurrency: env.HOLDPOINT_CONCURRENCY,
@@ -286,6 +163,48 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     documents: env.HOLDPOINT_DOCUMENTS,
     ledgerUrl: env.HOLDPOINT_LEDGER_URL,
   };
+}
+
+/** Settings that mean nothing without another one. */
+const NEEDED: readonly (readonly [keyof Environment, keyof Environment, string])[] = [
+  ["DYNAMODB_ENDPOINT", "HOLDPOINT_TABLE", "name the table, or unset the endpoint"],
+  ["HOLDPOINT_BUCKET", "HOLDPOINT_TABLE", "name the table, or unset the bucket"],
+  ["HOLDPOINT_BUCKET_KMS_KEY_ID", "HOLDPOINT_BUCKET", "name the bucket, or unset its key"],
+  ["S3_ENDPOINT", "HOLDPOINT_BUCKET", "name the bucket, or unset the endpoint"],
+  ["KMS_ENDPOINT", "HOLDPOINT_KMS_KEY_ID", "name the key, or unset the endpoint"],
+];
+
+const endpointOf = (env: Environment, endpoint: string | undefined): Endpoint => ({
+  endpoint,
+  region: env.AWS_REGION ?? (endpoint === undefined ? undefined : "us-east-1"),
+});
+
+/** The name of a bucket ends at the first slash. */
+function s3Of(env: Environment, place: string): Config["s3"] {
+  const [bucket = "", ...prefix] = place.replace(/\/+$/, "").split("/");
+  return {
+    bucket,
+    prefix: prefix.map((name) => `${name}/`).join(""),
+    kmsKeyId: env.HOLDPOINT_BUCKET_KMS_KEY_ID,
+    ...endpointOf(env, env.S3_ENDPOINT),
+  };
+}
+
+function encryptionOf(env: Environment): Encryption | undefined {
+  const keyId = env.HOLDPOINT_KMS_KEY_ID;
+  const localKeys = [...(env.HOLDPOINT_ENCRYPTION_KEYS?.split(",") ?? []), env.LANGGRAPH_AES_KEY ?? ""]
+    .map((text) => text.trim())
+    .filter((text) => text !== "");
+  const required = env.HOLDPOINT_ENCRYPTION_REQUIRED === "true";
+  if (keyId !== undefined || localKeys.length > 0) {
+    const kms = keyId === undefined ? undefined : { keyId, ...endpointOf(env, env.KMS_ENDPOINT) };
+    return { kms, localKeys, required, dataKeyMs: env.HOLDPOINT_DATA_KEY_MS };
+  }
+  if (!required) return undefined;
+  throw new HoldpointError(
+    "invalid",
+    "HOLDPOINT_ENCRYPTION_REQUIRED is true but there is no key: set HOLDPOINT_KMS_KEY_ID or HOLDPOINT_ENCRYPTION_KEYS",
+  );
 }
 
 /** In development the graph changes under its threads all the time: there is no other worker to wait for. */

@@ -7,7 +7,7 @@
  */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname } from "node:path";
 import { isLoopback, offerEnvironment, readConfig } from "./config.ts";
 import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
@@ -15,13 +15,15 @@ import { HoldpointError, errorInfo } from "./core/errors.ts";
 import { systemIds, tenantId } from "./core/ids.ts";
 import { readGraphConfig } from "./langgraph/graph-config.ts";
 import { loadGraphs } from "./langgraph/load.ts";
-import type { GraphRegistry } from "./langgraph/registry.ts";
+import { loadStoreSettings } from "./langgraph/store-config.ts";
+import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
 import { createLog } from "./log.ts";
 import type { Authenticator } from "./http/auth.ts";
 import type { Readiness } from "./http/langgraph/system.ts";
 import { createDeps, createRuntime } from "./runtime/create.ts";
+import type { GivenDeps } from "./runtime/create.ts";
 import type { Assistants } from "./runtime/assistants.ts";
 import type { Deps, Log } from "./runtime/deps.ts";
 import { langGraphEngine } from "./runtime/engine.ts";
@@ -38,9 +40,8 @@ import type { TaskProtection } from "./runtime/worker/task-protection.ts";
 import { createWorker } from "./runtime/worker/worker.ts";
 import type { Worker } from "./runtime/worker/worker.ts";
 import { stopSignal } from "./signals.ts";
-import type { Blobs } from "./storage/blobs.ts";
+import { sealedBlobs } from "./storage/encryption/sealed-blobs.ts";
 import { agreeOnShards } from "./storage/shards.ts";
-import type { Table } from "./storage/table.ts";
 
 /** Documents that are ingested at start belong to the tenant of a service without keys. */
 const LOCAL_TENANT = tenantId("default");
@@ -51,56 +52,16 @@ function refusal(message: string, cause?: unknown): HoldpointError {
   return new HoldpointError("invalid", message, { cause });
 }
 
-/** The fields that are there. */
-function present<T extends Readonly<Record<string, string | undefined>>>(
-  fields: T,
-): { readonly [K in keyof T]?: string } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: string;
-  };
-}
-
-interface Storage {
-  readonly table: Table;
-  readonly blobs: Blobs;
-  /** For the start-up line. */
-  readonly place: string;
-}
-
-async function openStorage(config: Config): Promise<Storage> {
-  return config.dynamo ? openDynamo(config, config.dynamo) : openEmbedded(config.dataDir);
-}
-
-async function openEmbedded(dataDir: string): Promise<Storage> {
-  const [{ createSqliteTable }, { createFolderBlobs }] = await Promise.all([
-    import("./local/sqlite-table.ts"),
-    import("./local/folder-blobs.ts"),
-  ]);
-  const path = join(dataDir, "holdpoint.db");
-  const table = await createSqliteTable({ path, clock: systemClock, ids: systemIds });
-  return { table, blobs: createFolderBlobs({ dir: join(dataDir, "blobs") }), place: `SQLite ${path}` };
-}
-
-/** The SDK is loaded only by who uses it: it costs a third of a second and 30 MB. */
-async function openDynamo(config: Config, dynamo: NonNullable<Config["dynamo"]>): Promise<Storage> {
-  const [{ createDynamoTable, ensureTable, assertTableExists }, { createItemBlobs }] = await Promise.all([
-    import("./aws/dynamodb-table.ts"),
-    import("./storage/item-blobs.ts"),
-  ]);
-  const { tableName, endpoint, region } = dynamo;
-  const options = { tableName, clock: systemClock, ids: systemIds, ...present({ endpoint, region }) };
-  if (config.mode === "dev" && endpoint !== undefined) await ensureTable(options);
-  else await assertTableExists(options);
-  const table = createDynamoTable(options);
-  return { table, blobs: createItemBlobs({ table }), place: `DynamoDB ${tableName} at ${endpoint ?? region ?? "AWS"}` };
-}
-
-/** Loads the graphs, with the variables that langgraph.json gives them. */
-async function openGraphs(config: Config, log: Log): Promise<GraphRegistry> {
-  const { env } = await readGraphConfig(config.graphsFile);
+/** Loads the graphs and what their store embeds with, with the variables that langgraph.json gives them. */
+async function openGraphs(config: Config, log: Log): Promise<Pick<GivenDeps, "graphs" | "store">> {
+  const { env, store, path } = await readGraphConfig(config.graphsFile);
   offerEnvironment(env);
-  return loadGraphs({ configPath: config.graphsFile, log });
+  const graphs = await loadGraphs({ configPath: config.graphsFile, log });
+  return { graphs, store: await loadStoreSettings(store, dirname(path)) };
 }
+
+/** How long `dev` waits for runs before it stops, or loads the graphs anew. */
+const DEV_DRAIN_MS = 5000;
 
 interface Core extends AsyncDisposable {
   readonly deps: Deps;
@@ -111,17 +72,18 @@ interface Core extends AsyncDisposable {
 /** What every role is made of: storage, records, graphs. */
 async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<Core> {
   await using opening = new AsyncDisposableStack();
-  const storage = await openStorage(config);
+  const storage = opening.use(await openStorage(config));
   const { table, health } = watchTable(storage.table, { clock: systemClock, log });
   opening.use(table);
   await agreeOnShards(table, config.shards);
-  const graphs = await openGraphs(config, log);
+  const { sealers } = opening.use(await openEncryption(config.encryption, table));
+  const loaded = await openGraphs(config, log);
   const { shards, leaseMs, concurrency, pool, limits } = config;
   const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
-  const { blobs, place } = storage;
-  const deps = createDeps({ table, blobs, graphs, clock: systemClock, ids: systemIds, log, settings });
+  const blobs = sealedBlobs(storage.blobs, sealers);
+  const deps = createDeps({ ...loaded, table, blobs, sealers, clock: systemClock, ids: systemIds, log, settings });
   const opened = opening.move();
-  return { deps, health, place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { deps, health, place: storage.place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 async function authenticator(config: Config, log: Log): Promise<Authenticator> {
@@ -190,7 +152,8 @@ async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions
   return {
     url,
     async [Symbol.asyncDispose]() {
-      closing.abort();
+      // Who still waits for an answer gets it from any other process.
+      closing.abort(new HoldpointError("unavailable", "the server is stopping; join the run again"));
       await closeServer(server, clock);
       admission[Symbol.dispose]();
     },
@@ -243,7 +206,16 @@ async function openWorker({ config, deps, assistants, owner }: WorkerOptions): P
     config.ecsAgentUri === undefined ? noProtection : opening.use(await openProtection(config.ecsAgentUri, deps.log));
   const isKnownDead = (id: string): boolean => owner.isKnownDead(id);
   const worker = opening.use(
-    createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead, protection }),
+    createWorker({
+      deps,
+      engine: langGraphEngine,
+      assistants,
+      services,
+      isKnownDead,
+      protection,
+      // A graph is being edited: what does not stop is what is being looked at.
+      ...(config.mode === "dev" ? { drainMs: DEV_DRAIN_MS } : {}),
+    }),
   );
   const opened = opening.move();
   return { worker, retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };

@@ -1,10 +1,11 @@
 /** One DynamoDB client: time-outs that are enforced, errors as codes, the table's time, and what each request consumed. */
 import { ConditionalCheckFailedException, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { ConsumedCapacity } from "@aws-sdk/client-dynamodb";
-import { NodeHttpHandler } from "@smithy/node-http-handler";
 import type { Clock } from "../core/clock.ts";
 import { errorInfo, HoldpointError } from "../core/errors.ts";
 import type { IdSource } from "../core/ids.ts";
+import { clientOptions } from "./client-options.ts";
+import type { AwsOptions } from "./client-options.ts";
 import { createTableTime } from "./table-time.ts";
 
 /** What a request consumed, in DynamoDB's units; indexes included. */
@@ -13,19 +14,10 @@ export interface ConsumedUnits {
   readonly write?: number;
 }
 
-export interface DynamoOptions {
+/** Each repetition of a write carries the same write id. */
+export interface DynamoOptions extends AwsOptions {
   readonly tableName: string;
-  /** Undefined: as the SDK finds it. */
-  readonly region?: string | undefined;
-  /** A DynamoDB-compatible server other than Amazon's. */
-  readonly endpoint?: string | undefined;
   readonly clock: Clock;
-  /** Undefined: as the SDK finds them; on a loopback endpoint, which checks none, a local pair that is no secret. */
-  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
-  /** How often a request is sent before it counts as failed; 4 by default. Each repetition carries the same write id. */
-  readonly maxAttempts?: number;
-  /** Milliseconds that one attempt may take; 3,000 by default. */
-  readonly requestTimeoutMs?: number;
   /** Told of every request after its last attempt, for measurements; only then does DynamoDB report units. */
   readonly onRequest?: ((kind: RequestKind, units?: ConsumedUnits) => void) | undefined;
 }
@@ -59,7 +51,7 @@ export interface Requests extends Disposable {
 export function createRequests(options: DynamoOptions): Requests {
   const { clock, onRequest } = options;
   const time = createTableTime(clock);
-  const client = createClient(options);
+  const client = new DynamoDBClient(clientOptions(options));
   client.middlewareStack.add(
     (next) => async (args) => {
       const sentAt = clock.monotonic();
@@ -85,31 +77,6 @@ export function createRequests(options: DynamoOptions): Requests {
     now: () => time.now(),
     [Symbol.dispose]: () => client.destroy(),
   };
-}
-
-function createClient(options: DynamoOptions): DynamoDBClient {
-  const { region, endpoint } = options;
-  const local =
-    endpoint !== undefined && isLoopback(endpoint) ? { accessKeyId: "local", secretAccessKey: "local" } : undefined;
-  const credentials = options.credentials ?? local;
-  return new DynamoDBClient({
-    ...(region === undefined ? {} : { region }),
-    ...(endpoint === undefined ? {} : { endpoint }),
-    ...(credentials === undefined ? {} : { credentials }),
-    maxAttempts: options.maxAttempts ?? 4,
-    requestHandler: new NodeHttpHandler({
-      connectionTimeout: 1000,
-      requestTimeout: options.requestTimeoutMs ?? 3000,
-      // Without this the time-out is only a warning, and a reply that never comes is waited for without end.
-      throwOnRequestTimeout: true,
-    }),
-  });
-}
-
-/** True for the addresses of this machine, where a pair of made-up credentials can do no harm. */
-export function isLoopback(endpoint: string): boolean {
-  const host = URL.parse(endpoint)?.hostname ?? "";
-  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 function dateOf(response: unknown): string | undefined {

@@ -5,13 +5,14 @@
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { HoldpointError } from "../core/errors.ts";
 import { newerFormat } from "../core/newer-format.ts";
+import { DICTIONARY_1 } from "./dictionary.ts";
 
 const FORMAT = 1;
-const CODEC = { none: 0, deflate: 1, dictionary: 2 } as const;
+const CODEC = { none: 0, deflate: 1, like: 2, dictionary1: 3 } as const;
 /** As far back as the method looks. */
-const DICTIONARY_BYTES = 32 * 1024;
+const WINDOW_BYTES = 32 * 1024;
 /** Below this, compression costs more than it saves. */
-const COMPRESS_FROM_BYTES = 256;
+const COMPRESS_FROM_BYTES = 128;
 const COMPRESSION_LEVEL = 4;
 
 /**
@@ -19,15 +20,12 @@ const COMPRESSION_LEVEL = 4;
  * again.
  */
 export function compress(bytes: Uint8Array, like?: Uint8Array): Uint8Array {
-  const isTried = like !== undefined || bytes.byteLength >= COMPRESS_FROM_BYTES;
-  const packed = isTried ? deflateRawSync(bytes, { ...optionsFor(bytes), ...dictionaryOf(like) }) : undefined;
+  const codec = like === undefined ? CODEC.dictionary1 : CODEC.like;
+  const options = { ...optionsFor(bytes), dictionary: like?.subarray(-WINDOW_BYTES) ?? DICTIONARY_1 };
+  const packed = bytes.byteLength < COMPRESS_FROM_BYTES ? undefined : deflateRawSync(bytes, options);
   const smaller = packed !== undefined && packed.byteLength < bytes.byteLength ? packed : undefined;
-  const codec = like === undefined ? CODEC.deflate : CODEC.dictionary;
   return Buffer.concat([Uint8Array.of(FORMAT, smaller ? codec : CODEC.none), smaller ?? bytes]);
 }
-
-const dictionaryOf = (like: Uint8Array | undefined) =>
-  like === undefined ? {} : { dictionary: like.subarray(-DICTIONARY_BYTES) };
 
 /** A chunk is a buffer that zlib allocates whole: by default 16 KB, many times what most records need. */
 const optionsFor = ({ byteLength }: Uint8Array) => ({
@@ -42,13 +40,18 @@ export function decompress(bytes: Uint8Array, like?: Uint8Array): Uint8Array {
   if (format !== FORMAT) throw new HoldpointError("corrupt", `bytes of format ${format ?? "none"} cannot be read`);
   const rest = bytes.subarray(2);
   if (codec === CODEC.none) return rest;
-  const isKnown = codec === CODEC.deflate || (codec === CODEC.dictionary && like !== undefined);
-  if (!isKnown) throw new HoldpointError("corrupt", `bytes of codec ${codec ?? "none"} cannot be read`);
   try {
-    return inflateRawSync(rest, codec === CODEC.dictionary ? dictionaryOf(like) : {});
+    return inflateRawSync(rest, inflateOptions(codec, like));
   } catch (cause) {
     throw new HoldpointError("corrupt", "compressed bytes are torn", { cause });
   }
+}
+
+function inflateOptions(codec: number | undefined, like: Uint8Array | undefined) {
+  if (codec === CODEC.deflate) return {};
+  if (codec === CODEC.dictionary1) return { dictionary: DICTIONARY_1 };
+  if (codec === CODEC.like && like !== undefined) return { dictionary: like.subarray(-WINDOW_BYTES) };
+  throw new HoldpointError("corrupt", `bytes of codec ${codec ?? "none"} cannot be read`);
 }
 
 /** A header as it is stored and hashed. */

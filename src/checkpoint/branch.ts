@@ -6,15 +6,17 @@
  */
 import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
+import { headMoved } from "./authority.ts";
+import type { Authority } from "./authority.ts";
 import type { Draft } from "../storage/table.ts";
-import { dumpCell } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
 import type { AppendResult, Head, Log } from "./log.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 import { assertFits } from "./state-size.ts";
 import type { Bounded } from "./state-size.ts";
-import { composeRecord, foldChain, prepareState } from "./state.ts";
-import type { PutInput, StoredCheckpoint } from "./state.ts";
+import { composeRecord, dumpLike, foldChain, prepareState } from "./state.ts";
+import type { PutInput, StateDeps, StoredCheckpoint } from "./state.ts";
+import type { splice } from "./splice.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
 import type { IndexedWrite, InterruptOwner, TaskWrites, Visibility, WriteSet } from "./writes.ts";
 
@@ -24,25 +26,12 @@ export interface View {
   readonly marks: readonly Mark[];
 }
 
-/** What a delivery is told that has to start again, because the head is not the one it started from. */
-export const headMoved = (): HoldpointError =>
-  new HoldpointError("conflict", "the head moved before this delivery's first record; start again from the new head", {
-    detail: { reason: "head_moved" },
-  });
-
-/** The right to write, as a lease gives it; without one the fence is 0 and a collision is retried. */
-export interface Authority {
-  readonly fence: number;
-  readonly leased: boolean;
-  /** Throws `lost`, for good. */
-  lose(): never;
-}
-
 export interface BranchDeps {
   readonly log: Log;
   readonly writes: TaskWrites;
   readonly cells: CellStore;
   readonly authority: Authority;
+  readonly splice: typeof splice;
   /** False only in tests that show what seals are for. */
   readonly seals: boolean;
 }
@@ -121,7 +110,7 @@ export class Branch {
       ]);
       if (authority.leased && top.fence > authority.fence) authority.lose();
       if (appends !== this.#appends) continue;
-      this.#view = { top, marks, latest: latest === undefined ? undefined : foldChain(chain) };
+      this.#view = { top, marks, latest: latest === undefined ? undefined : foldChain(log.at, chain) };
       const sets = latest?.checkpointId === guess ? guessed : undefined;
       this.#sets = latest === undefined ? [] : epoch === this.#epoch ? sets : undefined;
       return this.#view;
@@ -157,13 +146,19 @@ export class Branch {
     return { stored: view.latest, sets: read.filter(this.#visible(visibleBelow(record.fence, view.marks))) };
   }
 
+  /** A checkpoint, or the latest, with its visible writes. */
+  at(view: View, checkpointId = view.latest?.record.checkpointId): Promise<Loaded | undefined> {
+    const isLatest = checkpointId === undefined || checkpointId === view.latest?.record.checkpointId;
+    return isLatest ? this.latest(view) : this.load(checkpointId);
+  }
+
   /** A checkpoint by its id, with the writes that count under it. */
   async load(checkpointId: string): Promise<Loaded | undefined> {
     const view = this.#view;
     if (this.#deps.authority.leased && this.trusted && view?.latest?.record.checkpointId === checkpointId)
       return this.latest(view);
     const record = await this.log.find(checkpointId);
-    return record === undefined ? undefined : this.loadRecord(record, await this.log.chain(record));
+    return record && this.loadRecord(record, await this.log.chain(record));
   }
 
   async loadRecord(
@@ -171,7 +166,7 @@ export class Branch {
     chain: readonly CheckpointRecord[],
     known?: readonly Mark[],
   ): Promise<Loaded> {
-    const stored = foldChain(chain);
+    const stored = foldChain(this.log.at, chain);
     this.#lastLoaded = stored;
     const sets = await this.readSets(record.checkpointId);
     return { stored, sets: sets.length === 0 ? sets : sets.filter(await this.visibility(record, known)) };
@@ -236,7 +231,7 @@ export class Branch {
     const epoch = this.#epoch;
     let view = await this.known();
     const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
-    const stateDeps = { at: this.log.at, cells: this.#deps.cells, serde };
+    const stateDeps = this.#stateDeps(serde);
     const prepared = await prepareState(stateDeps, { ...input, parent });
     assertFits(prepared.channels.values(), input);
     for (;;) {
@@ -306,10 +301,12 @@ export class Branch {
 
   /** Stores the writes of one task. @throws HoldpointError `invalid` for a value that cannot be serialized; `limit` */
   async putWrites(input: PutWritesInput): Promise<void> {
-    const { serde, checkpointId, taskId, taskPath, owners } = input;
+    const { checkpointId, taskId, taskPath, owners } = input;
+    const { latest } = this.#view ?? {};
+    const before = latest?.record.checkpointId === checkpointId ? latest : undefined;
     const writes = await Promise.all(
       input.writes.map(async ([channel, value], position): Promise<IndexedWrite> => {
-        const cell = await dumpCell(serde, channel, value);
+        const cell = await dumpLike(this.#stateDeps(input.serde), [channel, value], before?.channels.get(channel));
         return { idx: writeIndex(channel, position), channel, cell };
       }),
     );
@@ -325,6 +322,11 @@ export class Branch {
     }
   }
 
+  #stateDeps(serde: SerializerProtocol): StateDeps {
+    const { cells, splice } = this.#deps;
+    return { at: this.log.at, cells, splice, serde };
+  }
+
   #mayAppend(view: View): void {
     const { authority } = this.#deps;
     if (view.top.fence <= authority.fence) return;
@@ -336,7 +338,7 @@ export class Branch {
     if (view.latest?.record.checkpointId === id) return view.latest;
     if (this.#lastLoaded?.record.checkpointId === id) return this.#lastLoaded;
     const record = await this.log.find(id);
-    return record && foldChain(await this.log.chain(record));
+    return record && foldChain(this.log.at, await this.log.chain(record));
   }
 
   /** Earlier writes that stay visible: those that were visible under the head before this barrier, and no others. */

@@ -2,15 +2,18 @@
 import { threadId as toThreadId } from "../core/ids.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { IndexEntries } from "../storage/table.ts";
+import { plainSealer } from "../storage/encryption/sealer.ts";
+import { createBodies } from "./bodies.ts";
 import { Branch } from "./branch.ts";
-import type { Authority } from "./branch.ts";
+import type { Authority } from "./authority.ts";
 import { CELL_LIMITS, createCellStore } from "./cell-store.ts";
 import type { CellStore } from "./cell-store.ts";
 import { createSegmentCache } from "./segment-cache.ts";
-import { firstRecordIndex } from "./history.ts";
+import { firstRecordIndex, namespacesOf, threadsOf } from "./history.ts";
 import { readGeneration } from "./lifecycle.ts";
 import { createLog } from "./log.ts";
 import type { SaverOptions } from "./options.ts";
+import { splice } from "./splice.ts";
 import { createTaskWrites } from "./writes.ts";
 import { HoldpointError } from "../core/errors.ts";
 
@@ -23,7 +26,8 @@ export type Freshness = "fresh" | "known";
 export interface Branches {
   readonly cells: CellStore;
   of(threadId: string, ns: string, freshness: Freshness): Promise<Branch>;
-  generation(threadId: string, freshness: Freshness): Promise<number>;
+  /** Those that have a log: of a thread or all of the tenant's, in a namespace or all of the thread's. */
+  matching(threadId: string | undefined, ns: string | undefined): AsyncGenerator<Branch>;
   /** The root namespace of the bound thread, if it has been touched. */
   boundRoot(): Branch | undefined;
   forget(threadId: string): void;
@@ -37,8 +41,9 @@ interface ThreadMemory {
 export function createBranches(options: SaverOptions, lose: () => never): Branches {
   const { table, blobs, lease } = options;
   const cache = options.cache ?? createSegmentCache();
-  const cells = createCellStore({ table, blobs, cache, limits: { ...CELL_LIMITS, ...options.limits } });
-  const writes = createTaskWrites({ table, cells });
+  const bodies = createBodies(options.sealer ?? plainSealer);
+  const cells = createCellStore({ table, blobs, bodies, cache, limits: { ...CELL_LIMITS, ...options.limits } });
+  const writes = createTaskWrites({ table, cells, bodies });
   const authority: Authority = { fence: lease?.fence ?? 0, leased: lease !== undefined, lose };
   const threads = new Map<string, ThreadMemory>();
   const refOf = (threadId: string): ThreadRef => ({ tenant: options.tenant, threadId: toThreadId(threadId) });
@@ -62,18 +67,27 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
     return kept;
   };
 
+  const of = async (threadId: string, ns: string, freshness: Freshness): Promise<Branch> => {
+    const { generation, branches } = await memory(threadId, freshness);
+    const known = branches.get(ns);
+    if (known !== undefined) return known;
+    const log = createLog({ table, bodies }, { thread: refOf(threadId), generation, ns });
+    const { seals = true, splice: spliced = splice } = options;
+    const branch = new Branch({ log, writes, cells, authority, seals, splice: spliced });
+    branches.set(ns, branch);
+    return branch;
+  };
+
   return {
     cells,
-    of: async (threadId, ns, freshness) => {
-      const { generation, branches } = await memory(threadId, freshness);
-      const known = branches.get(ns);
-      if (known !== undefined) return known;
-      const log = createLog(table, { thread: refOf(threadId), generation, ns });
-      const branch = new Branch({ log, writes, cells, authority, seals: options.seals ?? true });
-      branches.set(ns, branch);
-      return branch;
+    of,
+    async *matching(threadId, ns) {
+      for await (const thread of threadId === undefined ? threadsOf(table, options.tenant) : [threadId]) {
+        const { generation } = await memory(thread, "fresh");
+        const names = ns === undefined ? namespacesOf(table, refOf(thread), generation) : [ns];
+        for await (const name of names) yield of(thread, name, "known");
+      }
     },
-    generation: async (threadId, freshness) => (await memory(threadId, freshness)).generation,
     boundRoot: () => threads.get(lease?.threadId ?? options.threadId ?? "")?.branches.get(""),
     forget: (threadId) => threads.delete(threadId),
   };

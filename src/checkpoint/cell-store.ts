@@ -6,7 +6,12 @@ import type { Pieces } from "./pieces.ts";
 import { createSegments } from "./segments.ts";
 import type { NamespaceRef, SegmentDeps, SegmentLimits } from "./segments.ts";
 
-export type CellLimits = LayoutLimits & SegmentLimits;
+export interface CellLimits extends LayoutLimits, SegmentLimits {
+  /** Records from a base to the next, at most. */
+  readonly chainRecords: number;
+  /** The next base also comes once the records since the last hold more than this. */
+  readonly chainBytes: number;
+}
 
 export const CELL_LIMITS: CellLimits = {
   inlineBytes: 96 * 1024,
@@ -15,9 +20,12 @@ export const CELL_LIMITS: CellLimits = {
   recordBytes: 256 * 1024,
   pieceBytes: 192 * 1024,
   blobBytes: 256 * 1024,
+  chainRecords: 32,
+  chainBytes: 48 * 1024,
 };
 
 export interface CellStore {
+  readonly limits: CellLimits;
   bytesOf(at: NamespaceRef, cell: Cell): Promise<Uint8Array>;
   /** Entries of a task's writes: each large value leaves. `owner`: the task, the checkpoint and the fence. */
   ofTask(at: NamespaceRef, owner: string, cells: readonly Cell[]): Promise<readonly Entry[]>;
@@ -60,6 +68,7 @@ export function createCellStore({ limits, ...deps }: SegmentDeps & { readonly li
   };
 
   return {
+    limits,
     bytesOf: (at, cell) => segments.bytesOf(at, cell),
     ofTask: (at, owner, cells) =>
       spilled(

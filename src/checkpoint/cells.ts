@@ -3,10 +3,11 @@
  * record's header, and how it is read from there.
  */
 import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
-import { HoldpointError } from "../core/errors.ts";
+import { HoldpointError, isHoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
 import { applied, isKept, isLiteral, isSlice, segmentName } from "./pieces.ts";
 import type { Edit, Pieces, Segment } from "./pieces.ts";
+import { isSyncSerializer } from "./serializer/serializer.ts";
 
 export interface Cell {
   /** The serializer's name of the encoding. */
@@ -38,13 +39,13 @@ const cellOfBytes = (type: string, bytes: Uint8Array): Cell => ({
  */
 export async function dumpCell(serde: SerializerProtocol, channel: string, value: unknown): Promise<Cell> {
   const refused = (cause?: unknown): HoldpointError =>
-    new HoldpointError("invalid", `the value of channel "${channel}" cannot be serialized`, {
+    new HoldpointError("invalid", `the value of channel "${channel}" cannot be serialized${whyOf(cause)}`, {
       cause,
       detail: { channel },
     });
-  let dumped: [string, Uint8Array];
+  let dumped: readonly [string, Uint8Array];
   try {
-    dumped = await serde.dumpsTyped(value);
+    dumped = isSyncSerializer(serde) ? serde.dumpsSync(value) : await serde.dumpsTyped(value);
   } catch (cause) {
     throw refused(cause);
   }
@@ -53,6 +54,16 @@ export async function dumpCell(serde: SerializerProtocol, channel: string, value
   if (type === "json" && (bytes.byteLength === 0 || (typeof value !== "string" && GAVE_UP.equals(bytes))))
     throw refused();
   return cellOfBytes(type, bytes);
+}
+
+const whyOf = (cause: unknown): string => (isHoldpointError(cause, "invalid") ? `: ${cause.message}` : "");
+
+/** @throws HoldpointError `corrupt` when the bytes cannot be read with this serializer */
+export async function loadBytes(serde: SerializerProtocol, type: string, bytes: Uint8Array): Promise<unknown> {
+  const loaded = isSyncSerializer(serde) ? serde.loadsSync(type, bytes) : undefined;
+  if (loaded !== undefined) return loaded.value;
+  const value: unknown = await serde.loadsTyped(type, bytes);
+  return value;
 }
 
 /** A piece as a header describes it: so many bytes behind it; offset and length of the bytes before; and of a segment. */

@@ -25,7 +25,7 @@ export interface Entry {
 }
 
 /** Segments smaller than this, or of which less than a part is in use, are written anew once there are too many. */
-const SMALL_BYTES = 64 * 1024;
+const SMALL_BYTES = 24 * 1024;
 const SPARSE = 1 / 4;
 const MOST_SMALL = 8;
 /** A channel of more pieces is written anew as a whole. */

@@ -56,7 +56,7 @@ export async function deleteCheckpoints(
 ): Promise<void> {
   const { table, blobs } = deps;
   const generation = await raiseGeneration(table, thread);
-  await blobs.removeAll(thread);
+  await blobs.removeOld(thread, { before: generation, unplaced: true });
   await removeOldGenerations(table, thread, generation);
 }
 

@@ -6,12 +6,13 @@
 import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Draft, Item, Table } from "../storage/table.ts";
+import type { Bodies } from "./bodies.ts";
 import type { NamespaceRef } from "./segments.ts";
 import { readRecord, recordDraft } from "./record.ts";
 import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
 
 /** One page holds a whole chain and the barriers above it, in all but rare cases. */
-const HEAD_PAGE = 20;
+const HEAD_PAGE = 36;
 const WALK_PAGE = 50;
 /** How many ids of read records are kept as shortcuts to their positions. */
 const REMEMBERED = 5_000;
@@ -42,7 +43,12 @@ export interface Log {
   append(record: LogRecord, index?: Draft["index"]): Promise<AppendResult>;
 }
 
-export function createLog(table: Table, at: NamespaceRef): Log {
+export interface LogDeps {
+  readonly table: Table;
+  readonly bodies: Bodies;
+}
+
+export function createLog({ table, bodies }: LogDeps, at: NamespaceRef): Log {
   const pk = threadKeys.partition(at.thread);
   const prefix = threadKeys.logPrefix(at.generation, at.ns);
   const keyOf = (seq: number) => threadKeys.log(at.thread, at.generation, at.ns, seq);
@@ -59,10 +65,18 @@ export function createLog(table: Table, at: NamespaceRef): Log {
     }
     return record;
   };
-  const read = (item: Item): LogRecord => learn(readRecord(item));
+  const read = async (item: Item): Promise<LogRecord> => {
+    const record = readRecord(item);
+    if (record.kind !== "checkpoint") return record;
+    return learn({ ...record, body: await bodies.opened(at.thread, item.sk, record.body) });
+  };
+  const sealed = async (record: LogRecord): Promise<LogRecord> =>
+    record.kind === "checkpoint"
+      ? { ...record, body: await bodies.sealed(at.thread, keyOf(record.seq).sk, record.body) }
+      : record;
   const get = async (seq: number): Promise<LogRecord | undefined> => {
     const item = await table.get(keyOf(seq));
-    return item && read(item);
+    return item && (await read(item));
   };
 
   async function* descend(below: number | undefined, pageSize: number): AsyncGenerator<LogRecord> {
@@ -76,7 +90,7 @@ export function createLog(table: Table, at: NamespaceRef): Log {
         ...(after === undefined ? {} : { after }),
       });
       for (const item of page.items) {
-        const record = read(item);
+        const record = await read(item);
         if (record.seq > upTo) continue;
         yield record;
         upTo = record.kind === "reset" ? record.targetSeq : record.seq - 1;
@@ -98,7 +112,7 @@ export function createLog(table: Table, at: NamespaceRef): Log {
       if (!bySeq.has(seq)) {
         const range = { from: keyOf(record.baseSeq).sk, to: keyOf(seq).sk, descending: true };
         for (const item of (await table.query(pk, range)).items) {
-          const found = read(item);
+          const found = await read(item);
           if (found.kind === "checkpoint") bySeq.set(found.seq, found);
         }
       }
@@ -170,7 +184,7 @@ export function createLog(table: Table, at: NamespaceRef): Log {
         // Every key of this log lies below one more digit than a position has.
         const page = await table.query(pk, { from: keyOf(from).sk, to: `${prefix}:`, limit: HEAD_PAGE });
         for (const item of page.items) {
-          const record = read(item);
+          const record = await read(item);
           if (record.kind === "checkpoint") return marks;
           marks.push(record);
           from = record.seq + 1;
@@ -179,14 +193,14 @@ export function createLog(table: Table, at: NamespaceRef): Log {
       }
     },
     append: async (record, index) => {
-      const draft = recordDraft(at, record);
+      const draft = recordDraft(at, await sealed(record));
       for (;;) {
         const result = await table.put(index === undefined ? draft : { ...draft, index }, "absent");
         if (result.won) {
           learn(record);
           return { won: true };
         }
-        if (result.current !== undefined) return { won: false, current: read(result.current) };
+        if (result.current !== undefined) return { won: false, current: await read(result.current) };
       }
     },
   };

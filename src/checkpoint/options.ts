@@ -2,8 +2,10 @@ import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import type { Clock } from "../core/clock.ts";
 import type { TenantId, ThreadId } from "../core/ids.ts";
 import type { Blobs } from "../storage/blobs.ts";
+import type { Sealer } from "../storage/encryption/sealer.ts";
 import type { Table } from "../storage/table.ts";
 import type { CellLimits } from "./cell-store.ts";
+import type { splice } from "./splice.ts";
 import type { SegmentCache } from "./segment-cache.ts";
 
 /** The right to advance one thread, as its claim gave it. */
@@ -18,7 +20,9 @@ export interface SaverOptions {
   readonly table: Table;
   readonly blobs: Blobs;
   readonly tenant: TenantId;
-  /** LangGraph's own JSON serializer unless given. */
+  /** Encrypts what items hold; without it they are not encrypted. `blobs` does so itself. */
+  readonly sealer?: Sealer;
+  /** That of `serializer/serializer.ts` unless given, which writes what LangGraph's own writes. */
   readonly serde?: SerializerProtocol;
   /** Binds the saver to one thread and one fence. Without it: every thread, fence 0, collisions retried. */
   readonly lease?: SaverLease;
@@ -43,6 +47,8 @@ export interface SaverOptions {
   readonly limits?: Partial<CellLimits>;
   /** What savers of one process share; each has its own unless given. */
   readonly cache?: SegmentCache;
+  /** Only for tests that show what a wrong one comes to. */
+  readonly splice?: typeof splice;
   /** Only for tests that show what seals protect from: false makes every task write of every fence visible. */
   readonly seals?: boolean;
 }

@@ -17,21 +17,32 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import { systemClock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { threadId as toThreadId } from "../core/ids.ts";
-import type { ThreadRef } from "../storage/keys.ts";
 import { createAnswers } from "./answers.ts";
-import { headMoved } from "./branch.ts";
+import { deltaHistory } from "./delta-history.ts";
+import type { DeltaHistories, DeltaRequest } from "./delta-history.ts";
+import { headMoved } from "./authority.ts";
 import type { Branch, Loaded, View } from "./branch.ts";
 import { headOf } from "./head.ts";
-import { historyOf, namespacesOf, threadsOf } from "./history.ts";
+import { historyOf } from "./history.ts";
 import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
 import { deleteCheckpoints } from "./lifecycle.ts";
 import type { SaverHead, SaverOptions } from "./options.ts";
+import { createSerializer } from "./serializer/serializer.ts";
 import { createTaskReports } from "./task-reports.ts";
 import type { TaskReports } from "./task-reports.ts";
-import { addressOf, configFor, requireThread, runIdIn, toCheckpoint, toPendingWrites, toTuple } from "./tuple.ts";
+import {
+  addressOf,
+  configFor,
+  readAhead,
+  requireThread,
+  runIdIn,
+  toCheckpoint,
+  toPendingWrites,
+  toTuple,
+} from "./tuple.ts";
 import type { TupleDeps } from "./tuple.ts";
 import { createWhereabouts, factsOf } from "./whereabouts.ts";
 import type { KnownWhereabouts, RecordFacts, Whereabouts } from "./whereabouts.ts";
@@ -63,7 +74,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   #preloaded: View | undefined;
 
   constructor(options: SaverOptions) {
-    super(options.serde);
+    super(options.serde ?? createSerializer());
     this.#options = options;
     this.begin(options);
     this.#branches = createBranches(options, () => this.#lose());
@@ -154,11 +165,11 @@ export class FencedSaver extends BaseCheckpointSaver {
     const branch = await this.#branches.of(threadId, ns, "fresh");
     if (ns !== "") await this.#trust(branch);
     const view = await this.#viewFor(branch);
-    const wanted = checkpointId ?? view.latest?.record.checkpointId;
-    if (wanted === undefined) return undefined;
-    const loaded = wanted === view.latest?.record.checkpointId ? await branch.latest(view) : await branch.load(wanted);
+    const tuples = this.#tuples(branch);
+    if (checkpointId === undefined) readAhead(tuples, view.latest);
+    const loaded = await branch.at(view, checkpointId);
     this.#took(branch, loaded);
-    const tuple = loaded && (await toTuple(this.#tuples(branch), loaded));
+    const tuple = loaded && (await toTuple(tuples, loaded));
     if (tuple !== undefined) this.#reports.readSends(ns, tuple);
     return tuple;
   }
@@ -167,22 +178,28 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#assertHeld();
     const { threadId, ns, checkpointId } = addressOf(config);
     if (ns !== undefined) this.#whereabouts.learn(ns, config);
-    const { table, tenant } = this.#options;
     let left = options.limit ?? Infinity;
-    for await (const thread of threadId === undefined ? threadsOf(table, tenant) : [threadId]) {
-      const generation = await this.#branches.generation(thread, "fresh");
-      for await (const name of ns === undefined ? namespacesOf(table, this.#thread(thread), generation) : [ns]) {
-        const branch = await this.#branches.of(thread, name, "known");
-        if (this.#options.lease === undefined) branch.forget();
-        else if (name !== "") await this.#trust(branch);
-        const found = historyOf({ branch, tuples: this.#tuples(branch), only: checkpointId, options });
-        for await (const [tuple, loaded] of found) {
-          if (left-- <= 0) return;
-          this.#took(branch, loaded);
-          yield tuple;
-        }
+    for await (const branch of this.#branches.matching(threadId, ns)) {
+      if (this.#options.lease === undefined) branch.forget();
+      else if (branch.log.at.ns !== "") await this.#trust(branch);
+      const found = historyOf({ branch, tuples: this.#tuples(branch), only: checkpointId, options });
+      for await (const [tuple, loaded] of found) {
+        if (left-- <= 0) return;
+        this.#took(branch, loaded);
+        yield tuple;
       }
     }
+  }
+
+  override async getDeltaChannelHistory({ config, channels }: DeltaRequest): Promise<DeltaHistories> {
+    this.#assertHeld();
+    const { threadId, ns = "", checkpointId } = addressOf(config);
+    if (threadId === undefined) return {};
+    const branch = await this.#branches.of(threadId, ns, "fresh");
+    if (ns !== "") await this.#trust(branch);
+    const { latest } = await this.#viewFor(branch);
+    const of = checkpointId === undefined ? latest?.record : await branch.log.find(checkpointId);
+    return deltaHistory(branch, this.#tuples(branch), { of, channels });
   }
 
   override async put(
@@ -216,18 +233,11 @@ export class FencedSaver extends BaseCheckpointSaver {
         firstIndex: firstIndexOf(this.#options, threadId),
       }),
     );
-    const passed = stored.then(async (written) => {
-      await this.#passGate();
-      return written;
-    });
-    this.#whereabouts.writing(
-      ns,
-      checkpoint.id,
-      passed.then((written) => factsOf(ns, written)),
-    );
-    const written = await passed;
+    const passed = stored.then((written) => this.#passGate().then(() => factsOf(ns, written)));
+    this.#whereabouts.writing(ns, checkpoint.id, passed);
+    await passed;
     if (ns === "") this.#hasMovedOn = true;
-    if (ns === "") this.#root ??= written.record.root;
+    if (ns === "") this.#root ??= (await stored).record.root;
     return configFor(threadId, ns, checkpoint.id);
   }
 
@@ -249,9 +259,8 @@ export class FencedSaver extends BaseCheckpointSaver {
     const owners = this.#reports.wrote({ ns, checkpointId, taskId, writes });
     const branch = await this.#branches.of(threadId, ns, "known");
     await this.#trust(branch, checkpointId);
-    const { serde } = this;
-    const maxBytes = this.#options.stateBytes;
-    await branch.putWrites({ serde, maxBytes, checkpointId, taskId, taskPath, writes, owners });
+    const bounds = { serde: this.serde, maxBytes: this.#options.stateBytes };
+    await branch.putWrites({ ...bounds, checkpointId, taskId, taskPath, writes, owners });
     await this.#passGate();
   }
 
@@ -260,7 +269,7 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#assertHeld();
     if (this.#options.lease !== undefined)
       throw new HoldpointError("unsupported", "a thread is not deleted under a lease");
-    await deleteCheckpoints(this.#options, this.#thread(threadId));
+    await deleteCheckpoints(this.#options, { tenant: this.#options.tenant, threadId: toThreadId(threadId) });
     this.#branches.forget(threadId);
   }
 
@@ -268,12 +277,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   async pendingInterrupts(): Promise<readonly PendingInterrupt[]> {
     const branch = await this.#bound("");
     const view = await this.#viewFor(branch);
-    const executesFrom = this.#hasMovedOn ? undefined : this.#options.executesFrom;
-    const latest = view.latest?.record.checkpointId;
-    const loaded =
-      executesFrom === undefined || executesFrom === latest
-        ? await branch.latest(view)
-        : await branch.load(executesFrom);
+    const loaded = await branch.at(view, this.#hasMovedOn ? undefined : this.#options.executesFrom);
     if (loaded === undefined) return [];
     this.#took(branch, loaded);
     return pendingAmong(await toPendingWrites(this.#tuples(branch), loaded.sets), (id) => this.#reports.ownerOf(id));
@@ -288,10 +292,6 @@ export class FencedSaver extends BaseCheckpointSaver {
       const loaded = await branch.load(checkpointId);
       return loaded && toPendingWrites(this.#tuples(branch), loaded.sets);
     });
-  }
-
-  #thread(threadId: string): ThreadRef {
-    return { tenant: this.#options.tenant, threadId: toThreadId(threadId) };
   }
 
   /** A namespace of the thread to which this saver is bound. */

@@ -5,13 +5,15 @@
  */
 import { HoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
-import type { Blobs } from "../storage/blobs.ts";
+import type { BlobOwner, Blobs } from "../storage/blobs.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Draft, Key, Table } from "../storage/table.ts";
+import type { Bodies } from "./bodies.ts";
 import { compress, decompress } from "./body.ts";
 import { digestOf } from "./cells.ts";
 import type { Cell } from "./cells.ts";
+import { named } from "./named.ts";
 import { isSlice, joined, segmentName } from "./pieces.ts";
 import type { Piece, Pieces, Segment } from "./pieces.ts";
 import type { SegmentCache } from "./segment-cache.ts";
@@ -32,7 +34,9 @@ export interface SegmentLimits {
 
 export interface SegmentDeps {
   readonly table: Table;
+  /** Encrypted already, where anything is. */
   readonly blobs: Blobs;
+  readonly bodies: Bodies;
   readonly limits: SegmentLimits;
   readonly cache: SegmentCache;
 }
@@ -44,12 +48,16 @@ export interface Segments {
   bytesOf(at: NamespaceRef, cell: Cell): Promise<Uint8Array>;
 }
 
+type ItemSegment = Extract<Segment, { readonly kind: "item" }>;
+
+const ownerOf = ({ thread, generation }: NamespaceRef): BlobOwner => ({ ...thread, generation });
+
 /** Digits of the content's digest in a segment's name. */
 const NAME_DIGITS = 16;
 
-export function createSegments({ table, blobs, limits, cache }: SegmentDeps): Segments {
+export function createSegments({ table, blobs, bodies, limits, cache }: SegmentDeps): Segments {
   const wholes = new WeakMap<Cell, Promise<Uint8Array>>();
-  const keyOf = (at: NamespaceRef, { id, n }: Extract<Segment, { kind: "item" }>): Key =>
+  const keyOf = (at: NamespaceRef, { id, n }: ItemSegment): Key =>
     threadKeys.segment(at.thread, { generation: at.generation, ns: at.ns, id, n });
   const cacheKey = (at: NamespaceRef, segment: Segment): string => {
     if (segment.kind === "blob") return `${threadKeys.partition(at.thread)} ${at.generation} ${segment.id}`;
@@ -58,7 +66,11 @@ export function createSegments({ table, blobs, limits, cache }: SegmentDeps): Se
   };
 
   const writeBlob = async (at: NamespaceRef, bytes: Uint8Array): Promise<Piece> => {
-    const segment: Segment = { kind: "blob", id: await blobs.put(at.thread, compress(bytes)), size: bytes.byteLength };
+    const segment: Segment = {
+      kind: "blob",
+      id: await blobs.put(ownerOf(at), compress(bytes)),
+      size: bytes.byteLength,
+    };
     cache.set(cacheKey(at, segment), bytes);
     return { segment, offset: 0, length: bytes.byteLength };
   };
@@ -72,35 +84,36 @@ export function createSegments({ table, blobs, limits, cache }: SegmentDeps): Se
       return { segment: { kind: "item", id, n: 0, size: part.byteLength } as const, part };
     });
     // One batch may not name an item twice.
-    const drafts = new Map(
-      written.map(({ segment, part }): [string, Draft] => [
-        segment.id,
-        { ...keyOf(at, segment), attributes: { v: 1, b: compress(part) } },
-      ]),
-    );
-    await table.batchPut([...drafts.values()]);
+    const distinct = new Map(written.map((one) => [one.segment.id, one]));
+    const drafts = [...distinct.values()].map(async ({ segment, part }): Promise<Draft> => {
+      const key = keyOf(at, segment);
+      return { ...key, attributes: { v: 1, b: await bodies.sealed(at.thread, key.sk, compress(part)) } };
+    });
+    await table.batchPut(await Promise.all(drafts));
     for (const { segment, part } of written) cache.set(cacheKey(at, segment), part);
     return written.map(({ segment }) => segment);
   };
 
-  const readItems = async (at: NamespaceRef, wanted: readonly Extract<Segment, { kind: "item" }>[]) => {
+  const readItems = async (at: NamespaceRef, wanted: readonly ItemSegment[]) => {
     if (wanted.length === 0) return [];
     const found = new Map((await table.batchGet(wanted.map((one) => keyOf(at, one)))).map((item) => [item.sk, item]));
-    return wanted.map((segment): readonly [Segment, Uint8Array] => {
+    const read = async (segment: ItemSegment): Promise<readonly [Segment, Uint8Array]> => {
       const { sk } = keyOf(at, segment);
       const stored = found.get(sk)?.attributes["b"];
       if (!(stored instanceof Uint8Array)) throw new HoldpointError("corrupt", `segment ${sk} is missing`);
-      const bytes = decompress(stored);
+      const packed = await bodies.opened(at.thread, sk, stored);
+      const bytes = named(`segment ${sk}`, () => decompress(packed));
       const [, digest] = segment.id.split("-");
       if (digest !== undefined && !sha256(bytes).startsWith(digest))
         throw new HoldpointError("corrupt", `segment ${sk} is not what was written`);
       return [segment, bytes];
-    });
+    };
+    return Promise.all(wanted.map(read));
   };
 
   const readBlob = async (at: NamespaceRef, segment: Segment): Promise<readonly [Segment, Uint8Array]> => [
     segment,
-    decompress(await blobs.get(at.thread, segment.id)),
+    decompress(await blobs.get(ownerOf(at), segment.id)),
   ];
 
   const fetch = async (at: NamespaceRef, cell: Cell): Promise<Uint8Array> => {

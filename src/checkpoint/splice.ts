@@ -32,7 +32,8 @@ export function splice(before: Uint8Array, after: Uint8Array): readonly Edit[] {
   const prefix = commonPrefix(before, after);
   const suffix = commonSuffix(before, after, Math.min(before.byteLength, after.byteLength) - prefix);
   const [front, back] = [prefix >= LEAST_KEPT ? prefix : 0, suffix >= LEAST_KEPT ? suffix : 0];
-  const inserted = after.slice(front, after.byteLength - back);
+  // A copy: `slice` of a Buffer is not one.
+  const inserted = new Uint8Array(after.subarray(front, after.byteLength - back));
   return [
     ...(front > 0 ? [{ keep: [0, front] } as const] : []),
     ...(inserted.byteLength > 0 ? [{ bytes: inserted }] : []),

@@ -11,24 +11,20 @@ import type {
   SerializerProtocol,
 } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
-import { seqPart } from "../storage/keys.ts";
+import { seqPart, threadKeys } from "../storage/keys.ts";
 import { compress, headerBytes, joinBody, unpackBody } from "./body.ts";
 import { CellWriter, cellReader, cellReaderV1, digested, dumpCell } from "./cells.ts";
 import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cells.ts";
 import type { CellStore, Change } from "./cell-store.ts";
 import { literalBytes } from "./layout.ts";
 import type { Entry } from "./layout.ts";
-import { applied } from "./pieces.ts";
+import { named } from "./named.ts";
+import { applied, isSlice } from "./pieces.ts";
 import type { CheckpointRecord } from "./record.ts";
 import type { NamespaceRef } from "./segments.ts";
-import { splice } from "./splice.ts";
+import type { splice } from "./splice.ts";
 import { countVisits, sendNames } from "./visits.ts";
 import type { Progress } from "./visits.ts";
-
-/** Records after a base until the next base, at most. */
-const CHAIN_RECORDS = 16;
-/** A new base also comes when the records since the last hold more than this. */
-const CHAIN_BYTES = 48 * 1024;
 
 /** A checkpoint with its channels still serialized. */
 export interface StoredCheckpoint extends Progress {
@@ -88,13 +84,15 @@ export interface StateDeps {
   readonly at: NamespaceRef;
   readonly cells: CellStore;
   readonly serde: SerializerProtocol;
+  readonly splice: typeof splice;
 }
 
 /**
  * Serializes what changed. A channel that `newVersions` does not name is inherited if the parent has it at the same
  * version; otherwise it is stored: a fork passes its grandparent as parent and names nothing as new.
  */
-export async function prepareState({ at, cells, serde }: StateDeps, input: PutInput): Promise<Prepared> {
+export async function prepareState(deps: StateDeps, input: PutInput): Promise<Prepared> {
+  const { serde } = deps;
   const { checkpoint, metadata, newVersions, parent } = input;
   const metadataCell = dumpCell(serde, "metadata", metadata);
   const changes = new Map<string, Change>();
@@ -109,7 +107,7 @@ export async function prepareState({ at, cells, serde }: StateDeps, input: PutIn
         }
         const cell = await dumpCell(serde, name, value);
         if (before?.digest === cell.digest && before.type === cell.type) return [[name, before]];
-        const change = await changeOf({ at, cells }, cell, before);
+        const change = await changeOf(deps, cell, before);
         changes.set(name, change);
         return [[name, change.cell]];
       },
@@ -137,13 +135,27 @@ export async function prepareState({ at, cells, serde }: StateDeps, input: PutIn
 }
 
 async function changeOf(
-  { at, cells }: Pick<StateDeps, "at" | "cells">,
+  { at, cells, splice: spliced }: Pick<StateDeps, "at" | "cells" | "splice">,
   cell: Cell,
   before: Cell | undefined,
 ): Promise<Change> {
   if (before === undefined || cell.whole === undefined) return { cell, edits: cell.pieces, before: [] };
-  const edits = splice(await cells.bytesOf(at, before), cell.whole);
+  const edits = spliced(await cells.bytesOf(at, before), cell.whole);
   return { cell: { ...cell, pieces: applied(before.pieces, edits) }, edits, before: before.pieces };
+}
+
+/**
+ * What a task writes to a channel: often the channel's large value with a small change, of which what is in segments
+ * already is not written again. `before`: the channel in the task's checkpoint.
+ */
+export async function dumpLike(
+  deps: StateDeps,
+  [channel, value]: readonly [string, unknown],
+  before: Cell | undefined,
+): Promise<Cell> {
+  const cell = await dumpCell(deps.serde, channel, value);
+  const isWorth = cell.size > deps.cells.limits.insertBytes && before?.pieces.some(isSlice);
+  return isWorth ? (await changeOf(deps, cell, before)).cell : cell;
 }
 
 export interface Placement {
@@ -173,7 +185,11 @@ async function layOut({ at, cells }: StateDeps, prepared: Prepared, placed: Plac
   const changes = [...prepared.changes];
   const owner = seqPart(seq);
   const depth = (parent?.record.depth ?? 0) + 1;
-  const isBase = parent === undefined || !linear || depth >= CHAIN_RECORDS || parent.record.deltaBytes > CHAIN_BYTES;
+  const isBase =
+    parent === undefined ||
+    !linear ||
+    depth >= cells.limits.chainRecords ||
+    parent.record.deltaBytes > cells.limits.chainBytes;
   const all = [prepared.metadata, ...prepared.channels.values()];
   const names = isBase ? [...prepared.channels.keys()] : changes.map(([name]) => name);
   // The first record of a log is not split up yet: most threads are short.
@@ -240,22 +256,37 @@ export async function composeRecord(deps: StateDeps, prepared: Prepared, at: Pla
   return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata: metadata.cell, plain };
 }
 
-/** Folds a chain, base first, into the state of its last record. @throws HoldpointError `corrupt` when the hash differs */
-export function foldChain(chain: readonly CheckpointRecord[]): StoredCheckpoint {
+/**
+ * Folds a chain, base first, into the state of its last record.
+ * @throws HoldpointError `corrupt`, naming the first record that is not what was written
+ */
+export function foldChain(at: NamespaceRef, chain: readonly CheckpointRecord[]): StoredCheckpoint {
+  const { state, isIntact } = folded(at, chain);
+  if (isIntact) return state;
+  const first = chain.findIndex((_, n) => !folded(at, chain.slice(0, n + 1)).isIntact);
+  throw new HoldpointError("corrupt", `${nameOf(at, chain[first] ?? state.record)} is not what was written`);
+}
+
+const nameOf = ({ thread, generation, ns }: NamespaceRef, { seq, checkpointId }: CheckpointRecord): string =>
+  `record ${threadKeys.log(thread, generation, ns, seq).sk} of checkpoint ${checkpointId}`;
+
+function folded(
+  at: NamespaceRef,
+  chain: readonly CheckpointRecord[],
+): { readonly state: StoredCheckpoint; readonly isIntact: boolean } {
   const channels = new Map<string, Cell>();
   let last: Read | undefined;
   for (const record of chain) {
-    last = readBody(record, last?.plain, channels);
+    const before = last?.plain;
+    last = named(nameOf(at, record), () => readBody(record, before, channels));
     for (const name of last.header.g) channels.delete(name);
     for (const [name, cell] of last.cells) channels.set(name, cell);
   }
   if (last === undefined) throw new HoldpointError("corrupt", "a checkpoint without a record");
   const { record, header, metadata, bytes, plain } = last;
   for (const [name, cell] of channels) channels.set(name, digested(cell));
-  if (!Buffer.from(stateHash(bytes, metadata, channels)).equals(record.hash)) {
-    throw new HoldpointError("corrupt", `checkpoint ${record.checkpointId} is not the one that was written`);
-  }
-  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata, plain };
+  const isIntact = Buffer.from(stateHash(bytes, metadata, channels)).equals(record.hash);
+  return { state: { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata, plain }, isIntact };
 }
 
 interface Read {

@@ -8,10 +8,12 @@ import { HoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Draft, Item, Table } from "../storage/table.ts";
+import type { Bodies } from "./bodies.ts";
 import { headerBytes, packBody, unpackBody } from "./body.ts";
 import { CellWriter, cellReader, cellReaderV1, digested } from "./cells.ts";
 import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
+import { named } from "./named.ts";
 import { createFields } from "./record.ts";
 import type { Mark } from "./record.ts";
 import type { NamespaceRef } from "./segments.ts";
@@ -91,6 +93,7 @@ export function mergeWrites(sets: readonly WriteSet[]): readonly PendingWriteCel
 export interface TaskWritesDeps {
   readonly table: Table;
   readonly cells: CellStore;
+  readonly bodies: Bodies;
 }
 
 export interface TaskWrites {
@@ -100,8 +103,8 @@ export interface TaskWrites {
   put(at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<void>;
 }
 
-export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
-  const draftOf = (at: NamespaceRef, checkpointId: string, set: WriteSet): Draft => {
+export function createTaskWrites({ table, cells, bodies }: TaskWritesDeps): TaskWrites {
+  const draftOf = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<Draft> => {
     const special = set.writes[0]?.idx ?? 0;
     const { taskId, fence } = set;
     const key = threadKeys.taskWrites(at.thread, {
@@ -118,17 +121,12 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
       ...(set.owners.length === 0 ? {} : { o: set.owners }),
       ...(writer.segments.length === 0 ? {} : { s: writer.segments }),
     };
-    return {
-      ...key,
-      attributes: {
-        v: WRITES_VERSION,
-        t: taskId,
-        p: set.taskPath,
-        f: fence,
-        b: packBody(headerBytes(header), writer.bytes),
-      },
-    };
+    const b = await bodies.sealed(at.thread, key.sk, packBody(headerBytes(header), writer.bytes));
+    return { ...key, attributes: { v: WRITES_VERSION, t: taskId, p: set.taskPath, f: fence, b } };
   };
+
+  const read = (at: NamespaceRef, item: Item): Promise<WriteSet> =>
+    readWriteSet(item, (body) => bodies.opened(at.thread, item.sk, body));
 
   const spilled = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<WriteSet> => {
     const owner = `${checkpointId}\u0000${set.taskId}\u0000${set.fence}`;
@@ -142,14 +140,14 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
 
   const putRegular = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<void> => {
     let wanted = set;
-    let result = await table.put(draftOf(at, checkpointId, wanted), "absent");
+    let result = await table.put(await draftOf(at, checkpointId, wanted), "absent");
     while (!result.won) {
       const { current } = result;
-      const there = current === undefined ? [] : readWriteSet(current).writes;
+      const there = current === undefined ? [] : (await read(at, current)).writes;
       const missing = set.writes.filter((write) => there.every(({ idx }) => idx !== write.idx));
       if (current !== undefined && missing.length === 0) return;
       wanted = { ...set, writes: [...there, ...missing] };
-      const { attributes, ...key } = draftOf(at, checkpointId, wanted);
+      const { attributes, ...key } = await draftOf(at, checkpointId, wanted);
       // What a newer version has added to the item stays on it.
       result = await table.put(
         { ...key, attributes: { ...current?.attributes, ...attributes } },
@@ -165,7 +163,7 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
       const prefix = threadKeys.taskWritesPrefix(at.generation, at.ns, checkpointId);
       for (let after: string | undefined; ;) {
         const page = await table.query(pk, { prefix, ...(after === undefined ? {} : { after }) });
-        sets.push(...page.items.map(readWriteSet));
+        sets.push(...(await Promise.all(page.items.map((item) => read(at, item)))));
         if (page.next === undefined) return sets;
         after = page.next;
       }
@@ -175,7 +173,7 @@ export function createTaskWrites({ table, cells }: TaskWritesDeps): TaskWrites {
       // Answers first: a task found with its answers but not its interrupt just raises it again.
       for (const write of writes.filter(({ idx }) => idx < 0).toSorted((a, b) => a.idx - b.idx)) {
         const owners = write.channel === INTERRUPT ? set.owners : [];
-        await table.put(draftOf(at, checkpointId, { ...task, owners, writes: [write] }), "any");
+        await table.put(await draftOf(at, checkpointId, { ...task, owners, writes: [write] }), "any");
       }
       const regular = writes.filter(({ idx }) => idx >= 0);
       if (regular.length > 0) await putRegular(at, checkpointId, { ...task, owners: [], writes: regular });
@@ -197,10 +195,11 @@ const isHeader = (value: unknown): value is Header =>
   Array.isArray(value.w) &&
   (!("o" in value) || Array.isArray(value.o));
 
-function readWriteSet(item: Item): WriteSet {
+async function readWriteSet(item: Item, open: (body: Uint8Array) => Promise<Uint8Array>): Promise<WriteSet> {
   const fields = createFields(item);
   const format = fields.version(WRITES_VERSION);
-  const { header, rest } = unpackBody(fields.bytes("b"));
+  const body = await open(fields.bytes("b"));
+  const { header, rest } = named(`task writes ${item.sk}`, () => unpackBody(body));
   if (!isHeader(header)) throw new HoldpointError("corrupt", `item ${item.sk} has no readable header`);
   // Which codes a header holds follows from its format.
   const read = (format === 1 ? cellReaderV1(rest) : cellReader(header.s ?? [], rest)) as CellReader<

@@ -8,6 +8,7 @@ import type {
   PendingWrite,
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
+import type { DeltaHistories, DeltaRequest } from "../checkpoint/delta-history.ts";
 import type { PendingInterrupt } from "../checkpoint/interrupts.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 import { HoldpointError } from "../core/errors.ts";
@@ -95,6 +96,10 @@ export class RunSaver extends BaseCheckpointSaver {
       this.#note(error);
       throw error;
     }
+  }
+
+  override getDeltaChannelHistory(of: DeltaRequest): Promise<DeltaHistories> {
+    return this.#noting(this.#saver.getDeltaChannelHistory(of));
   }
 
   override deleteThread(threadId: string): Promise<void> {

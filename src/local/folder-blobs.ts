@@ -1,25 +1,23 @@
 /**
- * Bodies as files: `<dir>/<tenant>/<thread>/<sha256>`.
+ * Bodies as files: `<dir>/<tenant>/<thread>/<generation>/<sha256>`; older versions left out the generation.
  *
  * Must stay true:
  * - A file under its final name is whole and on disk: it is written elsewhere, synced, renamed, and its folder synced.
  * - No name of a tenant or thread reaches outside its own folder, nor shares one on a file system that ignores case.
  */
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errorInfo, HoldpointError } from "../core/errors.ts";
-import { sha256 } from "../core/ids.ts";
+import { assertBodyName, isOld, ownerPath, readPlaced, threadPath } from "../storage/blobs.ts";
 import type { BlobOwner, Blobs } from "../storage/blobs.ts";
 import { contentName } from "../storage/keys.ts";
 
-/** Longer folder names are replaced by their hash: file systems end at 255 bytes. */
-const MAX_NAME = 200;
 /** A thread may be deleted while a body is being written into its folder. */
 const ATTEMPTS = 3;
 
 /** A Blob port on a folder, which is created when it is first needed. */
 export function createFolderBlobs({ dir }: { readonly dir: string }): Blobs {
-  const folderOf = ({ tenant, threadId }: BlobOwner): string => join(dir, fileName(tenant), fileName(threadId));
+  const folderOf = (owner: BlobOwner): string => join(dir, ownerPath(owner));
   return {
     async put(owner, bytes) {
       const name = contentName(bytes);
@@ -36,22 +34,44 @@ export function createFolderBlobs({ dir }: { readonly dir: string }): Blobs {
       }
     },
     async get(owner, name) {
-      if (!/^[0-9a-f]{64}$/.test(name)) throw new HoldpointError("corrupt", `${name} is not the name of a body`);
-      const path = join(folderOf(owner), name);
-      const bytes = await readBytes(path);
-      if (contentName(bytes) !== name)
-        throw new HoldpointError("corrupt", `the body ${path} is not what its name says`);
-      return bytes;
+      assertBodyName(name);
+      return readPlaced(owner, (place) => readBody(join(folderOf(place), name), name));
     },
-    async removeAll(owner) {
-      const folder = folderOf(owner);
+    async removeOld(thread, which) {
+      const folder = join(dir, threadPath(thread));
       try {
-        await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+        const old = (await entriesOf(folder)).filter((entry) => isOld(entry, which));
+        for (const entry of old) await rm(join(folder, entry), { recursive: true, force: true, maxRetries: 5 });
+        await removeIfEmpty(folder);
       } catch (error) {
         throw failed("remove", folder, error);
       }
     },
   };
+}
+
+async function entriesOf(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** A writer that loses its folder to this makes it again. */
+async function removeIfEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT" && codeOf(error) !== "ENOTEMPTY") throw error;
+  }
+}
+
+async function readBody(path: string, name: string): Promise<Uint8Array> {
+  const bytes = await readBytes(path);
+  if (contentName(bytes) !== name) throw new HoldpointError("corrupt", `the body ${path} is not what its name says`);
+  return bytes;
 }
 
 async function readBytes(path: string): Promise<Uint8Array> {
@@ -65,21 +85,11 @@ async function readBytes(path: string): Promise<Uint8Array> {
   }
 }
 
-/** One path component, in lower case, with everything but letters, digits, `-` and `_` as `%` and two hex digits. */
-function fileName(text: string): string {
-  const encoded = Array.from(Buffer.from(text), (byte) => {
-    const character = String.fromCharCode(byte);
-    return /[a-z0-9_-]/.test(character) ? character : `%${byte.toString(16).padStart(2, "0")}`;
-  }).join("");
-  if (encoded === "") return "%";
-  return encoded.length <= MAX_NAME ? encoded : `%~${sha256(text)}`;
-}
-
 async function makeFolder(folder: string, root: string): Promise<void> {
   const created = await mkdir(folder, { recursive: true, mode: 0o700 });
   if (created === undefined) return;
   // The entries of new folders are on disk only once the folders above them have been synced.
-  for (const above of [dirname(folder), root, dirname(root)]) await syncFolder(above);
+  for (const above of [dirname(folder), dirname(dirname(folder)), root, dirname(root)]) await syncFolder(above);
 }
 
 async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {

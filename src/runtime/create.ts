@@ -1,5 +1,9 @@
 import { waitingFor } from "../core/waiting-for.ts";
+import { createStores } from "../checkpoint/store/store.ts";
+import type { StoreSettings } from "../langgraph/store-config.ts";
 import { createEffects } from "../storage/effects.ts";
+import { createSegmentCache } from "../checkpoint/segment-cache.ts";
+import { plainSealers } from "../storage/encryption/sealer.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
 import { createRuns } from "../storage/runs.ts";
@@ -19,22 +23,30 @@ import { createHints } from "./hints.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
+import { createStoreUseCases } from "./store.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
-type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings">;
+export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
+  Partial<Pick<Deps, "sealers">> & {
+    /** How the stores of graphs search, and how long they keep what they are given. */
+    readonly store?: StoreSettings;
+  };
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps(given: Given): Deps {
-  const { table, blobs, settings } = given;
+export function createDeps({ store, ...given }: GivenDeps): Deps {
+  const { table, blobs, ids, settings, sealers = plainSealers } = given;
   const { shards } = settings;
   return {
     ...given,
+    sealers,
+    segments: createSegmentCache(),
     threads: createThreads(table, shards),
-    runs: createRuns({ table, blobs, shards }),
+    runs: createRuns({ table, blobs, shards, sealers }),
     holds: createHolds(table, shards),
-    events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs }),
+    events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
     effects: createEffects(table),
+    stores: createStores({ table, blobs, ids, ...store }),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -49,6 +61,7 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    store: createStoreUseCases(deps),
   };
 }
 

@@ -1,9 +1,12 @@
+import type { SegmentCache } from "../checkpoint/segment-cache.ts";
+import type { TableStore } from "../checkpoint/store/store.ts";
 import type { Clock } from "../core/clock.ts";
-import type { IdSource } from "../core/ids.ts";
+import type { IdSource, TenantId } from "../core/ids.ts";
 import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import type { Effects } from "../storage/effects.ts";
+import type { Sealers } from "../storage/encryption/sealer.ts";
 import type { Events } from "../storage/events.ts";
 import type { Holds } from "../storage/holds.ts";
 import type { Runs } from "../storage/runs.ts";
@@ -36,12 +39,18 @@ export interface Settings {
 /** What every use case is made of. */
 export interface Deps {
   readonly table: Table;
+  /** Encrypted already, where anything is. */
   readonly blobs: Blobs;
+  readonly sealers: Sealers;
+  /** Of all savers of this process. */
+  readonly segments: SegmentCache;
   readonly threads: Threads;
   readonly runs: Runs;
   readonly holds: Holds;
   readonly events: Events;
   readonly effects: Effects;
+  /** The long-term memory of each tenant. */
+  readonly stores: (tenant: TenantId) => TableStore;
   readonly graphs: GraphRegistry;
   readonly hints: Hints;
   readonly values: ValueCache;

@@ -206,7 +206,56 @@ export interface DecideRequest {
   readonly idempotencyKey?: string;
 }
 
+export interface StoredItem {
+  readonly namespace: readonly string[];
+  readonly key: string;
+  readonly value: JsonObject;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** Of a search by meaning. */
+  readonly score?: number;
+}
+
+export interface StorePut {
+  readonly namespace: readonly string[];
+  readonly key: string;
+  readonly value: JsonObject;
+  readonly index?: readonly string[] | false;
+  /** Minutes to live; null for ever. */
+  readonly ttl?: number | null;
+}
+
+export interface StoreSearch {
+  readonly prefix: readonly string[];
+  readonly filter?: JsonObject;
+  readonly query?: string;
+  readonly limit: number;
+  readonly offset: number;
+  readonly refreshTtl?: boolean;
+}
+
+export interface NamespaceSearch {
+  readonly prefix?: readonly string[];
+  readonly suffix?: readonly string[];
+  readonly maxDepth?: number;
+  readonly limit: number;
+  readonly offset: number;
+}
+
+/** The tenant's long-term memory, as its graphs have it. A namespace that none can have is `invalid`. */
+export interface StoreUseCases {
+  put(principal: Principal, item: StorePut): Promise<void>;
+  get(
+    principal: Principal,
+    at: { readonly namespace: readonly string[]; readonly key: string; readonly refreshTtl?: boolean },
+  ): Promise<StoredItem | undefined>;
+  remove(principal: Principal, at: { readonly namespace: readonly string[]; readonly key: string }): Promise<void>;
+  search(principal: Principal, search: StoreSearch): Promise<readonly StoredItem[]>;
+  namespaces(principal: Principal, search: NamespaceSearch): Promise<readonly (readonly string[])[]>;
+}
+
 export interface Runtime {
+  readonly store: StoreUseCases;
   readonly runs: RunUseCases;
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;

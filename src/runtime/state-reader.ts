@@ -1,5 +1,6 @@
 import type { SaverHead } from "../checkpoint/options.ts";
 import { FencedSaver } from "../checkpoint/saver.ts";
+import { saverParts } from "./saver-parts.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
 import type { CheckpointSelector, Run } from "../core/run.ts";
@@ -35,8 +36,7 @@ export interface InThread extends ThreadRef {
 
 /** A saver without a lease, for one generation of a thread. */
 function readingSaver(deps: Deps, { tenant, threadId, generation }: InThread): FencedSaver {
-  const { table, blobs, clock } = deps;
-  return new FencedSaver({ table, blobs, clock, tenant, threadId, generation });
+  return new FencedSaver({ ...saverParts(deps, tenant), threadId, generation });
 }
 
 /** The newest checkpoint of a thread as anybody sees it; a later holder may be writing the next one. */

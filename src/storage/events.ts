@@ -2,6 +2,9 @@ import { deflateRawSync, inflateRawSync } from "node:zlib";
 import type { EventBatch, Frame, NumberedFrame } from "../core/event.ts";
 import { numbered } from "../core/event.ts";
 import type { RunId } from "../core/ids.ts";
+import type { Place } from "./encryption/envelope.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { eventKeys, framePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { numberOf, readable, textOf } from "./records.ts";
@@ -37,18 +40,64 @@ export interface Events {
     from: number,
   ): Promise<{ readonly frames: readonly NumberedFrame[]; readonly more: boolean }>;
   /** Of an item that was read together with others. */
-  of(item: Item): EventBatch;
+  of(ref: ThreadRef, item: Item): Promise<EventBatch>;
   /** Key of the batch that begins with this frame: it is there as soon as the frame is. */
   batchKey(ref: ThreadRef, generation: number, first: number): Key;
 }
 
-/** Batches expire `retentionMs` after they were written. */
-export function createEvents(table: Table, { retentionMs }: { readonly retentionMs: number }): Events {
+export interface EventsOptions {
+  /** Batches expire so many milliseconds after they were written. */
+  readonly retentionMs: number;
+  /** What encrypts frames; nothing by default. */
+  readonly sealers?: Sealers;
+}
+
+export function createEvents(table: Table, { retentionMs, sealers = plainSealers }: EventsOptions): Events {
+  const placeOf = ({ tenant, threadId }: ThreadRef, { sk }: Pick<Key, "sk">): Place => ({
+    tenant,
+    threadId,
+    ns: "",
+    checkpointId: "",
+    part: `events ${sk}`,
+  });
+  const encode = async (ref: ThreadRef, key: Key, batch: EventBatch): Promise<Record<string, Value>> => {
+    const common = { r: batch.runId, f: batch.fence, n: batch.first, u: batch.usedBytes };
+    const text = JSON.stringify(batch.frames);
+    const sealer = sealers(ref.tenant);
+    if (text.length < COMPRESS_FROM_BYTES && !sealer.encrypts) return { ...common, d: text };
+    if (sealer.encrypts) await sealer.ready();
+    return { ...common, z: sealer.seal(deflated(text), placeOf(ref, key)) };
+  };
+  const decode = async (ref: ThreadRef, item: Item): Promise<EventBatch> => {
+    const { z, u } = readable(item).attributes;
+    const sealer = sealers(ref.tenant);
+    const opened = (bytes: Uint8Array) => sealer.open(bytes, placeOf(ref, item));
+    const short = z instanceof Uint8Array ? "" : textOf(item, "d");
+    // Text in the clear goes the same way where anything is encrypted: it may be refused.
+    const text =
+      z instanceof Uint8Array
+        ? inflateRawSync(await opened(z)).toString("utf8")
+        : sealer.encrypts
+          ? Buffer.from(await opened(Buffer.from(short))).toString("utf8")
+          : short;
+    return {
+      first: numberOf(item, "n"),
+      runId: textOf(item, "r") as RunId,
+      fence: numberOf(item, "f"),
+      frames: JSON.parse(text) as Frame[],
+      usedBytes: typeof u === "number" ? u : 0,
+    };
+  };
+  const decodeAll = (ref: ThreadRef, items: readonly Item[]): Promise<readonly EventBatch[]> =>
+    Promise.all(items.map((item) => decode(ref, item)));
   return {
     async append(ref, generation, batch) {
-      const draft = { ...eventKeys.batch(ref, generation, batch.first), attributes: encode(batch) };
+      const key = eventKeys.batch(ref, generation, batch.first);
+      const draft = { ...key, attributes: await encode(ref, key, batch) };
       const result = await table.put({ ...draft, expiresAt: table.now() + retentionMs }, "absent");
-      return result.won ? { won: true } : { won: false, current: result.current && decode(result.current) };
+      return result.won
+        ? { won: true }
+        : { won: false, current: result.current && (await decode(ref, result.current)) };
     },
     async end(ref, generation) {
       const page = await table.query(eventKeys.partition(ref), {
@@ -56,20 +105,20 @@ export function createEvents(table: Table, { retentionMs }: { readonly retention
         descending: true,
         limit: 1,
       });
-      const last = page.items[0] && decode(page.items[0]);
+      const last = page.items[0] && (await decode(ref, page.items[0]));
       return last ? endOf(last) : { next: 0, fence: 0, runId: undefined, usedBytes: 0 };
     },
     async read(ref, generation, from) {
       const prefix = eventKeys.prefix(generation);
       const pk = eventKeys.partition(ref);
       const page = await table.query(pk, { from: prefix + framePart(from), to: `${prefix}~`, limit: PAGE_BATCHES });
-      const batches = page.items.map(decode);
+      const batches = await decodeAll(ref, page.items);
       // Readers come back at the start of a batch. Only where none starts here may an earlier one reach beyond it.
       const isBetween = from > 0 && batches[0]?.first !== from;
       const before = isBetween
         ? await table.query(pk, { from: prefix, to: prefix + framePart(from), descending: true, limit: 1 })
         : undefined;
-      const earlier = (before?.items ?? []).map(decode).filter(({ first }) => first < from);
+      const earlier = (await decodeAll(ref, before?.items ?? [])).filter(({ first }) => first < from);
       const frames = [...earlier, ...batches].flatMap(numbered).filter((frame) => frame.number >= from);
       return { frames, more: page.next !== undefined };
     },
@@ -86,22 +135,7 @@ export const endOf = ({ first, frames, fence, runId, usedBytes }: EventBatch): E
   usedBytes,
 });
 
-function encode({ first, runId, fence, frames, usedBytes }: EventBatch): Record<string, Value> {
-  const common = { r: runId, f: fence, n: first, u: usedBytes };
-  const text = JSON.stringify(frames);
-  if (text.length < COMPRESS_FROM_BYTES) return { ...common, d: text };
+function deflated(text: string): Uint8Array {
   const bytes = Buffer.from(text);
-  return { ...common, z: deflateRawSync(bytes, { chunkSize: Math.min(16_384, Math.max(64, bytes.length)) }) };
-}
-
-function decode(item: Item): EventBatch {
-  const { z, u } = readable(item).attributes;
-  const text = z instanceof Uint8Array ? inflateRawSync(z).toString("utf8") : textOf(item, "d");
-  return {
-    first: numberOf(item, "n"),
-    runId: textOf(item, "r") as RunId,
-    fence: numberOf(item, "f"),
-    frames: JSON.parse(text) as Frame[],
-    usedBytes: typeof u === "number" ? u : 0,
-  };
+  return deflateRawSync(bytes, { chunkSize: Math.min(16_384, Math.max(64, bytes.length)) });
 }

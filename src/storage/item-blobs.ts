@@ -1,8 +1,10 @@
 /**
  * Bodies as items of the table, in the partition of their thread: for DynamoDB without a bucket.
- * A body is cut into pieces `B#<sha256>.<n>`; each holds `bytes` and the `count` of pieces.
+ * A body is cut into pieces `B#<generation>#<sha256>.<n>`, without the generation where older versions wrote; each
+ * holds `bytes` and the `count` of pieces.
  */
 import { HoldpointError } from "../core/errors.ts";
+import { assertBodyName, isOld, readPlaced } from "./blobs.ts";
 import type { BlobOwner, Blobs } from "./blobs.ts";
 import { contentName, threadKeys } from "./keys.ts";
 import { readable } from "./records.ts";
@@ -27,27 +29,34 @@ export function createItemBlobs({ table }: { readonly table: Table }): Blobs {
       return name;
     },
     async get(owner, name) {
-      const pieces = await readPieces(table, owner, name);
-      const body = Buffer.concat(pieces.map((piece) => bytesOf(piece, name)));
-      const bytes = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
-      if (contentName(bytes) !== name) throw corrupt(name, "is not what its name says");
-      return bytes;
+      assertBodyName(name);
+      return readPlaced(owner, (place) => readBody(table, place, name));
     },
-    async removeAll(owner) {
+    async removeOld(thread, which) {
       let after: string | undefined;
       do {
-        const page = await table.query(threadKeys.partition(owner), {
-          prefix: threadKeys.blobPrefix(),
+        const page = await table.query(threadKeys.partition(thread), {
+          prefix: threadKeys.blobPrefix,
           ...(after === undefined ? {} : { after }),
         });
-        for (let at = 0; at < page.items.length; at += REMOVALS_AT_ONCE) {
-          const some = page.items.slice(at, at + REMOVALS_AT_ONCE);
+        // Below the prefix stands the generation, or the name of a body that has none.
+        const old = page.items.filter(({ sk }) => isOld(sk.split("#")[1] ?? "", which));
+        for (let at = 0; at < old.length; at += REMOVALS_AT_ONCE) {
+          const some = old.slice(at, at + REMOVALS_AT_ONCE);
           await Promise.all(some.map((item) => table.remove(item, "any")));
         }
         after = page.next;
       } while (after !== undefined);
     },
   };
+}
+
+async function readBody(table: Table, owner: BlobOwner, name: string): Promise<Uint8Array> {
+  const pieces = await readPieces(table, owner, name);
+  const body = Buffer.concat(pieces.map((piece) => bytesOf(piece, name)));
+  const bytes = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  if (contentName(bytes) !== name) throw corrupt(name, "is not what its name says");
+  return bytes;
 }
 
 /** The first piece says how many there are; the others are read together. */

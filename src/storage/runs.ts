@@ -2,6 +2,9 @@ import { HoldpointError } from "../core/errors.ts";
 import type { RunId, TenantId, ThreadId } from "../core/ids.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { Blobs } from "./blobs.ts";
+import type { Place } from "./encryption/envelope.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, futureSort, runMapKey, threadKeys } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
@@ -35,9 +38,19 @@ export interface RunsOptions {
   readonly table: Table;
   readonly blobs: Blobs;
   readonly shards: number;
+  /** What encrypts requests; nothing by default. Bodies are encrypted by `blobs`, or are not. */
+  readonly sealers?: Sealers;
 }
 
-export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
+const payloadPlace = ({ tenant, threadId, runId }: Run): Place => ({
+  tenant,
+  threadId,
+  ns: "",
+  checkpointId: "",
+  part: `request of run ${runId}`,
+});
+
+export function createRuns({ table, blobs, shards, sealers = plainSealers }: RunsOptions): Runs {
   const records: Records<Run> = createRecords(table, {
     names: ["g", "s", "f", "d"],
     key: (run: Run) => threadKeys.run(run, run.runId),
@@ -48,9 +61,13 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
   });
   const keepPayload = async (run: Run): Promise<Run> => {
     const bytes = Buffer.from(JSON.stringify(run.payload ?? {}));
-    if (bytes.length <= INLINE_PAYLOAD_BYTES) return run;
+    const sealer = sealers(run.tenant);
+    if (bytes.length <= INLINE_PAYLOAD_BYTES && !sealer.encrypts) return run;
+    if (sealer.encrypts) await sealer.ready();
     const attributes: Record<string, Value> =
-      bytes.length <= ITEM_PAYLOAD_BYTES ? { d: bytes } : { b: await blobs.put(run, bytes) };
+      bytes.length <= ITEM_PAYLOAD_BYTES
+        ? { d: sealer.seal(bytes, payloadPlace(run)) }
+        : { b: await blobs.put(run, bytes) };
     await table.put({ ...threadKeys.runBody(run, run.runId), attributes }, "any");
     const { payload: _, ...rest } = run;
     return rest;
@@ -77,7 +94,10 @@ export function createRuns({ table, blobs, shards }: RunsOptions): Runs {
       const item = readable(await table.get(threadKeys.runBody(run, run.runId)));
       if (!item) throw new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
       const inline = item.attributes["d"];
-      const bytes = inline instanceof Uint8Array ? inline : await blobs.get(run, textOf(item, "b"));
+      const bytes =
+        inline instanceof Uint8Array
+          ? await sealers(run.tenant).open(inline, payloadPlace(run))
+          : await blobs.get(run, textOf(item, "b"));
       return JSON.parse(Buffer.from(bytes).toString("utf8")) as RunPayload;
     },
     async list(ref, generation) {

@@ -1,10 +1,15 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createS3Blobs } from "../../src/aws/s3-blobs.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { HoldpointError } from "../../src/core/errors.ts";
 import { systemIds, tenantId, threadId } from "../../src/core/ids.ts";
 import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { createItemBlobs } from "../../src/storage/item-blobs.ts";
+import { movedBlobs } from "../../src/storage/blobs.ts";
 import type { BlobOwner, Blobs } from "../../src/storage/blobs.ts";
 import { engines } from "../support/engines.ts";
+import { startFakeS3 } from "../support/fake-s3.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { testFolder } from "../support/process.ts";
 
@@ -13,7 +18,20 @@ interface Place {
   open(): Promise<AsyncDisposable & { readonly blobs: Blobs }>;
 }
 
+/** Bodies that went to a folder first, and now go to memory. */
+const moved: Place = {
+  name: "memory, and a folder before",
+  async open() {
+    const folder = await testFolder();
+    return {
+      blobs: movedBlobs(createMemoryBlobs(), createFolderBlobs({ dir: folder.path })),
+      [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+    };
+  },
+};
+
 const places: readonly Place[] = [
+  moved,
   { name: "memory", open: async () => ({ blobs: createMemoryBlobs(), [Symbol.asyncDispose]: async () => {} }) },
   {
     name: "a folder",
@@ -23,6 +41,17 @@ const places: readonly Place[] = [
         blobs: createFolderBlobs({ dir: folder.path }),
         [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
       };
+    },
+  },
+  {
+    name: "S3",
+    async open() {
+      await using opening = new AsyncDisposableStack();
+      const { endpoint } = opening.use(await startFakeS3("bodies"));
+      const at = { bucket: "bodies", prefix: "here/", region: "us-east-1", endpoint };
+      const blobs = opening.use(createS3Blobs({ ...at, clock: systemClock, ids: systemIds }));
+      const opened = opening.move();
+      return { blobs, [Symbol.asyncDispose]: () => opened.disposeAsync() };
     },
   },
   ...engines().map((engine): Place => ({
@@ -35,11 +64,17 @@ const places: readonly Place[] = [
   })),
 ];
 
-const ownerOf = (tenant: string, thread: string): BlobOwner => ({
+/** Owners of a generation, unlike those of older versions. */
+type Placed = BlobOwner & { readonly generation: number };
+
+const ownerOf = (tenant: string, thread: string, generation = 0): Placed => ({
   tenant: tenantId(tenant),
   threadId: threadId(thread),
+  generation,
 });
-const freshOwner = (): BlobOwner => ownerOf("tenant", systemIds.token(6));
+const freshOwner = (): Placed => ownerOf("tenant", systemIds.token(6));
+/** The owner as versions named it that knew no generation. */
+const unplaced = ({ tenant, threadId }: BlobOwner): BlobOwner => ({ tenant, threadId });
 const bytesOf = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * seed + (i >> 8)) % 256);
 
@@ -81,6 +116,7 @@ describe.each(places)("bodies in $name", (place) => {
       ownerOf("b", "t"),
       ownerOf("a", "u"),
       ownerOf("a/t", ""),
+      ownerOf("", "a/t"),
       ownerOf("A", "t"),
       ownerOf("a", "T"),
     ]) {
@@ -97,21 +133,79 @@ describe.each(places)("bodies in $name", (place) => {
     }
   });
 
-  it("are all removed with their owner, and nothing else is", async () => {
+  it("are all removed with the older generations of their thread, and nothing else is", async () => {
     const [owner, other] = [freshOwner(), freshOwner()];
-    const names = [];
-    for (let n = 1; n <= 5; n++) names.push(await blobs.put(owner, bytesOf(800_000, n)));
-    const kept = await blobs.put(other, bytesOf(5));
-    await blobs.removeAll(owner);
-    await blobs.removeAll(owner);
-    for (const name of names) await expect(blobs.get(owner, name)).rejects.toMatchObject({ code: "corrupt" });
+    const names: string[] = [];
+    for (let n = 1; n <= 5; n++) names.push(await blobs.put({ ...owner, generation: n % 3 }, bytesOf(800_000, n)));
+    const [kept, alive] = [await blobs.put(other, bytesOf(5)), { ...owner, generation: 3 }];
+    const living = await blobs.put(alive, bytesOf(6));
+    for (let times = 0; times < 2; times++) await blobs.removeOld(owner, { before: 3, unplaced: true });
+    for (const [n, name] of names.entries()) {
+      const place = { ...owner, generation: (n + 1) % 3 };
+      await expect(blobs.get(place, name)).rejects.toMatchObject({ code: "corrupt" });
+    }
     expect(await blobs.get(other, kept)).toEqual(bytesOf(5));
+    expect(await blobs.get(alive, living)).toEqual(bytesOf(6));
     expect(await blobs.put(owner, bytesOf(5))).toBe(kept);
+  });
+
+  it("of one generation are not found under another", async () => {
+    const owner = freshOwner();
+    const name = await blobs.put(owner, bytesOf(10));
+    for (const place of [{ ...owner, generation: 1 }, unplaced(owner)]) {
+      await expect(blobs.get(place, name)).rejects.toMatchObject({ code: "corrupt" });
+    }
+  });
+
+  it("of a thread that is created again while the deleted one is removed are all still there", async () => {
+    const owner = freshOwner();
+    for (let n = 1; n <= 10; n++) await blobs.put(owner, bytesOf(30, n));
+    const again = { ...owner, generation: 1 };
+    const [names] = await Promise.all([
+      Promise.all(Array.from({ length: 10 }, (_, n) => blobs.put(again, bytesOf(30, n + 1)))),
+      blobs.removeOld(owner, { before: 1, unplaced: true }),
+    ]);
+    await blobs.removeOld(owner, { before: 1, unplaced: true });
+    for (const [n, name] of names.entries()) expect(await blobs.get(again, name)).toEqual(bytesOf(30, n + 1));
+  });
+
+  it("are lost to that removal when they bear no generation (negative control)", async () => {
+    const owner = unplaced(freshOwner());
+    const name = await blobs.put(owner, bytesOf(30));
+    await blobs.removeOld(owner, { before: 1, unplaced: true });
+    await expect(blobs.get(owner, name)).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  it("that bear no generation, as older versions wrote them, are found under any, and kept until they may go", async () => {
+    const owner = freshOwner();
+    const name = await blobs.put(unplaced(owner), bytesOf(30));
+    expect(await blobs.get({ ...owner, generation: 7 }, name)).toEqual(bytesOf(30));
+    await blobs.removeOld(owner, { before: 9, unplaced: false });
+    expect(await blobs.get(owner, name)).toEqual(bytesOf(30));
+    await blobs.removeOld(owner, { before: 0, unplaced: true });
+    await expect(blobs.get(owner, name)).rejects.toMatchObject({ code: "corrupt" });
   });
 
   it("are `corrupt` under a name that no body can have", async () => {
     for (const name of ["", "..", "../x", "z".repeat(64)]) {
       await expect(blobs.get(freshOwner(), name)).rejects.toMatchObject({ code: "corrupt" });
     }
+  });
+});
+
+describe("bodies that are kept elsewhere now", () => {
+  it("are found where they were, and removed there too; what is away is not missing", async () => {
+    const [before, now] = [createMemoryBlobs(), createMemoryBlobs()];
+    const blobs = movedBlobs(now, before);
+    const owner = freshOwner();
+    const name = await before.put(owner, bytesOf(10));
+    expect(await blobs.get(owner, name)).toEqual(bytesOf(10));
+    await blobs.put(owner, bytesOf(20));
+    expect([now.size, before.size]).toEqual([1, 1]);
+    const away: Blobs = { ...before, get: () => Promise.reject(new HoldpointError("unavailable", "away")) };
+    await expect(movedBlobs(now, away).get(owner, name)).rejects.toMatchObject({ code: "unavailable" });
+    await expect(movedBlobs(away, before).get(owner, name)).rejects.toMatchObject({ code: "unavailable" });
+    await blobs.removeOld(owner, { before: 1, unplaced: true });
+    expect([now.size, before.size]).toEqual([0, 0]);
   });
 });

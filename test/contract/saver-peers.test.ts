@@ -3,7 +3,10 @@ import { Annotation, Command, END, MemorySaver, START, Send, StateGraph, interru
 import type { BaseCheckpointSaver, StateSnapshot } from "@langchain/langgraph";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { SaverOptions } from "../../src/checkpoint/options.ts";
+import { isKept } from "../../src/checkpoint/pieces.ts";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
+import { splice } from "../../src/checkpoint/splice.ts";
 import { tenantId } from "../../src/core/ids.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
@@ -162,26 +165,74 @@ const sortedKeys = (_: string, value: unknown): unknown =>
     ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
+/** How the saver lays a thread out: what it looks like must not depend on it. */
+const layoutArbitrary = fc.record({
+  small: fc.boolean(),
+  chainRecords: fc.constantFrom(1, 2, 3, 32),
+  /** Whether the saver that reads is one that has not seen the thread before. */
+  fresh: fc.boolean(),
+});
+type Layout = typeof layoutArbitrary extends fc.Arbitrary<infer T> ? T : never;
+
+const SMALL = {
+  inlineBytes: 200,
+  insertBytes: 100,
+  channelBytes: 50,
+  pieceBytes: 300,
+  recordBytes: 2_000,
+  blobBytes: 600,
+};
+const isNightly = process.env["HOLDPOINT_NIGHTLY"] !== undefined;
+const STATES = isNightly ? 100_000 : 2000;
+
+/** Threads until so many states have been compared. */
+async function compare(states: number, seed: number, more: Partial<SaverOptions> = {}): Promise<number> {
+  const counts: number[] = [];
+  const oneThread = async (steps: readonly Step[], { small, chainRecords, fresh }: Layout): Promise<void> => {
+    const limits = { chainRecords, ...(small ? SMALL : {}) };
+    const options = {
+      table: createMemoryTable(),
+      blobs: createMemoryBlobs(),
+      tenant: tenantId("acme"),
+      limits,
+      ...more,
+    };
+    const [ours, peer] = [new FencedSaver(options), new MemorySaver()];
+    const [mine, theirs] = [build(ours), build(peer)];
+    for (const step of steps) {
+      expect(withoutIds(await apply(mine, ours, step))).toBe(withoutIds(await apply(theirs, peer, step)));
+      const expected = await seen(theirs, peer);
+      const reader = fresh ? new FencedSaver(options) : ours;
+      expect((await seen(build(reader), reader)).text).toBe(expected.text);
+      counts.push(expected.states);
+    }
+  };
+  const steps = fc.array(stepArbitrary, { minLength: 2, maxLength: 7 });
+  const compared = (): number => counts.reduce((sum, count) => sum + count, 0);
+  for (let round = 0; ; round += 1) {
+    if (compared() >= states) return compared();
+    const threads = fc.asyncProperty(steps, layoutArbitrary, oneThread);
+    await fc.assert(threads, { numRuns: 20, seed: seed + round });
+  }
+}
+
 describe("against MemorySaver", () => {
-  it("random threads look the same after every step", async () => {
-    let states = 0;
-    const limits = { inlineBytes: 200, pieceBytes: 300, recordBytes: 2_000, blobBytes: 600 };
-    await fc.assert(
-      fc.asyncProperty(fc.array(stepArbitrary, { minLength: 2, maxLength: 7 }), fc.boolean(), async (steps, small) => {
-        const table = createMemoryTable();
-        const options = { table, blobs: createMemoryBlobs(), tenant: tenantId("acme"), ...(small ? { limits } : {}) };
-        const [ours, peer] = [new FencedSaver(options), new MemorySaver()];
-        const [mine, theirs] = [build(ours), build(peer)];
-        for (const step of steps) {
-          expect(withoutIds(await apply(mine, ours, step))).toBe(withoutIds(await apply(theirs, peer, step)));
-          const expected = await seen(theirs, peer);
-          const fresh = new FencedSaver(options);
-          expect((await seen(build(fresh), fresh)).text).toBe(expected.text);
-          states += expected.states;
-        }
-      }),
-      { numRuns: Number(process.env["FUZZ_RUNS"] ?? 12), seed: 20260101 },
-    );
-    expect(states).toBeGreaterThan(200);
+  it(
+    `random threads look the same after every step, ${STATES} states`,
+    { timeout: isNightly ? 7_200_000 : 180_000 },
+    async () => {
+      expect(await compare(STATES, Number(process.env["HOLDPOINT_FUZZ_SEED"] ?? 20_260_101))).toBeGreaterThanOrEqual(
+        STATES,
+      );
+    },
+  );
+
+  it("they would not with a splice that is wrong by one byte (negative control)", async () => {
+    const wrong: typeof splice = (before, after) => {
+      const edits = splice(before, after);
+      const [first] = edits;
+      return first && isKept(first) && edits.length > 1 ? [{ keep: [0, first.keep[1] - 1] }, ...edits.slice(1)] : edits;
+    };
+    await expect(compare(2000, 20_260_101, { splice: wrong })).rejects.toThrow(/Property failed/);
   });
 });

@@ -14,7 +14,7 @@ import type { Table } from "../../src/storage/table.ts";
 import type { Answer, Fact } from "./facts.ts";
 import { createOpTable } from "./interleave-table.ts";
 import type { TableOp } from "./interleave-table.ts";
-import { createMemoryBlobs } from "./memory-blobs.ts";
+import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { processDeps } from "./process-deps.ts";
 import { EPOCH, createScheduler } from "./scheduler.ts";
 import type { Scheduler, SimProcess } from "./scheduler.ts";

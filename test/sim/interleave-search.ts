@@ -18,7 +18,7 @@ import { applyOp, createOpTable } from "./interleave-table.ts";
 import type { Items } from "./interleave-table.ts";
 import { check } from "./invariants.ts";
 import type { Violation } from "./invariants.ts";
-import { createMemoryBlobs } from "./memory-blobs.ts";
+import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createRandom } from "./random.ts";
 import type { Random } from "./random.ts";
 import { EPOCH } from "./scheduler.ts";

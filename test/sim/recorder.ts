@@ -9,7 +9,7 @@ import { numberOf, textOf } from "../../src/storage/records.ts";
 import { createRuns } from "../../src/storage/runs.ts";
 import type { Item } from "../../src/storage/table.ts";
 import { createThreads } from "../../src/storage/threads.ts";
-import { createMemoryBlobs } from "./memory-blobs.ts";
+import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 import type { Fact } from "./facts.ts";
 import type { Change } from "./sim-table.ts";

@@ -13,7 +13,7 @@ import type { FaultCounts, Tally } from "./faults.ts";
 import { answersTo } from "./history.ts";
 import { check } from "./invariants.ts";
 import type { Violation } from "./invariants.ts";
-import { createMemoryBlobs } from "./memory-blobs.ts";
+import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { drawPlan, play } from "./plan.ts";
 import type { Plan } from "./plan.ts";
 import { createRandom } from "./random.ts";

@@ -11,7 +11,7 @@ import type { Chaos } from "./chaos.ts";
 import { createCourier } from "./courier.ts";
 import type { Courier } from "./courier.ts";
 import type { Tally } from "./faults.ts";
-import { createMemoryBlobs } from "./memory-blobs.ts";
+import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { processDeps } from "./process-deps.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Scheduler, SimProcess } from "./scheduler.ts";

@@ -18,6 +18,7 @@ import type {
   FollowRequest,
   Runtime,
   RunResult,
+  StoreUseCases,
   ThreadUseCases,
 } from "../../src/runtime/runtime.ts";
 
@@ -54,6 +55,7 @@ export function createFakeRuntime(): FakeRuntime {
     runtime: {
       threads: notUsed("threads") as ThreadUseCases,
       assistants: notUsed("assistants") as AssistantUseCases,
+      store: notUsed("store") as StoreUseCases,
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;

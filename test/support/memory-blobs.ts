@@ -1,6 +1,7 @@
 import { HoldpointError } from "../../src/core/errors.ts";
+import { isOld, ownerPath, readPlaced, threadPath } from "../../src/storage/blobs.ts";
+import type { Blobs } from "../../src/storage/blobs.ts";
 import { contentName } from "../../src/storage/keys.ts";
-import type { BlobOwner, Blobs } from "../../src/storage/blobs.ts";
 
 /** The Blob port in memory, with the number of bodies it holds. */
 export interface MemoryBlobs extends Blobs {
@@ -9,23 +10,27 @@ export interface MemoryBlobs extends Blobs {
 
 export function createMemoryBlobs(): MemoryBlobs {
   const bodies = new Map<string, Uint8Array>();
-  const prefix = (owner: BlobOwner): string => `${JSON.stringify([owner.tenant, owner.threadId])}/`;
   return {
     get size() {
       return bodies.size;
     },
     put: async (owner, bytes) => {
       const name = contentName(bytes);
-      bodies.set(prefix(owner) + name, Uint8Array.from(bytes));
+      bodies.set(`${ownerPath(owner)}/${name}`, Uint8Array.from(bytes));
       return name;
     },
-    get: async (owner, name) => {
-      const bytes = bodies.get(prefix(owner) + name);
-      if (bytes === undefined) throw new HoldpointError("corrupt", `body ${name} is missing`);
-      return Uint8Array.from(bytes);
-    },
-    removeAll: async (owner) => {
-      for (const key of bodies.keys()) if (key.startsWith(prefix(owner))) bodies.delete(key);
+    get: (owner, name) =>
+      readPlaced(owner, async (place) => {
+        const bytes = bodies.get(`${ownerPath(place)}/${name}`);
+        if (bytes === undefined) throw new HoldpointError("corrupt", `body ${name} is missing`);
+        return Uint8Array.from(bytes);
+      }),
+    removeOld: async (thread, which) => {
+      const above = `${threadPath(thread)}/`;
+      for (const key of bodies.keys()) {
+        const [entry = ""] = key.startsWith(above) ? key.slice(above.length).split("/") : [];
+        if (isOld(entry, which)) bodies.delete(key);
+      }
     },
   };
 }

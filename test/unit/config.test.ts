@@ -60,6 +60,36 @@ describe("configuration", () => {
     });
   });
 
+  it("keeps bodies in a bucket, and encrypts, when it is told to", () => {
+    expect(configOf([], { HOLDPOINT_TABLE: "runs" })).toMatchObject({ s3: undefined, encryption: undefined });
+    const table = { HOLDPOINT_TABLE: "runs", AWS_REGION: "eu-west-1" };
+    const s3 = { bucket: "bodies", kmsKeyId: undefined, endpoint: undefined, region: "eu-west-1" };
+    expect(configOf([], { ...table, HOLDPOINT_BUCKET: "bodies" }).s3).toEqual({ ...s3, prefix: "" });
+    expect(configOf([], { ...table, HOLDPOINT_BUCKET: "bodies/a/b//" }).s3).toEqual({ ...s3, prefix: "a/b/" });
+    const local = { S3_ENDPOINT: "http://127.0.0.1:9000", HOLDPOINT_BUCKET_KMS_KEY_ID: "k" };
+    expect(configOf([], { HOLDPOINT_TABLE: "runs", HOLDPOINT_BUCKET: "bodies", ...local }).s3).toEqual({
+      ...s3,
+      prefix: "",
+      endpoint: "http://127.0.0.1:9000",
+      region: "us-east-1",
+      kmsKeyId: "k",
+    });
+    const keys = { HOLDPOINT_ENCRYPTION_KEYS: "new, old", LANGGRAPH_AES_KEY: "oldest, with a comma" };
+    expect(configOf([], { ...keys, HOLDPOINT_ENCRYPTION_REQUIRED: "true" }).encryption).toEqual({
+      kms: undefined,
+      localKeys: ["new", "old", "oldest, with a comma"],
+      required: true,
+      dataKeyMs: 86_400_000,
+    });
+    const kms = { HOLDPOINT_KMS_KEY_ID: "k", KMS_ENDPOINT: "http://127.0.0.1:9001", HOLDPOINT_DATA_KEY_MS: "60000" };
+    expect(configOf([], kms).encryption).toEqual({
+      kms: { keyId: "k", endpoint: "http://127.0.0.1:9001", region: "us-east-1" },
+      localKeys: [],
+      required: false,
+      dataKeyMs: 60_000,
+    });
+  });
+
   it.each([
     [["--port", "http"], {}, "--port: a whole number from 0 to 65535 is expected (see --help)"],
     [["--port", "70000"], {}, "--port: a whole number from 0 to 65535 is expected (see --help)"],
@@ -75,6 +105,26 @@ describe("configuration", () => {
       [],
       { DYNAMODB_ENDPOINT: "http://127.0.0.1:8000" },
       "DYNAMODB_ENDPOINT is set but HOLDPOINT_TABLE is not: name the table, or unset the endpoint",
+    ],
+    [
+      [],
+      { HOLDPOINT_BUCKET: "bodies" },
+      "HOLDPOINT_BUCKET is set but HOLDPOINT_TABLE is not: name the table, or unset the bucket",
+    ],
+    [
+      [],
+      { S3_ENDPOINT: "http://127.0.0.1:9000" },
+      "S3_ENDPOINT is set but HOLDPOINT_BUCKET is not: name the bucket, or unset the endpoint",
+    ],
+    [
+      [],
+      { HOLDPOINT_TABLE: "runs", HOLDPOINT_BUCKET: "My Bucket" },
+      "HOLDPOINT_BUCKET: the name of a bucket is expected, or name/prefix (see --help)",
+    ],
+    [
+      [],
+      { HOLDPOINT_ENCRYPTION_REQUIRED: "true" },
+      "HOLDPOINT_ENCRYPTION_REQUIRED is true but there is no key: set HOLDPOINT_KMS_KEY_ID or HOLDPOINT_ENCRYPTION_KEYS",
     ],
   ] as const)("refuses %j %j with one line that names what is wrong", (argv, env, message) => {
     expect(refusalOf(argv, env)).toBe(message);

@@ -104,13 +104,10 @@ export async function answerOutcome(
       keepAliveMs: limits.keepAliveMs,
       body: waiting.then(bodyOf),
       onLateFailure(error) {
-        if (!gone.aborted)
+        if (!signal.aborted)
           log.error({ trace_id: traceOf(response), run_id: reading.run.runId, err: error }, "a wait broke off");
         const { code, detail } = problemOf(error);
-        return failure({
-          error: code,
-          message: closing.aborted ? "the server is stopping; join the run again" : detail,
-        });
+        return failure({ error: code, message: detail });
       },
     });
   } catch (error) {

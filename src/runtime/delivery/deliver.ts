@@ -9,6 +9,7 @@
  * - `lost` is never recorded as a run's outcome (I2).
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
+import { saverParts } from "../saver-parts.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { HoldpointError } from "../../core/errors.ts";
@@ -94,10 +95,7 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   const thread = lease.thread;
   const openSaver: OpenSaver = () =>
     FencedSaver.open({
-      table: deps.table,
-      blobs: deps.blobs,
-      clock: deps.clock,
-      tenant: thread.tenant,
+      ...saverParts(deps, thread.tenant),
       lease: { threadId: thread.threadId, generation: thread.generation, fence: lease.fence },
     });
   // On a first delivery nobody but this fence has anything to end: the head is read together with the rest.

@@ -247,6 +247,7 @@ export class Execution {
       limits: limitsOf(deps, on.graph),
       retries: on.run.retries ?? {},
       assistant: { config: assistant.config, context: assistant.context },
+      store: deps.stores(on.run.tenant),
       context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
       signal,
       drain,
@@ -299,6 +300,6 @@ function assertMarked(mark: Mark): void {
 
 function poisonError({ count, owner, head }: Strikes): ErrorInfo {
   const at = head === undefined ? "before its first checkpoint" : `at checkpoint ${head}`;
-  const message = `${count} deliveries in a row ended with their worker and without a new checkpoint, ${at}; the last worker was ${owner}`;
+  const message = `${count} deliveries in a row ended with their worker, or with its lease, and without a new checkpoint, ${at}; the last worker was ${owner}`;
   return { name: "poison", message };
 }

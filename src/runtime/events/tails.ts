@@ -234,7 +234,7 @@ function createLook({ table, events }: Deps, entry: Followed): () => Promise<See
     const keys = followed.map((runId) => threadKeys.run(ref, runId));
     const items = await table.batchGet([...(next ? [next] : []), ...keys]);
     const item = next && items.find(({ sk }) => sk === next.sk);
-    const batch = item && events.of(item);
+    const batch = item && (await events.of(ref, item));
     const runs = items.filter((one) => one !== item);
     const hasChanged = runs.some(({ sk, version }) => versions.get(sk) !== version);
     // Where an empty log goes on is not known before it does, and a run that is delivered again may find it empty.

@@ -27,8 +27,10 @@ export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> 
   const ref: ThreadRef = { tenant: thread.tenant, threadId: thread.threadId };
   await removeOldGenerations(deps.table, ref, generation);
   await removeItems(deps, eventKeys.partition(ref), { to: eventKeys.prefix(generation) }, (item) => [item]);
+  // Bodies without a generation may be those of a thread that older workers created again in the meantime.
   const now = await deps.threads.get(ref);
-  if (now?.value.deleted && now.value.generation === generation) await deps.blobs.removeAll(ref);
+  const unplaced = now?.value.deleted === true && now.value.generation === generation;
+  await deps.blobs.removeOld(ref, { before: generation, unplaced });
   if (thread.deleted && thread.metadata.kind === "item")
     await deps.table.remove(threadKeys.metadata(ref, thread.metadata.id), "any");
 

@@ -3,6 +3,7 @@
  * generation first, so that whoever still writes for the old one writes where nobody reads.
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
+import { saverParts } from "../saver-parts.ts";
 import { HoldpointError } from "../../core/errors.ts";
 import { threadId as asThreadId } from "../../core/ids.ts";
 import type { ThreadId } from "../../core/ids.ts";
@@ -135,10 +136,11 @@ interface Reading {
   readonly graphOf: (metadata: JsonObject) => RegisteredGraph | undefined;
 }
 
-function createReading({ table, blobs, clock, graphs }: Deps, { tenant }: Principal): Reading {
+function createReading(deps: Deps, { tenant }: Principal): Reading {
+  const { graphs } = deps;
   const known = new Map<string, RegisteredGraph>();
   return {
-    saver: new FencedSaver({ table, blobs, clock, tenant }),
+    saver: new FencedSaver(saverParts(deps, tenant)),
     graphOf(metadata) {
       const graphId = metadata["graph_id"];
       if (typeof graphId !== "string") return undefined;

@@ -7,6 +7,7 @@
  * own record: under the lease nobody raises or answers anything, and an update that the graph refuses cancels nothing.
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
+import { saverParts } from "../saver-parts.ts";
 import { HoldpointError, isHoldpointError } from "../../core/errors.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { ThreadId } from "../../core/ids.ts";
@@ -76,10 +77,7 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
   await using held = lease;
   const { tenant, threadId, generation } = header.value;
   const saver = new FencedSaver({
-    table: deps.table,
-    blobs: deps.blobs,
-    clock: deps.clock,
-    tenant,
+    ...saverParts(deps, tenant),
     lease: { threadId, generation, fence: held.fence },
   });
   try {
@@ -91,7 +89,7 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
       cancelled = await cancelPending(deps, { lease, principal, update });
     });
     const { onPending: _, ...what } = update;
-    const written = await applyUpdate({ graph, saver: updating, threadId, ...what });
+    const written = await applyUpdate({ graph, saver: updating, store: deps.stores(tenant), threadId, ...what });
     for (const hold of cancelled) await followUpSoon(deps, hold);
     return written;
   } catch (error) {

@@ -1,0 +1,30 @@
+/** `holdpoint/checkpoint-sqlite`: a checkpointer and long-term memory for anyone's LangGraph.js graph in one SQLite file. */
+import { systemClock } from "../core/clock.ts";
+import { systemIds } from "../core/ids.ts";
+import { openLibrary } from "../checkpoint/open.ts";
+import type { Checkpoints, LibraryOptions } from "../checkpoint/open.ts";
+import { createFolderBlobs } from "../local/folder-blobs.ts";
+import { createLocalKeys } from "../local/local-keys.ts";
+import { createSqliteTable } from "../local/sqlite-table.ts";
+
+export type { Checkpoints } from "../checkpoint/open.ts";
+export type { FencedSaver as HoldpointSaver } from "../checkpoint/saver.ts";
+export { HoldpointError, isHoldpointError } from "../core/errors.ts";
+
+export interface SqliteOptions extends LibraryOptions {
+  /** Folder of the database (`checkpoints.db`) and of values above 256 KB; made when it is not there. Several processes may use it. */
+  readonly dir: string;
+  /** Encrypts what is stored with data keys that the first of these wraps; the others only open. 16, 24 or 32 characters, or the base64 of 32 bytes. */
+  readonly encryptionKeys?: readonly string[];
+}
+
+/**
+ * Opens the database. @throws HoldpointError `unavailable` when it cannot be opened; `invalid` for a setting that cannot be
+ * used
+ */
+export async function openSqlite(options: SqliteOptions): Promise<Checkpoints> {
+  const { dir, encryptionKeys = [] } = options;
+  const wrappingKeys = encryptionKeys.length === 0 ? undefined : createLocalKeys(encryptionKeys);
+  const table = await createSqliteTable({ path: `${dir}/checkpoints.db`, clock: systemClock, ids: systemIds });
+  return openLibrary({ table, blobs: createFolderBlobs({ dir: `${dir}/blobs` }), wrappingKeys }, options);
+}
