@@ -8,6 +8,7 @@ import type {
   PendingWrite,
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
+import type { DeltaHistories, DeltaRequest } from "../checkpoint/delta-history.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
 
 /** A saver for one update of a state: before its first write, and so not for an update that the graph refuses, it calls back. */
@@ -48,6 +49,10 @@ export class UpdateSaver extends BaseCheckpointSaver {
 
   override list(config: RunnableConfig, options?: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
     return this.#saver.list(config, options);
+  }
+
+  override getDeltaChannelHistory(of: DeltaRequest): Promise<DeltaHistories> {
+    return this.#saver.getDeltaChannelHistory(of);
   }
 
   override deleteThread(threadId: string): Promise<void> {
