@@ -1,3 +1,4 @@
+import { waitingFor } from "../core/waiting-for.ts";
 import { createStores } from "../checkpoint/store/store.ts";
 import type { StoreSettings } from "../langgraph/store-config.ts";
 import { createEffects } from "../storage/effects.ts";
@@ -70,6 +71,10 @@ function createRunUseCases(host: FollowDeps, assistants: Assistants): RunUseCase
     accept: (principal, request) => accept(deps, assistants, principal, request),
     get: (principal, threadId, runId) => findRun(deps, principal, threadId, runId),
     payload: (run) => deps.runs.payload(run),
+    async waitingFor(run) {
+      const header = run.status === "pending" ? await deps.threads.get(run) : undefined;
+      return header && waitingFor(run, header.value, deps.table.now());
+    },
     threadOf: (principal, runId) => threadOfRun(deps, principal, runId),
     async list(principal, threadId) {
       const ref = { tenant: principal.tenant, threadId };

@@ -6,6 +6,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
 import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } from "../core/run.ts";
 import type { Thread } from "../core/thread.ts";
+import type { WaitingFor } from "../core/waiting-for.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 
@@ -56,6 +57,8 @@ export interface RunUseCases {
   accept(principal: Principal, request: AcceptRequest): Promise<Run>;
   get(principal: Principal, threadId: ThreadId, runId: RunId): Promise<Run>;
   payload(run: Run): Promise<RunPayload>;
+  /** Why a run has not begun; undefined once it has. */
+  waitingFor(run: Run): Promise<WaitingFor | undefined>;
   /** The thread of a stateless run. */
   threadOf(principal: Principal, runId: RunId): Promise<ThreadId>;
   list(principal: Principal, threadId: ThreadId): Promise<readonly Run[]>;
@@ -76,6 +79,8 @@ export interface CancelRun {
   readonly action?: StopAction;
   /** Roll back although an effect happened. */
   readonly force?: boolean;
+  /** Meant is what the run does: one that has ended as held keeps its questions. */
+  readonly onlyUnfinished?: boolean;
   readonly reason?: string;
   readonly signal: AbortSignal;
 }
@@ -171,6 +176,8 @@ export interface StateUpdate {
   readonly values: Json | undefined;
   readonly asNode?: string;
   readonly checkpoint?: CheckpointSelector;
+  /** What becomes of reviews that wait on the thread: `cancel` wins each as cancelled; otherwise the update is refused. */
+  readonly onPending?: "cancel";
 }
 
 export interface HistoryPage {

@@ -65,6 +65,7 @@ export function createFakeRuntime(): FakeRuntime {
         },
         get: async (principal, _thread, id) => found(kept.get(keyOf(principal, id))),
         payload: async (run) => run.payload ?? {},
+        waitingFor: async () => undefined,
         threadOf: async (principal, id) => found(kept.get(keyOf(principal, id))).threadId,
         list: async () => [...kept.values()],
         async cancel(principal, request) {

@@ -144,7 +144,8 @@ async function cancelLeft(
   if (!cancelWhenGone || closing.aborted) return;
   const { threadId, runId } = run;
   try {
-    await runs.cancel(principal, { threadId, runId, wait: false, reason: "the client has gone", signal: closing });
+    const cancel = { threadId, runId, wait: false, onlyUnfinished: true, reason: "the client has gone" };
+    await runs.cancel(principal, { ...cancel, signal: closing });
   } catch (error) {
     log.warn({ run_id: runId, ...errorInfo(error) }, "a run whose client has gone could not be cancelled");
   }
