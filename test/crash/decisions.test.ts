@@ -188,6 +188,7 @@ describe.each(engines)("a hundred answers at once to each review, on $name", (en
         test: "R12 decisions",
         engine: engine.name,
         seed: 0,
+        size: `${HOLDS} reviews on all engines together`,
         told,
         faults: crew.deaths,
         counts: { reviews: count, answers: count * ANSWERS, "won by command.resume": resumed },

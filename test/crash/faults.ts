@@ -15,7 +15,7 @@ import type { Fleet, FleetEngine } from "../support/fleet.ts";
 import { note } from "./witness.ts";
 import type { FaultKind } from "./witness.ts";
 
-/** The seed of the faults that a process on SQLite does to its own calls. */
+/** The seed of the faults that a process on SQLite does to its own calls: a text, so that each process has its own. */
 export const FAULTS_VARIABLE = "HOLDPOINT_TEST_FAULTS";
 
 export const RATES: Readonly<Record<FaultKind, number>> = {
@@ -37,8 +37,8 @@ function hasBegun(folder: () => string): () => boolean {
 }
 
 /** The table of one process on SQLite. */
-export function withFaults(table: Table, folder: string, seed: number): Table {
-  const random = createRandom(seed + process.pid);
+export function withFaults(table: Table, folder: string, seed: string): Table {
+  const random = createRandom(seed);
   const isOn = hasBegun(() => folder);
   // The upper half is no fault, and still tells write ids apart.
   const next = (): number => (isOn() ? random.next() : (1 + random.next()) / 2);

@@ -116,7 +116,7 @@ describe.each(engines)("graphs that take their worker with them, on $name", (eng
       const memory = { NODE_OPTIONS: `${armedEnv("")["NODE_OPTIONS"]} --max-old-space-size=${HEAP_MB}` };
       await using crew = await openCrew(engine, {
         workers: WORKERS,
-        env: { HOLDPOINT_LEASE_MS: String(LEASE_MS) },
+        leaseMs: LEASE_MS,
         workerEnv: memory,
       });
       await using _ = healthCheck(crew);
@@ -144,6 +144,7 @@ describe.each(engines)("graphs that take their worker with them, on $name", (eng
         test: "R8 poison",
         engine: engine.name,
         seed: 0,
+        size: `${ROUNDS} ${ROUNDS === 1 ? "round" : "rounds"} of ${Object.keys(POISONS).length} poisons`,
         told: [...told, ...drunk],
         faults: crew.deaths,
         counts: {
