@@ -35,6 +35,7 @@ export async function judge(crew: Crew, about: Case): Promise<Judgement> {
   const effects = crew.outside.effects();
   const evidence = await gather({ look: crew.look, told, facts, effects, leaseMs: crew.leaseMs, unwritableMs });
   const violations = [...violationsOf(evidence), ...(await reachableByOthers(crew, told)), ...found];
+  const recoveries = recoveriesOf(facts);
   const proof: Proof = {
     ...rest,
     runs: evidence.threads.reduce((sum, { runs }) => sum + runs.length, 0),
@@ -45,7 +46,7 @@ export async function judge(crew: Crew, about: Case): Promise<Judgement> {
     ...(stepsNeeded === undefined
       ? {}
       : { steps: { again: factsOf(facts, "step").length - stepsNeeded, needed: stepsNeeded } }),
-    longestRecoveryMs: Math.max(0, ...recoveriesOf(facts).map(({ tookMs }) => tookMs)),
+    ...(recoveries.length === 0 ? {} : { longestRecoveryMs: Math.max(...recoveries.map(({ tookMs }) => tookMs)) }),
   };
   report(proof);
   return { violations, evidence, facts, proof };
