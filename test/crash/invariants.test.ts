@@ -181,6 +181,16 @@ describe("the checker", () => {
     expect([...new Set(violationsOf(broken).map((found) => found.invariant))]).toEqual([invariant]);
   });
 
+  it("counts continuations that were executed, and none that was refused", () => {
+    const id = runId("00000000-0000-7000-8000-000000000004");
+    const another = endedRun(id, "continuation", 3);
+    const broken = withThread({ runs: [...good.runs, another] });
+    const message = expect.stringContaining(`${id} (success)`) as string;
+    expect(violationsOf(broken)).toMatchObject([{ what: message }]);
+    const superseded = withThread({ runs: [...good.runs, { ...another, status: "refused" }] });
+    expect(violationsOf(superseded)).toEqual([]);
+  });
+
   it("measures recovery from the moment at which the holder was lost", () => {
     expect(recoveriesOf(evidence.facts)).toEqual([{ thread: THREAD, tookMs: 10 }]);
   });

@@ -40,9 +40,13 @@ const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report)
     const carried = new Set(told.decisions.map(({ reviewId }) => reviewId));
     const uninvited = runs.filter((run) => !asked.has(run.runId) && run.kind !== "continuation");
     for (const run of uninvited) report(`run ${run.runId} (${run.status}) was never accepted`);
-    const continuations = runs.filter((run) => !asked.has(run.runId) && run.kind === "continuation" && !isOrphan(run));
+    // What was refused was never accepted: of two decisions made at once, one may find that the other's continuation does.
+    const isNone = (run: Run): boolean => isOrphan(run) || run.status === "refused";
+    const continuations = runs.filter((run) => !asked.has(run.runId) && run.kind === "continuation" && !isNone(run));
     if (continuations.length > carried.size)
-      report(`${continuations.length} continuations carry ${carried.size} decisions on`);
+      report(
+        `${continuations.map(({ runId, status }) => `${runId} (${status})`).join(", ")} carry ${carried.size} decisions on`,
+      );
   },
 
   "nothing is left to run, and nobody holds the thread": ({ header, runs }, report) => {

@@ -65,7 +65,7 @@ describe.each(engines)("runs that are offered to three workers at once, on $name
       test: "R7 duplicate offers",
       engine: engine.name,
       seed: 0,
-      size: `${OFFERS} runs on all engines together`,
+      size: `${OFFERS} runs on all engines, together`,
       told,
       counts: { claims: claims.length, "claims that came too late": factsOf(crew.facts(), "outrun").length },
       command: `HOLDPOINT_OFFERS=${OFFERS} npx vitest run test/crash/offers.test.ts`,

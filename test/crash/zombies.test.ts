@@ -100,7 +100,7 @@ describe.each(engines)("a worker that is stopped for two leases and wakes up, on
         test: "R3 zombies",
         engine: engine.name,
         seed: SEED,
-        size: `${ZOMBIES} zombies on all engines together`,
+        size: `${ZOMBIES} zombies on all engines, together`,
         told,
         counts: {
           overtaken: woken.length,
