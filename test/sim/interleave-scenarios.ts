@@ -1,4 +1,4 @@
-/** What the clients of a search want: few and short, so that every interleaving can be executed. */
+/** What the clients of a search want: few and short, so that of some every interleaving can be executed, and of all many. */
 import { accepting, cancelling, deciding, resuming } from "./interleave-activities.ts";
 import type { Accepting } from "./interleave-activities.ts";
 import type { Client, FaultKind, Scenario } from "./interleave.ts";
