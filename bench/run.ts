@@ -40,6 +40,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "API and worker apart: from a frame being written by the graph to a client having it.",
     load: () => import("./fleet/frames.ts"),
   },
+  readers: {
+    summary: "Thousands of readers of one run, half of whom read nothing: memory of the API process, frames missed.",
+    load: () => import("./fleet/readers.ts"),
+  },
   workers: {
     summary: "Two workers beside one on DynamoDB Local; claims that come too late; what an idle worker reads.",
     load: () => import("./fleet/workers.ts"),

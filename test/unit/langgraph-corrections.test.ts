@@ -1,8 +1,8 @@
 /**
  * What LangGraph alone does where a runtime has to do something else: first what it does, then what we do. Others of
- * the kind have files of their own: retries (drive-retry), limits (drive-limits, drive-step-budget), aborts
- * (drive-abort), thrown values (drive-thrown), nodes that are gone (compatibility), tools (tool-node,
- * tool-node-errors).
+ * the kind have files of their own: racing decisions, and one that is given again after it was applied (drive), retries
+ * (drive-retry), limits (drive-limits, drive-step-budget), aborts (drive-abort), thrown values (drive-thrown), nodes
+ * that are gone (compatibility), tools (tool-node, tool-node-errors).
  */
 import { Annotation, Command, MemorySaver, START, StateGraph, interrupt } from "@langchain/langgraph";
 import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
