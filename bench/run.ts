@@ -24,6 +24,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "LangGraph's serializer and ours on states of 2 MB, side by side, and JSON alone.",
     load: () => import("./checkpoint/serializer.ts"),
   },
+  checkpointer: {
+    summary: "Checkpoint savers side by side on what agents keep: units, requests, bytes and time of a turn.",
+    load: () => import("./checkpoint/checkpointer.ts"),
+  },
   turns: {
     summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
     load: () => import("./table/turns.ts"),
