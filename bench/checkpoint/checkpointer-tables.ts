@@ -9,11 +9,11 @@ interface Row {
   readonly unit: string;
   readonly isTime?: true;
   /** NaN where nobody counted. */
-  value(result: Result): number;
+  readonly value: (result: Result) => number;
 }
 
 interface Quantity extends Pick<Row, "what" | "unit" | "isTime"> {
-  of(turn: MeanTurn): number;
+  readonly of: (turn: MeanTurn) => number;
 }
 
 const QUANTITIES: readonly Quantity[] = [

@@ -102,16 +102,15 @@ export async function openTrial(workload: Workload, entrant: Entrant, mostBytes:
 function watched(saver: BaseCheckpointSaver) {
   let checkpoints = 0;
   const tasks = new Set<string>();
-  const put = Object.getPrototypeOf(saver).put as BaseCheckpointSaver["put"];
-  const putWrites = Object.getPrototypeOf(saver).putWrites as BaseCheckpointSaver["putWrites"];
+  const original = Object.getPrototypeOf(saver) as BaseCheckpointSaver;
   const counting: Pick<BaseCheckpointSaver, "put" | "putWrites"> = {
     put(...given) {
       checkpoints += 1;
-      return put.apply(saver, given);
+      return original.put.apply(saver, given);
     },
     putWrites(...given) {
       tasks.add(given[2]);
-      return putWrites.apply(saver, given);
+      return original.putWrites.apply(saver, given);
     },
   };
   return { saver: Object.assign(saver, counting), checkpoints: () => checkpoints, tasks: () => tasks.size };

@@ -1,9 +1,10 @@
 /** Savers that are wrong in one way each: what the hard suite is for. */
-import { MemorySaver, WRITES_IDX_MAP, getCheckpointId } from "@langchain/langgraph-checkpoint";
+import { WRITES_IDX_MAP, getCheckpointId } from "@langchain/langgraph-checkpoint";
 import type {
   BaseCheckpointSaver,
   CheckpointListOptions,
   CheckpointTuple,
+  MemorySaver,
   PendingWrite,
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
@@ -52,7 +53,7 @@ function writesOf(saver: MemorySaver, config: RunnableConfig): Record<string, un
 }
 
 const keyOf = (taskId: string, [channel]: PendingWrite, n: number): string =>
-  `${taskId},${WRITES_IDX_MAP[String(channel)] ?? n}`;
+  `${taskId},${WRITES_IDX_MAP[channel] ?? n}`;
 
 export const overwrites = (saver: MemorySaver): BaseCheckpointSaver =>
   replaced(saver, {

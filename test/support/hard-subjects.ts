@@ -46,7 +46,7 @@ export interface FencedSubjectOptions {
   /** `items`: in the table itself. */
   readonly blobs: Blobs | "items";
   /** A handle on one and the same table, which the subject does not close. */
-  handle(): Promise<Table>;
+  readonly handle: () => Promise<Table>;
 }
 
 /** Our saver without a lease, as the published checkpointers open it. */

@@ -1,10 +1,10 @@
 /** What storage writes pass: from the n-th on they fail, or the n-th waits. */
 export interface WriteGate {
   /** To be awaited before each write. */
-  pass(): Promise<void>;
+  readonly pass: () => Promise<void>;
   /** Fulfilled when the write that is to wait has come. */
   readonly reached: Promise<void>;
-  release(): void;
+  readonly release: () => void;
 }
 
 /** Writes are counted from 1. */

@@ -63,14 +63,16 @@ async function withinEachOther(subject: Subject): Promise<void> {
   const steps = ["in", "begin"];
   for (const question of ["first", "second"]) {
     const graph = nested(await subject.open());
-    const { values, tasks } = await graph.getState(config);
+    const state = await graph.getState(config);
+    const { tasks } = state;
+    const values: unknown = state.values;
     const asked = tasks.flatMap(({ interrupts }) => interrupts).map(({ value }): unknown => value);
     expectSame("what is asked", asked, [`${question}?`]);
     expectSame("the values of the outer graph meanwhile", values, { log: steps });
     await graph.invoke(new Command({ resume: "yes" }), config);
   }
-  const { values, next } = await nested(await subject.open()).getState(config);
-  const { log } = values as { readonly log: readonly string[] };
+  const { next, ...ended } = await nested(await subject.open()).getState(config);
+  const { log } = ended.values as { readonly log: readonly string[] };
   expectSame("what is left to do", next, []);
   for (const word of ["enter", "first yes", "second yes", "end"])
     expectThat(`'${word}' is not in the log once: ${log.join(", ")}`, log.filter((one) => one === word).length >= 1);

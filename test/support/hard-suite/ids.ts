@@ -79,7 +79,7 @@ async function unpaired(subject: Subject): Promise<void> {
   }
   expectThat("a thread id of plain text is refused", accepted.includes(`${base}\uFFFD`));
   for (const thread of accepted) {
-    const shown = [...thread.slice(base.length)].map((char) => char.codePointAt(0)?.toString(16)).join(" ");
+    const shown = Array.from(thread.slice(base.length), (char) => char.codePointAt(0)?.toString(16)).join(" ");
     const found = (await listed(await subject.open(), configOf(thread))).length;
     expectSame(`checkpoints of the thread id that ends with U+${shown}`, found, 1);
   }

@@ -21,7 +21,7 @@ export interface HeldSaver {
   readonly saver: BaseCheckpointSaver;
   /** Fulfilled when the write is about to be applied. */
   readonly reached: Promise<void>;
-  release(): void;
+  readonly release: () => void;
 }
 
 /** A kind of saver on one storage, which may hold other threads too. */
@@ -46,7 +46,7 @@ export interface HardCase {
   /** What must hold. */
   readonly name: string;
   /** Rejects when it does not. */
-  run(subject: Subject): Promise<void | NotApplicable>;
+  readonly run: (subject: Subject) => Promise<void | NotApplicable>;
 }
 
 export type Result = { readonly name: string } & (
