@@ -19,7 +19,7 @@ const NAMES: readonly (readonly [one: string, two: string])[] = [
 
 export function createNextVersionTable<T extends Table>(table: T, { writes, of = () => true }: NextVersion): T {
   const read = <I extends Item | undefined>(item: I): I =>
-    item?.attributes["v"] === 2 ? { ...item, attributes: toFormat1(item.attributes) } : item;
+    item?.attributes["v"] === 2 && !isOfLog(item) ? { ...item, attributes: toFormat1(item.attributes) } : item;
   const written = <D extends Key & { readonly attributes: Attributes }>(draft: D): D => {
     const changes = writes === 2 && draft.attributes["v"] === undefined && of(draft);
     return changes ? { ...draft, attributes: toFormat2(draft.attributes) } : draft;
@@ -43,6 +43,9 @@ export function createNextVersionTable<T extends Table>(table: T, { writes, of =
     batchPut: (drafts) => table.batchPut(drafts.map(written)),
   };
 }
+
+/** Records, task writes and segments have formats of their own. */
+const isOfLog = ({ sk }: Key): boolean => /^[CWS]#/.test(sk);
 
 function renamed(attributes: Attributes, names: ReadonlyMap<string, string>): Record<string, Value> {
   return Object.fromEntries(Object.entries(attributes).map(([name, value]) => [names.get(name) ?? name, value]));
