@@ -58,8 +58,9 @@ export const threadKeys = {
   logPrefix: (generation: number, ns: string): string => `C#${generationPart(generation)}#${part(ns)}#`,
   segment: (t: ThreadRef, { generation, ns, id, n }: SegmentAt): Key => ({
     pk: threadPartition(t),
-    sk: `S#${generationPart(generation)}#${part(ns)}#${id}.${n}`,
+    sk: `${threadKeys.segmentPrefix(generation, ns)}${id}.${n}`,
   }),
+  segmentPrefix: (generation: number, ns: string): string => `S#${generationPart(generation)}#${part(ns)}#`,
   /** Regular writes of one task under one fence, or, with `special`, one of its negative-index writes. */
   taskWrites: (t: ThreadRef, at: TaskWritesAt): Key => ({
     pk: threadPartition(t),
