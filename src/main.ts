@@ -7,6 +7,7 @@
  */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { isLoopback, offerEnvironment, readConfig } from "./config.ts";
 import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
@@ -14,7 +15,7 @@ import { HoldpointError, errorInfo } from "./core/errors.ts";
 import { systemIds, tenantId } from "./core/ids.ts";
 import { readGraphConfig } from "./langgraph/graph-config.ts";
 import { loadGraphs } from "./langgraph/load.ts";
-import type { GraphRegistry } from "./langgraph/registry.ts";
+import { loadStoreSettings } from "./langgraph/store-config.ts";
 import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
@@ -22,6 +23,7 @@ import { createLog } from "./log.ts";
 import type { Authenticator } from "./http/auth.ts";
 import type { Readiness } from "./http/langgraph/system.ts";
 import { createDeps, createRuntime } from "./runtime/create.ts";
+import type { GivenDeps } from "./runtime/create.ts";
 import type { Assistants } from "./runtime/assistants.ts";
 import type { Deps, Log } from "./runtime/deps.ts";
 import { langGraphEngine } from "./runtime/engine.ts";
@@ -50,12 +52,16 @@ function refusal(message: string, cause?: unknown): HoldpointError {
   return new HoldpointError("invalid", message, { cause });
 }
 
-/** Loads the graphs, with the variables that langgraph.json gives them. */
-async function openGraphs(config: Config, log: Log): Promise<GraphRegistry> {
-  const { env } = await readGraphConfig(config.graphsFile);
+/** Loads the graphs and what their store embeds with, with the variables that langgraph.json gives them. */
+async function openGraphs(config: Config, log: Log): Promise<Pick<GivenDeps, "graphs" | "store">> {
+  const { env, store, path } = await readGraphConfig(config.graphsFile);
   offerEnvironment(env);
-  return loadGraphs({ configPath: config.graphsFile, log });
+  const graphs = await loadGraphs({ configPath: config.graphsFile, log });
+  return { graphs, store: await loadStoreSettings(store, dirname(path)) };
 }
+
+/** How long `dev` waits for runs before it stops, or loads the graphs anew. */
+const DEV_DRAIN_MS = 5000;
 
 interface Core extends AsyncDisposable {
   readonly deps: Deps;
@@ -71,11 +77,11 @@ async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<
   opening.use(table);
   await agreeOnShards(table, config.shards);
   const { sealers } = opening.use(await openEncryption(config.encryption, table));
-  const graphs = await openGraphs(config, log);
+  const loaded = await openGraphs(config, log);
   const { shards, leaseMs, concurrency, pool, limits } = config;
   const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
   const blobs = sealedBlobs(storage.blobs, sealers);
-  const deps = createDeps({ table, blobs, sealers, graphs, clock: systemClock, ids: systemIds, log, settings });
+  const deps = createDeps({ ...loaded, table, blobs, sealers, clock: systemClock, ids: systemIds, log, settings });
   const opened = opening.move();
   return { deps, health, place: storage.place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
@@ -146,7 +152,8 @@ async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions
   return {
     url,
     async [Symbol.asyncDispose]() {
-      closing.abort();
+      // Who still waits for an answer gets it from any other process.
+      closing.abort(new HoldpointError("unavailable", "the server is stopping; join the run again"));
       await closeServer(server, clock);
       admission[Symbol.dispose]();
     },
@@ -199,7 +206,16 @@ async function openWorker({ config, deps, assistants, owner }: WorkerOptions): P
     config.ecsAgentUri === undefined ? noProtection : opening.use(await openProtection(config.ecsAgentUri, deps.log));
   const isKnownDead = (id: string): boolean => owner.isKnownDead(id);
   const worker = opening.use(
-    createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead, protection }),
+    createWorker({
+      deps,
+      engine: langGraphEngine,
+      assistants,
+      services,
+      isKnownDead,
+      protection,
+      // A graph is being edited: what does not stop is what is being looked at.
+      ...(config.mode === "dev" ? { drainMs: DEV_DRAIN_MS } : {}),
+    }),
   );
   const opened = opening.move();
   return { worker, retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };

@@ -95,7 +95,7 @@ export class Branch {
       ]);
       if (authority.leased && head.top.fence > authority.fence) authority.lose();
       if (appends !== this.#appends) continue;
-      this.#view = { ...head, latest: latest === undefined ? undefined : foldChain(chain) };
+      this.#view = { ...head, latest: latest === undefined ? undefined : foldChain(log.at, chain) };
       const sets = latest?.checkpointId === guess ? guessed : undefined;
       this.#sets = latest === undefined ? [] : epoch === this.#epoch ? sets : undefined;
       return this.#view;
@@ -151,7 +151,7 @@ export class Branch {
     chain: readonly CheckpointRecord[],
     known?: readonly Mark[],
   ): Promise<Loaded> {
-    const stored = foldChain(chain);
+    const stored = foldChain(this.log.at, chain);
     this.#lastLoaded = stored;
     const sets = await this.readSets(record.checkpointId);
     return { stored, sets: sets.length === 0 ? sets : sets.filter(await this.visibility(record, known)) };
@@ -345,7 +345,7 @@ export class Branch {
     if (view.latest?.record.checkpointId === id) return view.latest;
     if (this.#lastLoaded?.record.checkpointId === id) return this.#lastLoaded;
     const record = await this.log.find(id);
-    return record && foldChain(await this.log.chain(record));
+    return record && foldChain(this.log.at, await this.log.chain(record));
   }
 
   /** Earlier writes that stay visible: those that were visible under the head before this barrier, and no others. */

@@ -114,7 +114,7 @@ async function settleGroup(of: Settling, group: Group["group"]): Promise<readonl
     const chain = await Promise.all(chainIn(bySeq, record).map((one) => log.items.opened(one)));
     names.push(...segmentsNamed(chain));
     if (!leans(record)) continue;
-    const base = await rebased({ at: log.at, cells: deps.cells }, foldChain(chain), record);
+    const base = await rebased({ at: log.at, cells: deps.cells }, foldChain(log.at, chain), record);
     names.push(...segmentsNamed([base.record]));
     await log.items.replace(stored, base.record);
   }

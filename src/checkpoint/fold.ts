@@ -1,31 +1,49 @@
 /** From stored records back to states. Whatever is read is checked against the record's hash. */
 import { HoldpointError } from "../core/errors.ts";
+import { threadKeys } from "../storage/keys.ts";
 import { headerBytes, joinBody, parseBody, unpackBody } from "./body.ts";
 import { cellReader, cellReaderV1, digested, readSegments, segmentCode } from "./cells.ts";
 import type { Cell, CellCode, CellCodeV1, CellReader } from "./cells.ts";
+import { named } from "./named.ts";
 import { isSlice, segmentName } from "./pieces.ts";
 import type { Segment } from "./pieces.ts";
 import type { CheckpointRecord } from "./record.ts";
+import type { NamespaceRef } from "./segments.ts";
 import { bodyOf, stateHash } from "./state.ts";
 import type { Header, StoredCheckpoint } from "./state.ts";
 import type { Progress } from "./visits.ts";
 
-/** Folds a chain, base first, into the state of its last record. @throws HoldpointError `corrupt` when the hash differs */
-export function foldChain(chain: readonly CheckpointRecord[]): StoredCheckpoint {
+/**
+ * Folds a chain, base first, into the state of its last record.
+ * @throws HoldpointError `corrupt`, naming the first record that is not what was written
+ */
+export function foldChain(at: NamespaceRef, chain: readonly CheckpointRecord[]): StoredCheckpoint {
+  const { state, isIntact } = folded(at, chain);
+  if (isIntact) return state;
+  const first = chain.findIndex((_, n) => !folded(at, chain.slice(0, n + 1)).isIntact);
+  throw new HoldpointError("corrupt", `${nameOf(at, chain[first] ?? state.record)} is not what was written`);
+}
+
+const nameOf = ({ thread, generation, ns }: NamespaceRef, { seq, checkpointId }: CheckpointRecord): string =>
+  `record ${threadKeys.log(thread, generation, ns, seq).sk} of checkpoint ${checkpointId}`;
+
+function folded(
+  at: NamespaceRef,
+  chain: readonly CheckpointRecord[],
+): { readonly state: StoredCheckpoint; readonly isIntact: boolean } {
   const channels = new Map<string, Cell>();
   let last: Read | undefined;
   for (const record of chain) {
-    last = readBody(record, last?.plain, channels);
+    const before = last?.plain;
+    last = named(nameOf(at, record), () => readBody(record, before, channels));
     for (const name of last.header.g) channels.delete(name);
     for (const [name, cell] of last.cells) channels.set(name, cell);
   }
   if (last === undefined) throw new HoldpointError("corrupt", "a checkpoint without a record");
   const { record, header, metadata, bytes, plain } = last;
   for (const [name, cell] of channels) channels.set(name, digested(cell));
-  if (!Buffer.from(stateHash(bytes, metadata, channels)).equals(record.hash)) {
-    throw new HoldpointError("corrupt", `checkpoint ${record.checkpointId} is not the one that was written`);
-  }
-  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata, plain };
+  const isIntact = Buffer.from(stateHash(bytes, metadata, channels)).equals(record.hash);
+  return { state: { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata, plain }, isIntact };
 }
 
 interface Read {

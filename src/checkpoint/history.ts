@@ -112,7 +112,7 @@ async function matches(
   chain: readonly CheckpointRecord[],
   filter: Record<string, unknown>,
 ): Promise<boolean> {
-  const metadata: object = await toMetadata(tuples, foldChain(chain));
+  const metadata: object = await toMetadata(tuples, foldChain(tuples.at, chain));
   const values = new Map(Object.entries(metadata));
   return Object.entries(filter).every(([name, value]) => isDeepStrictEqual(values.get(name), value));
 }

@@ -3,7 +3,7 @@
  * their names hold the position of that record and their content, so that two writers at one position share one only
  * if it is the same, and what no record refers to any more can be told from what one is about to name.
  */
-import { HoldpointError, isHoldpointError } from "../core/errors.ts";
+import { HoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
 import type { BlobOwner, Blobs } from "../storage/blobs.ts";
 import { seqPart, threadKeys } from "../storage/keys.ts";
@@ -13,6 +13,7 @@ import type { Bodies } from "./bodies.ts";
 import { compress, decompress } from "./body.ts";
 import { digestOf } from "./cells.ts";
 import type { Cell } from "./cells.ts";
+import { named } from "./named.ts";
 import { isSlice, joined, segmentName } from "./pieces.ts";
 import type { Piece, Pieces, Segment } from "./pieces.ts";
 import type { SegmentCache } from "./segment-cache.ts";
@@ -214,16 +215,6 @@ export function createSegments({ table, blobs, bodies, limits, cache }: SegmentD
       }
     },
   };
-}
-
-/** What is wrong is told with the name of where it is. */
-function named<T>(what: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!isHoldpointError(error, "corrupt")) throw error;
-    throw new HoldpointError("corrupt", `${what}: ${error.message}`, { cause: error });
-  }
 }
 
 /** The slices that hold these bytes of the segments' bytes, one after the other. */

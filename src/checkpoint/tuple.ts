@@ -10,11 +10,13 @@ import type {
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { HoldpointError } from "../core/errors.ts";
+import { threadKeys } from "../storage/keys.ts";
 import type { Loaded } from "./view.ts";
 import type { Branch } from "./branch.ts";
 import { loadBytes } from "./cells.ts";
 import type { Cell } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
+import { withName } from "./named.ts";
 import type { NamespaceRef } from "./segments.ts";
 import type { StoredCheckpoint } from "./state.ts";
 import { mergeWrites } from "./writes.ts";
@@ -120,7 +122,7 @@ async function loaded({ cells, serde, at }: TupleDeps, cell: Cell): Promise<unkn
 
 export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): Promise<Checkpoint> {
   const names = [...stored.channels.keys()];
-  const values = await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell)));
+  const values = await valuesOf(deps, stored);
   return {
     v: stored.v,
     id: stored.record.checkpointId,
@@ -129,6 +131,20 @@ export async function toCheckpoint(deps: TupleDeps, stored: StoredCheckpoint): P
     channel_versions: { ...stored.channelVersions },
     versions_seen: Object.fromEntries(Object.entries(stored.versionsSeen).map(([node, seen]) => [node, { ...seen }])),
   };
+}
+
+async function valuesOf(deps: TupleDeps, stored: StoredCheckpoint): Promise<readonly unknown[]> {
+  try {
+    return await Promise.all([...stored.channels.values()].map((cell) => loaded(deps, cell)));
+  } catch (error) {
+    throw withName(recordsOf(deps.at, stored), error);
+  }
+}
+
+/** Those whose bytes the values of a checkpoint are made of, besides segments. */
+function recordsOf({ thread, generation, ns }: NamespaceRef, { record }: StoredCheckpoint): string {
+  const [from, to] = [record.baseSeq, record.seq].map((seq) => threadKeys.log(thread, generation, ns, seq).sk);
+  return `checkpoint ${record.checkpointId}, records ${from} to ${to}`;
 }
 
 export async function toMetadata(deps: TupleDeps, stored: StoredCheckpoint): Promise<CheckpointMetadata> {

@@ -13,6 +13,7 @@ import { headerBytes, packBody, unpackBody } from "./body.ts";
 import { CellWriter, cellReader, cellReaderV1, digested } from "./cells.ts";
 import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
+import { named } from "./named.ts";
 import { createFields } from "./record.ts";
 import { isSlice } from "./pieces.ts";
 import type { Segment } from "./pieces.ts";
@@ -225,7 +226,8 @@ const isHeader = (value: unknown): value is Header =>
 async function readWriteSet(item: Item, open: (body: Uint8Array) => Promise<Uint8Array>): Promise<WriteSet> {
   const fields = createFields(item);
   const format = fields.version(WRITES_VERSION);
-  const { header, rest } = unpackBody(await open(fields.bytes("b")));
+  const body = await open(fields.bytes("b"));
+  const { header, rest } = named(`task writes ${item.sk}`, () => unpackBody(body));
   if (!isHeader(header)) throw new HoldpointError("corrupt", `item ${item.sk} has no readable header`);
   // Which codes a header holds follows from its format.
   const read = (format === 1 ? cellReaderV1(rest) : cellReader(header.s ?? [], rest)) as CellReader<

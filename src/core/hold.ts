@@ -7,6 +7,7 @@ import { decisionId, holdId, namedUuid, runId, sha256 } from "./ids.ts";
 import type { DecisionId, HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
 import { canonicalJson } from "./json.ts";
 import type { Json, JsonObject } from "./json.ts";
+import type { Run } from "./run.ts";
 
 /** What `review()` shows to a person, and what its digest covers. */
 export interface ReviewRequest {
@@ -110,6 +111,11 @@ export interface Hold {
   readonly reason?: string;
   readonly raisedAt: number;
   readonly updatedAt: number;
+}
+
+/** A hold that nobody has decided is open only while this is true of the run that it names. */
+export function namesHold(run: Run, hold: Hold): boolean {
+  return run.status === "held" && run.fence === hold.fence && (run.end?.holds.includes(hold.holdId) ?? false);
 }
 
 export interface HoldIdentity {

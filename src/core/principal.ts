@@ -19,11 +19,13 @@ export type Action =
   | "threads:write"
   | "runs:read"
   | "runs:write"
+  | "store:read"
+  | "store:write"
   | "reviews:read"
   | "reviews:decide";
 
-const READS: readonly Action[] = ["assistants:read", "threads:read", "runs:read", "reviews:read"];
-const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write"];
+const READS: readonly Action[] = ["assistants:read", "threads:read", "runs:read", "store:read", "reviews:read"];
+const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],

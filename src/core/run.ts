@@ -112,6 +112,8 @@ export interface Run {
   readonly followUpAt?: number;
   /** Table time before which it must not begin: until then no header names it. */
   readonly startAt?: number;
+  /** With `startAt` and the strategy `rollback`: what is there then is rolled back although it has effects. */
+  readonly force?: true;
   readonly cancelAsked?: CancelRequest;
   /** Its last sleep, from which it may have woken. */
   readonly sleep?: Sleep;
@@ -164,6 +166,12 @@ export interface RunEnd {
   /** The interrupts of those holds and static breakpoints, as LangGraph shows them. */
   readonly interrupts: readonly Json[];
 }
+
+/**
+ * A run that has not begun is looked at after this long: does any header name it? In the index its row then stands far
+ * behind those of leases, so that who looks for these does not read it.
+ */
+export const LOOKED_AT_AFTER_MS = 3_600_000;
 
 /** A new run, as the accept writes it. */
 export function pendingRun(fields: Omit<Run, "status" | "fence" | "deliveries" | "acceptNumber" | "updatedAt">): Run {

@@ -2,10 +2,11 @@
  * Every change of a thread's header, as functions from old to new. Releasing is a function of the header as it is now,
  * never of what a worker remembers (I11).
  */
+import type { RunId } from "./ids.ts";
 import { isEnded } from "./run.ts";
 import type { Run, StopAction } from "./run.ts";
 import { activeRunId, nextRunnable, threadDue } from "./thread.ts";
-import type { Lease, QueueEntry, Strikes, Thread } from "./thread.ts";
+import type { Lease, QueueEntry, Strikes, Thread, Waiting } from "./thread.ts";
 
 /** The commit point of accepting a run. */
 export function appended(thread: Thread, entry: QueueEntry, now: number): Thread {
@@ -96,10 +97,22 @@ export function movedOn(thread: Thread, activeRun: Run | undefined, now: number)
 function withEnd(thread: Thread, run: Run): Thread {
   const { waiting: before, ...rest } = thread;
   const after = run.end?.waiting ?? "unchanged";
-  const raisedBy = run.status === "held" ? run.runId : (before?.runId ?? run.runId);
-  const waiting =
-    after === "unchanged" ? before : after.reviews + after.plain > 0 ? { runId: raisedBy, ...after } : undefined;
+  const waiting = after === "unchanged" ? before : waitingAfter(run, after, before);
   return { ...rest, ...(waiting === undefined ? {} : { waiting }), ...lastEnd(run.status) };
+}
+
+/**
+ * Only a held run makes a thread wait. Any other one says what of that is left as it saw it, and if the header knows by
+ * now that nothing waits, the rest was cancelled since.
+ */
+function waitingAfter(
+  { status, runId }: Run,
+  after: Omit<Waiting, "runId">,
+  before: Waiting | undefined,
+): Waiting | undefined {
+  if (after.reviews + after.plain === 0) return undefined;
+  if (status === "held") return { runId, ...after };
+  return before && { runId: before.runId, ...after };
 }
 
 function lastEnd(status: Run["status"]): Pick<Thread, "lastEnd"> {
@@ -125,6 +138,11 @@ export function yielded(thread: Thread, now: number): Thread {
   if (thread.active?.kind !== "run") return thread;
   const { active, strikes: _, ...rest } = thread;
   return activated({ ...rest, queue: [active.entry, ...thread.queue], updatedAt: now });
+}
+
+/** Without the runs that have ended before the queue came to them. */
+export function withoutQueued(thread: Thread, ended: ReadonlySet<RunId>, now: number): Thread {
+  return { ...thread, queue: thread.queue.filter(({ runId }) => !ended.has(runId)), updatedAt: now };
 }
 
 /** Takes the next runnable run out of the queue and makes it the active one. */

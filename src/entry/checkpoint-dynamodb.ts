@@ -1,4 +1,4 @@
-/** `holdpoint/checkpoint-dynamodb`: a checkpointer for anyone's LangGraph.js graph in a DynamoDB table. */
+/** `holdpoint/checkpoint-dynamodb`: a checkpointer and long-term memory for anyone's LangGraph.js graph in a DynamoDB table. */
 import { assertTableExists, createDynamoTable, ensureTable } from "../aws/dynamodb-table.ts";
 import { createKmsKeys } from "../aws/kms-keys.ts";
 import { assertBucketExists, createS3Blobs } from "../aws/s3-blobs.ts";
@@ -44,7 +44,7 @@ export async function openDynamoDB(options: DynamoDBOptions): Promise<Checkpoint
   if (s3) await assertBucketExists(s3);
   const bodies = s3 && opening.use(createS3Blobs({ ...s3, clock: systemClock, ids: systemIds }));
   const blobs = bodies ? movedBlobs(bodies, items) : items;
-  const { checkpointer } = openLibrary({ table, blobs, wrappingKeys }, options);
+  const { checkpointer, store } = openLibrary({ table, blobs, wrappingKeys }, options);
   const opened = opening.move();
-  return { checkpointer, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { checkpointer, store, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

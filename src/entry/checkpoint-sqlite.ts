@@ -1,4 +1,4 @@
-/** `holdpoint/checkpoint-sqlite`: a checkpointer for anyone's LangGraph.js graph in one SQLite file. */
+/** `holdpoint/checkpoint-sqlite`: a checkpointer and long-term memory for anyone's LangGraph.js graph in one SQLite file. */
 import { systemClock } from "../core/clock.ts";
 import { systemIds } from "../core/ids.ts";
 import { openLibrary } from "../checkpoint/open.ts";

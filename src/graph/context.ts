@@ -95,8 +95,8 @@ export interface Journal {
 }
 
 /** The delivery in which this code runs. @throws HoldpointError `unsupported` outside of one */
-export function contextOf(config: NodeConfig, what: string): GraphContext {
-  const context: unknown = config.configurable?.["__holdpoint"];
+export function contextOf(config: NodeConfig | undefined, what: string): GraphContext {
+  const context: unknown = config?.configurable?.["__holdpoint"];
   if (isContext(context)) return context;
   throw new HoldpointError(
     "unsupported",

@@ -57,6 +57,7 @@ export async function effect<T>(
 ): Promise<T> {
   const context = contextOf(config, "effect()");
   assertAwaited(config);
+  assertSpec(spec);
   const number = nextCall(config, `effect:${spec.name}`);
   const path = await named(context, config);
   const { tenant, run, whereabouts } = context;
@@ -69,6 +70,16 @@ export async function effect<T>(
   const reason = notKept(outcome.value);
   if (reason !== undefined) throw new HoldpointError("invalid", `effect ${spec.name} happened, but ${reason}`);
   return outcome.value as T; // what the call returned the first time, as JSON
+}
+
+const POLICIES: ReadonlySet<unknown> = new Set<EffectPolicy>(["idempotent", "unsafe"]);
+
+/** Graphs are loaded without being type-checked. */
+function assertSpec({ name, policy }: { readonly name: unknown; readonly policy: unknown }): void {
+  if (typeof name !== "string" || name === "")
+    throw new HoldpointError("invalid", "effect(): `name` has to be a text that is not empty");
+  if (!POLICIES.has(policy))
+    throw new HoldpointError("invalid", `effect ${name}: \`policy\` is one of ${[...POLICIES].join(", ")}`);
 }
 
 /** Naming reads the saver's records, and so fails as the table does. */

@@ -18,6 +18,7 @@ import { addRunRoutes } from "./langgraph/runs.ts";
 import type { EnterPool } from "./langgraph/runs.ts";
 import { addExistingRunRoutes } from "./langgraph/run.ts";
 import { addStateRoutes } from "./langgraph/state.ts";
+import { addStoreRoutes } from "./langgraph/store.ts";
 import { addSystemRoutes } from "./langgraph/system.ts";
 import type { Readiness, ServiceInfo } from "./langgraph/system.ts";
 import { addThreadRoutes } from "./langgraph/threads.ts";
@@ -79,6 +80,7 @@ function createSurfaces(options: AppOptions): Router {
   addAssistantRoutes(routes, runtime.assistants);
   addThreadRoutes(routes, runtime.threads);
   addStateRoutes(routes, runtime.threads);
+  addStoreRoutes(routes, runtime.store);
   const host = { runs: runtime.runs, clock, log, limits, closing };
   addRunRoutes(routes, { ...host, enterPool: enteringPools(runtime, info.graphs, admission) });
   addExistingRunRoutes(routes, host);

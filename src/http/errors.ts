@@ -93,7 +93,8 @@ export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHan
       log.debug({ ...fields, err: error }, "the client has gone");
       return;
     }
-    if (problem.status >= 500) log.error({ ...fields, err: error }, "request failed");
+    if (problem.status === 503) log.warn({ ...fields, reason: problem.detail }, "request refused for now");
+    else if (problem.status >= 500) log.error({ ...fields, err: error }, "request failed");
     else log.debug({ ...fields, code: problem.code }, "request refused");
     if (response.headersSent) {
       response.destroy();

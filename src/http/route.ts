@@ -37,6 +37,9 @@ export interface Routes {
   open(path: string, handle: (request: Request, response: Response) => Promise<void>): void;
   get(path: string, action: Action, handle: Handler): void;
   delete(path: string, action: Action, handle: Handler): void;
+  /** A delete that names what to delete in its body. */
+  deleteNamed(path: string, action: Action, handle: Handler): void;
+  put(path: string, action: Action, handle: Handler): void;
   patch(path: string, action: Action, handle: Handler): void;
   post(path: string, action: Action, handle: Handler, body?: BodyKind): void;
 }
@@ -73,6 +76,8 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
     open: (path, handle) => void router.get(path, serveAll(handle)),
     get: (path, action, handle) => void router.get(path, serve(at("GET", path), action, handle)),
     delete: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle)),
+    deleteNamed: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle, "json")),
+    put: (path, action, handle) => void router.put(path, serve(at("PUT", path), action, handle, "json")),
     patch: (path, action, handle) => void router.patch(path, serve(at("PATCH", path), action, handle, "json")),
     post: (path, action, handle, body = "json") =>
       void router.post(path, serve(at("POST", path), action, handle, body)),

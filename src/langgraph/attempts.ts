@@ -9,6 +9,7 @@
  */
 import { GraphDrained, isGraphDrained } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig, RetryPolicy } from "@langchain/langgraph";
+import type { BaseStore } from "@langchain/langgraph-checkpoint";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Clock } from "../core/clock.ts";
 import type { Retries } from "../core/run.ts";
@@ -36,6 +37,11 @@ export interface AttemptsOf {
   readonly retries: Retries;
   /** Bound on one attempt of what has none of its own. */
   readonly nodeTimeoutMs: number;
+  /**
+   * The long-term memory that nodes and tasks are given. LangGraph's own way through the graph would wrap it: then it has
+   * no `listNamespaces` and no `batch`, forgets what a put says about its index, and looks every millisecond for work.
+   */
+  readonly store: BaseStore;
   /** Whether tasks of a graph in this namespace have the same id when they are executed again. */
   readonly isKept: (ns: string) => boolean;
   /** True for an error that no further attempt can change, whatever the policy says. */
@@ -196,12 +202,16 @@ export class Attempts implements Disposable {
     return true;
   }
 
-  /** The config of one attempt: it knows its number over deliveries, and what it says once the run is over is not heard. */
+  /**
+   * The config of one attempt: it has the store, it knows its number over deliveries, and what it says once the run is
+   * over is not heard.
+   */
   #scoped(config: LangGraphRunnableConfig, task: Task, written: Write[]): LangGraphRunnableConfig {
     const { writer, executionInfo } = config;
     const nodeAttempt = (this.#failures.get(task.key) ?? 0) + 1;
     const scoped: LangGraphRunnableConfig = {
       ...config,
+      store: this.#of.store,
       ...(executionInfo ? { executionInfo: { ...executionInfo, nodeAttempt } } : {}),
       ...(writer ? { writer: (chunk: unknown): void => void (this.#isOver || writer(chunk)) } : {}),
     };

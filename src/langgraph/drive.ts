@@ -8,6 +8,7 @@
  */
 import { RunControl, isGraphDrained } from "@langchain/langgraph";
 import type { RunnableConfig } from "@langchain/core/runnables";
+import type { BaseStore } from "@langchain/langgraph-checkpoint";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Clock } from "../core/clock.ts";
 import type { ErrorInfo, HoldpointError } from "../core/errors.ts";
@@ -97,6 +98,8 @@ export interface Drive {
   readonly retries: Retries;
   /** Assistant's configuration and context, under the run's own. */
   readonly assistant: { readonly config: JsonObject; readonly context: JsonObject };
+  /** The tenant's long-term memory, for nodes as `config.store` and `getStore()`. */
+  readonly store: BaseStore;
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
   readonly context: DeliveryContext;
   /** Aborts the run at once: its nodes may run on, but nothing of them is kept. */
@@ -156,6 +159,7 @@ function attemptsOf(d: Drive, saver: RunSaver): Attempts {
     drain: d.drain,
     retries: d.retries,
     nodeTimeoutMs: d.limits.nodeTimeoutMs,
+    store: d.store,
     isKept: isKeptBy(d.saver),
     isFinal: (error) => error === saver.failure,
   });

@@ -6,6 +6,8 @@ import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import { isUuid } from "../core/ids.ts";
 import type { RunLimits } from "../core/limits.ts";
+import { storeSchema } from "./store-config.ts";
+import type { StoreEntry } from "./store-config.ts";
 
 /** One graph as the configuration names it. */
 export interface GraphEntry {
@@ -31,6 +33,7 @@ export interface GraphConfigFile {
   readonly graphs: readonly GraphEntry[];
   /** Variables that graphs want to find in their environment; the caller sets them before the graphs are loaded. */
   readonly env: Readonly<Record<string, string>>;
+  readonly store: StoreEntry;
   /** Keys of the file that this version does not act on. */
   readonly ignored: readonly string[];
 }
@@ -59,6 +62,7 @@ const entrySchema = z.union([
 const fileSchema = z.looseObject({
   graphs: z.record(z.string(), entrySchema),
   env: z.union([z.string(), z.array(z.string()), z.record(z.string(), z.string())]).optional(),
+  store: storeSchema.optional(),
 });
 
 const GRAPH_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -87,12 +91,13 @@ export async function readGraphConfig(path: string): Promise<GraphConfigFile> {
     const [issue] = parsed.error.issues;
     throw wrong(`${issue?.path.join(".") || "the file"}: ${issue?.message ?? "is not valid"}`);
   }
-  const { graphs, env, ...rest } = parsed.data;
+  const { graphs, env, store = {}, ...rest } = parsed.data;
   if (Object.keys(graphs).length === 0) throw wrong("graphs: names no graph");
   return {
     path: file,
     graphs: Object.entries(graphs).map(([graphId, entry]) => entryOf(graphId, entry, { folder: dirname(file), wrong })),
     env: await envOf(env, { folder: dirname(file), wrong }),
+    store,
     ignored: Object.keys(rest).filter((key) => !OTHERS_BUSINESS.has(key)),
   };
 }

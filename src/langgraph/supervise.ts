@@ -10,9 +10,10 @@ import { copyOf } from "./copy.ts";
 import { isCompiled } from "./registry.ts";
 import type { CompiledGraph } from "./registry.ts";
 
-/** Shares everything with the graph but its nodes; the graph itself is not touched. */
+/** Shares everything with the graph but its nodes, and a store it was compiled with; the graph itself is not touched. */
 export function supervised(graph: CompiledGraph, attempts: Attempts): CompiledGraph {
   const copy = copyOf(graph);
+  delete copy.store;
   const nodes = Object.entries(graph.nodes as Readonly<Record<string, PregelNode>>); // whatever its type parameters
   copy.nodes = Object.fromEntries(
     nodes.map(([name, node]) => [name, supervisedNode(node, graph.retryPolicy, attempts)]),

@@ -1,5 +1,5 @@
 /** States of a thread as the LangGraph API shows them, read through a saver that needs no lease, and the update of one. */
-import type { BaseCheckpointSaver, CheckpointTuple } from "@langchain/langgraph-checkpoint";
+import type { BaseCheckpointSaver, BaseStore, CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { StateSnapshot } from "@langchain/langgraph";
 import { HoldpointError } from "../core/errors.ts";
@@ -108,6 +108,8 @@ export function interruptsView(state: Pick<ShownState, "tasks">): Readonly<Recor
 export interface UpdateOf {
   readonly graph: RegisteredGraph;
   readonly saver: BaseCheckpointSaver;
+  /** For conditions on the way out of the node that the update stands for. */
+  readonly store: BaseStore;
   readonly threadId: ThreadId;
   readonly values: Json | undefined;
   readonly asNode?: string;
@@ -121,6 +123,7 @@ export interface UpdateOf {
 export async function applyUpdate({
   graph,
   saver,
+  store,
   threadId,
   values,
   asNode,
@@ -128,6 +131,7 @@ export async function applyUpdate({
 }: UpdateOf): Promise<JsonObject> {
   const compiled = await graph.compiled();
   compiled.checkpointer = saver;
+  compiled.store = store;
   try {
     const config = await compiled.updateState(configOf(threadId, checkpoint), values ?? null, asNode);
     return selectorOf(config) ?? {};

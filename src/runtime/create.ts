@@ -1,3 +1,6 @@
+import { waitingFor } from "../core/waiting-for.ts";
+import { createStores } from "../checkpoint/store/store.ts";
+import type { StoreSettings } from "../langgraph/store-config.ts";
 import { createEffects } from "../storage/effects.ts";
 import { createSegmentCache } from "../checkpoint/segment-cache.ts";
 import { plainSealers } from "../storage/encryption/sealer.ts";
@@ -20,15 +23,19 @@ import { createHints } from "./hints.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
+import { createStoreUseCases } from "./store.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
-type Given = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
-  Partial<Pick<Deps, "sealers">>;
+export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
+  Partial<Pick<Deps, "sealers">> & {
+    /** How the stores of graphs search, and how long they keep what they are given. */
+    readonly store?: StoreSettings;
+  };
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps(given: Given): Deps {
-  const { table, blobs, settings, sealers = plainSealers } = given;
+export function createDeps({ store, ...given }: GivenDeps): Deps {
+  const { table, blobs, ids, settings, sealers = plainSealers } = given;
   const { shards } = settings;
   return {
     ...given,
@@ -39,6 +46,7 @@ export function createDeps(given: Given): Deps {
     holds: createHolds(table, shards),
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
     effects: createEffects(table),
+    stores: createStores({ table, blobs, ids, ...store }),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -53,6 +61,7 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    store: createStoreUseCases(deps),
   };
 }
 
@@ -62,6 +71,10 @@ function createRunUseCases(host: FollowDeps, assistants: Assistants): RunUseCase
     accept: (principal, request) => accept(deps, assistants, principal, request),
     get: (principal, threadId, runId) => findRun(deps, principal, threadId, runId),
     payload: (run) => deps.runs.payload(run),
+    async waitingFor(run) {
+      const header = run.status === "pending" ? await deps.threads.get(run) : undefined;
+      return header && waitingFor(run, header.value, deps.table.now());
+    },
     threadOf: (principal, runId) => threadOfRun(deps, principal, runId),
     async list(principal, threadId) {
       const ref = { tenant: principal.tenant, threadId };

@@ -1,6 +1,7 @@
 import type { SegmentCache } from "../checkpoint/segment-cache.ts";
+import type { TableStore } from "../checkpoint/store/store.ts";
 import type { Clock } from "../core/clock.ts";
-import type { IdSource } from "../core/ids.ts";
+import type { IdSource, TenantId } from "../core/ids.ts";
 import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Blobs } from "../storage/blobs.ts";
@@ -48,6 +49,8 @@ export interface Deps {
   readonly holds: Holds;
   readonly events: Events;
   readonly effects: Effects;
+  /** The long-term memory of each tenant. */
+  readonly stores: (tenant: TenantId) => TableStore;
   readonly graphs: GraphRegistry;
   readonly hints: Hints;
   readonly values: ValueCache;

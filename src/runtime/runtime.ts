@@ -6,6 +6,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
 import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } from "../core/run.ts";
 import type { Thread } from "../core/thread.ts";
+import type { WaitingFor } from "../core/waiting-for.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 
@@ -56,6 +57,8 @@ export interface RunUseCases {
   accept(principal: Principal, request: AcceptRequest): Promise<Run>;
   get(principal: Principal, threadId: ThreadId, runId: RunId): Promise<Run>;
   payload(run: Run): Promise<RunPayload>;
+  /** Why a run has not begun; undefined once it has. */
+  waitingFor(run: Run): Promise<WaitingFor | undefined>;
   /** The thread of a stateless run. */
   threadOf(principal: Principal, runId: RunId): Promise<ThreadId>;
   list(principal: Principal, threadId: ThreadId): Promise<readonly Run[]>;
@@ -76,6 +79,8 @@ export interface CancelRun {
   readonly action?: StopAction;
   /** Roll back although an effect happened. */
   readonly force?: boolean;
+  /** Meant is what the run does: one that has ended as held keeps its questions. */
+  readonly onlyUnfinished?: boolean;
   readonly reason?: string;
   readonly signal: AbortSignal;
 }
@@ -171,6 +176,8 @@ export interface StateUpdate {
   readonly values: Json | undefined;
   readonly asNode?: string;
   readonly checkpoint?: CheckpointSelector;
+  /** What becomes of reviews that wait on the thread: `cancel` wins each as cancelled; otherwise the update is refused. */
+  readonly onPending?: "cancel";
 }
 
 export interface HistoryPage {
@@ -199,7 +206,56 @@ export interface DecideRequest {
   readonly idempotencyKey?: string;
 }
 
+export interface StoredItem {
+  readonly namespace: readonly string[];
+  readonly key: string;
+  readonly value: JsonObject;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** Of a search by meaning. */
+  readonly score?: number;
+}
+
+export interface StorePut {
+  readonly namespace: readonly string[];
+  readonly key: string;
+  readonly value: JsonObject;
+  readonly index?: readonly string[] | false;
+  /** Minutes to live; null for ever. */
+  readonly ttl?: number | null;
+}
+
+export interface StoreSearch {
+  readonly prefix: readonly string[];
+  readonly filter?: JsonObject;
+  readonly query?: string;
+  readonly limit: number;
+  readonly offset: number;
+  readonly refreshTtl?: boolean;
+}
+
+export interface NamespaceSearch {
+  readonly prefix?: readonly string[];
+  readonly suffix?: readonly string[];
+  readonly maxDepth?: number;
+  readonly limit: number;
+  readonly offset: number;
+}
+
+/** The tenant's long-term memory, as its graphs have it. A namespace that none can have is `invalid`. */
+export interface StoreUseCases {
+  put(principal: Principal, item: StorePut): Promise<void>;
+  get(
+    principal: Principal,
+    at: { readonly namespace: readonly string[]; readonly key: string; readonly refreshTtl?: boolean },
+  ): Promise<StoredItem | undefined>;
+  remove(principal: Principal, at: { readonly namespace: readonly string[]; readonly key: string }): Promise<void>;
+  search(principal: Principal, search: StoreSearch): Promise<readonly StoredItem[]>;
+  namespaces(principal: Principal, search: NamespaceSearch): Promise<readonly (readonly string[])[]>;
+}
+
 export interface Runtime {
+  readonly store: StoreUseCases;
   readonly runs: RunUseCases;
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;

@@ -14,7 +14,7 @@ const MAX_PART_BYTES = 200;
 export function part(text: string): string {
   const escaped = text.replaceAll("%", "%25").replaceAll("#", "%23");
   if (Buffer.byteLength(escaped) <= MAX_PART_BYTES) return escaped;
-  return `%~${createHash("sha256").update(text).digest("base64url")}`;
+  return `%~${hashOf(text)}`;
 }
 
 const padded =
@@ -138,6 +138,47 @@ export const dataKeyKeys = {
   key: (tenant: TenantId, id: string): Key => ({ pk: dataKeyKeys.partition(tenant), sk: `K#${id}` }),
   prefix: "K#",
 } as const;
+
+/** Long-term memory: the items of one namespace in one partition, and the namespaces of a tenant in another. */
+export const storeKeys = {
+  items: (tenant: TenantId, namespace: readonly string[]): string => `${part(tenant)}#s#n#${labelPath(namespace)}`,
+  item: (tenant: TenantId, namespace: readonly string[], key: string): Key => ({
+    pk: storeKeys.items(tenant, namespace),
+    sk: `I#${exactPart(key)}`,
+  }),
+  itemPrefix: "I#",
+  namespaces: (tenant: TenantId): string => `${part(tenant)}#s#r`,
+  namespace: (tenant: TenantId, namespace: readonly string[]): Key => ({
+    pk: storeKeys.namespaces(tenant),
+    sk: `N#${labelPath(namespace)}`,
+  }),
+  /** What the keys of all namespaces under a prefix begin with; of a very long prefix, also those of others. */
+  namespacePrefix: (prefix: readonly string[]): string => `N#${fitting(prefix.map(closedLabel)).join("")}`,
+} as const;
+
+/** Leaves room for the tenant, and for the hash, in a sort key. */
+const MAX_PATH_BYTES = 700;
+
+/** `exactPart` of each label, closed by a separator, so that no label is the beginning of another. */
+function labelPath(labels: readonly string[]): string {
+  const closed = labels.map(closedLabel);
+  const leading = fitting(closed);
+  if (leading.length === closed.length) return leading.join("");
+  return `${leading.join("")}%~=${hashOf(JSON.stringify(labels))}#`;
+}
+
+const closedLabel = (label: string): string => `${exactPart(label)}#`;
+
+function fitting(parts: readonly string[]): readonly string[] {
+  let bytes = 0;
+  const end = parts.findIndex((text) => (bytes += Buffer.byteLength(text)) > MAX_PATH_BYTES);
+  return end < 0 ? parts : parts.slice(0, end);
+}
+
+/** `part` for what may be no Unicode text: UTF-8 has one and the same replacement for every lone surrogate. */
+const exactPart = (text: string): string => (text.isWellFormed() ? part(text) : `%~!${hashOf(JSON.stringify(text))}`);
+
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("base64url");
 
 /** Facts about the table itself, such as its number of shards. */
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });

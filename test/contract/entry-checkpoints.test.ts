@@ -81,6 +81,24 @@ describe("holdpoint/checkpoint-sqlite", () => {
     });
   });
 
+  it("has a store that a graph's nodes write, and another process searches", async () => {
+    const dir = await folder();
+    const { checkpointer, store } = held(await openSqlite({ dir }));
+    const remembers = new StateGraph(State)
+      .addNode("keep", async (_, { store: given }) => {
+        await given?.put(["users", "ada"], "likes", { text: "tea", cups: 3 });
+        return {};
+      })
+      .addEdge(START, "keep")
+      .addEdge("keep", END)
+      .compile({ checkpointer, store });
+    await remembers.invoke({}, config);
+    const other = held(await openSqlite({ dir })).store;
+    const found = await other.search(["users"], { filter: { cups: { $gte: 3 } } });
+    expect(found.map(({ key, value }) => [key, value])).toEqual([["likes", { text: "tea", cups: 3 }]]);
+    expect(await other.listNamespaces({ prefix: ["users"] })).toEqual([["users", "ada"]]);
+  });
+
   it("keeps tenants apart, and says what a tenant may be called", async () => {
     const dir = await folder();
     expect(await story(() => openSqlite({ dir, tenant: "acme" }))).toEqual(ENDED);

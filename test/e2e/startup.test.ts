@@ -121,8 +121,12 @@ describe("starting the service", () => {
     const { run_id: run } = await client.runs.create(thread, "steps", { input: { steps: 1, pauseMs: 0 } });
     const stream = await fetch(`${url}/threads/${thread}/runs/${run}/stream`);
     const read = stream.text();
+    const joined = fetch(`${url}/threads/${thread}/runs/${run}/join`);
+    // By its answer that one has come as well.
+    await fetch(`${url}/ok`);
     expect(await service.stop("SIGTERM")).toEqual({ code: 0, signal: null });
     await read;
+    expect((await joined).status).toBe(503);
 
     await using again = start();
     const { url: there = "" } = await again.ready;

@@ -138,4 +138,41 @@ describe("reviews that wait", () => {
     const reviews = await service.app.call("GET", "/v1/reviews?state=open");
     expect(await reviews.json()).toMatchObject({ items: [] });
   });
+
+  it("keep an update of the state away unless it cancels them", async () => {
+    const { thread_id: thread } = await client.threads.create();
+    await client.runs.wait(thread, "refund", input("100"));
+    const path = `/threads/${thread}/state`;
+    const json = { values: { text: "by hand" } };
+    expect((await service.app.call("POST", path, { json })).status).toBe(409);
+    expect((await service.app.call("POST", path, { json: { ...json, on_pending: "approve" } })).status).toBe(422);
+    expect((await service.app.call("POST", path, { json: { ...json, on_pending: "cancel" } })).status).toBe(200);
+    expect((await client.threads.getState(thread)).values).toMatchObject({ text: "by hand" });
+    expect((await client.threads.get(thread)).status).toBe("idle");
+    expect(await client.runs.wait(thread, "echo", input("new"))).toMatchObject({ text: "new" });
+  });
+
+  it("are cancelled with the held run that asks, once; after an answer that is 409", async () => {
+    for (const answersFirst of [false, true]) {
+      const { thread_id: thread } = await client.threads.create();
+      await client.runs.wait(thread, "refund", input("100"));
+      const open = await service.app.call("GET", "/v1/reviews?state=open");
+      const { items } = (await open.json()) as {
+        readonly items: readonly { readonly id: string; readonly thread_id: string; readonly digest: string }[];
+      };
+      const { id, digest } = items.find((review) => review.thread_id === thread) ?? { id: "", digest: "" };
+      const approve = () =>
+        service.app.call("POST", `/v1/reviews/${id}/decisions`, { json: { type: "approve", digest } });
+      const [run] = await client.runs.list(thread);
+      const cancel = () => service.app.call("POST", `/threads/${thread}/runs/${run?.run_id}/cancel?reason=moot`);
+      if (answersFirst) {
+        expect((await approve()).status).toBe(200);
+        expect((await cancel()).status).toBe(409);
+        continue;
+      }
+      expect([(await cancel()).status, (await cancel()).status, (await approve()).status]).toEqual([202, 202, 410]);
+      expect(await client.runs.get(thread, run?.run_id ?? "")).toMatchObject({ holdpoint: { status: "held" } });
+      expect((await client.threads.get(thread)).status).toBe("idle");
+    }
+  });
 });

@@ -24,4 +24,25 @@ describe("a run object", () => {
       holdpoint: { status: "error", deliveries: 1, sleep: null, error: { message: "no such account" } },
     });
   });
+
+  it("says of one that has not begun what it waits for, also where no worker of its pool is there", async () => {
+    const elsewhere = { ...registeredGraph("elsewhere", failing), pool: "gpu" };
+    await using service = await startService({ graphs: createRegistry([elsewhere]) });
+    const client = service.client("acme");
+    const { thread_id: thread } = await client.threads.create();
+    const { run_id: first } = await client.runs.create(thread, "elsewhere", { input: {} });
+    const { run_id: second } = await client.runs.create(thread, "elsewhere", { input: {} });
+    const { run_id: later } = await client.runs.create(thread, "elsewhere", { input: {}, afterSeconds: 3600 });
+    const waits = async (run: string) =>
+      ((await client.runs.get(thread, run)) as unknown as { readonly holdpoint: { readonly waits: unknown } }).holdpoint
+        .waits;
+    expect(await waits(first)).toEqual({
+      reason: "no worker of pool gpu has taken it yet",
+      since: expect.stringMatching(/Z$/) as string,
+    });
+    expect(await waits(second)).toMatchObject({ reason: `run ${first} is before it` });
+    expect(await waits(later)).toMatchObject({ reason: "its time has not come" });
+    await client.runs.cancel(thread, first);
+    expect(await waits(first)).toBeNull();
+  });
 });

@@ -87,6 +87,27 @@ const PROBES: Readonly<Record<string, Probe>> = {
   "GET /runs/:run_id/stream": { path: ({ run }) => `/runs/${run}/stream` },
   "POST /threads/:thread_id/runs/:run_id/cancel": onRun("/cancel"),
   "POST /runs/cancel": { path: () => "/runs/cancel", json: ({ run }) => ({ run_ids: [run] }) },
+  "PUT /store/items": {
+    path: () => "/store/items",
+    json: () => ({ namespace: ["of", "acme"], key: "k", value: { of: "globex" } }),
+    answer: { status: 204 },
+  },
+  "DELETE /store/items": {
+    path: () => "/store/items",
+    json: () => ({ namespace: ["of", "acme"], key: "k" }),
+    answer: { status: 204 },
+  },
+  "GET /store/items": { path: () => "/store/items?namespace=of.acme&key=k", answer: { status: 200, body: null } },
+  "POST /store/items/search": {
+    path: () => "/store/items/search",
+    json: () => ({ namespace_prefix: [] }),
+    answer: { status: 200, body: { items: [] } },
+  },
+  "POST /store/namespaces": {
+    path: () => "/store/namespaces",
+    json: () => ({}),
+    answer: { status: 200, body: { namespaces: [] } },
+  },
   "GET /v1/reviews": { path: () => "/v1/reviews", answer: { status: 200, body: { items: [], next_cursor: null } } },
   "GET /v1/reviews/:review_id": { path: ({ review }) => `/v1/reviews/${review}` },
   "POST /v1/reviews/:review_id/decisions": {
@@ -118,6 +139,7 @@ async function prepare(service: Service): Promise<Owned> {
   const client = service.client("acme");
   const { assistant_id: assistant } = await client.assistants.create({ graphId: "echo", metadata: { of: "acme" } });
   const { thread_id: thread } = await client.threads.create({ metadata: { of: "acme" } });
+  await client.store.putItem(["of", "acme"], "k", { of: "acme" });
   const run = await client.runs.create(thread, "refund", { input: { text: "100" } });
   await client.runs.join(thread, run.run_id);
   const state = await client.threads.getState(thread);
@@ -138,6 +160,7 @@ async function snapshot(): Promise<unknown> {
     `/threads/${owned.thread}/runs`,
     `/assistants/${owned.assistant}`,
     `/v1/reviews/${owned.review}`,
+    "/store/items?namespace=of.acme&key=k",
   ];
   return Promise.all(paths.map(async (path) => (await service.app.call("GET", path)).json()));
 }

@@ -38,7 +38,7 @@ function outcomeLater(): Pending {
   const later = Promise.withResolvers<(run: RunResult["run"]) => RunResult>();
   fake.outcome = async (run, signal) => {
     const gone = new Promise<never>((_resolve, reject) => {
-      signal.addEventListener("abort", () => reject(new Error("gone")), { once: true });
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
     return (await Promise.race([later.promise, gone]))(run);
   };
@@ -139,12 +139,26 @@ describe("who waits", () => {
     await eventually(() => clock.sleepers() === 1);
     clock.advance(1_000);
     const reader = new SseReader(await asked);
-    closing.abort();
+    closing.abort(new HoldpointError("unavailable", "the server is stopping; join the run again"));
     await eventually(() => reader.ended);
     expect(JSON.parse(reader.text)).toMatchObject({
       __error__: { message: "the server is stopping; join the run again" },
     });
     expect(fake.cancels).toEqual([]);
+  });
+});
+
+describe("a request that is waiting when the server stops, and was answered nothing yet", () => {
+  it("is told to ask again, and none of it is an error", async () => {
+    outcomeLater();
+    const asked = app.call("POST", "/runs/wait", { json: BODY });
+    await eventually(() => clock.sleepers() === 1);
+    closing.abort(new HoldpointError("unavailable", "the server is stopping; join the run again"));
+    const response = await asked;
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(await response.json()).toMatchObject({ detail: "the server is stopping; join the run again" });
+    expect(app.log.lines.filter(({ level }) => level === "error")).toEqual([]);
   });
 });
 

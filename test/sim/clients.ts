@@ -65,7 +65,7 @@ export interface Clients {
   open(): Promise<readonly Hold[]>;
   decide(by: string, hold: Hold, tag: string): Promise<Answer>;
   /** Not repeated, since nothing makes an update recognisable. */
-  update(thread: string, tag: string): Promise<Answer>;
+  update(thread: string, tag: string, cancelsPending: boolean): Promise<Answer>;
   cancel(thread: string, run: string, action?: StopAction): Promise<Answer>;
   runs(thread: string): Promise<readonly Run[]>;
 }
@@ -118,8 +118,8 @@ export function createClients(host: ClientHost): Clients {
         return decided.decision?.id ?? "none";
       });
     },
-    async update(thread, tag) {
-      const update = host.stage.updateOf(tag);
+    async update(thread, tag, cancelsPending) {
+      const update = { ...host.stage.updateOf(tag), ...(cancelsPending ? { onPending: "cancel" as const } : {}) };
       const reply = await once(host, async (runtime) => {
         await runtime.threads.updateState(principalOf("ann"), threadId(thread), update);
         return tag;

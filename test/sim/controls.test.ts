@@ -37,6 +37,22 @@ const CONTROLS: readonly Control[] = [
     },
   },
   {
+    off: "a cancelled hold is due until the header does not wait for it any more",
+    options: {
+      adapt: (deps) => ({
+        ...deps,
+        holds: {
+          ...deps.holds,
+          update: (ref, id, change) =>
+            deps.holds.update(ref, id, (hold) => {
+              const next = change(hold);
+              return next?.state === "cancelled" ? { ...next, followUpDue: false } : next;
+            }),
+        },
+      }),
+    },
+  },
+  {
     off: "a decision is conditional on the hold as it was read",
     options: {
       adapt: (deps) => ({

@@ -25,6 +25,7 @@ const BASE: Plan = {
   resumer: false,
   cancels: 0,
   updates: 0,
+  updatesCancelPending: false,
   drains: 0,
   pauseMs: 200,
   troubleMs: 2500,
@@ -45,6 +46,12 @@ const start = (n: number, script: Script, fields: Partial<Start> = {}): Start =>
 const step = { do: "step", ms: 30 } as const;
 const pay = { do: "effect", name: "pay", policy: "idempotent", ms: 20 } as const;
 const review = (shown: string) => ({ do: "review", shown }) as const;
+
+/** The first run stops and asks, and is cancelled then; the one behind it pays once nothing waits any more. */
+const cancelledAfter = (cancelAfterMs: number): readonly Start[] => [
+  start(0, [[step], [review("a"), review("b")], [step]], { cancelAfterMs }),
+  start(1, [[pay]]),
+];
 
 interface Story {
   readonly plan: Plan;
@@ -69,11 +76,32 @@ const scriptStories: Readonly<Record<string, Plan>> = {
     reviewers: ["eve"],
     resumer: true,
   },
+  "a held run that is cancelled": { ...BASE, starts: cancelledAfter(400) },
+  "a held run that is cancelled, racing a reviewer": {
+    ...BASE,
+    starts: cancelledAfter(230),
+    reviewers: ["eve"],
+    pauseMs: 100,
+  },
+  "updates of the state that cancel what waits, racing a reviewer": {
+    ...BASE,
+    starts: [start(0, [[step], [review("a"), review("b")], [step]])],
+    reviewers: ["eve"],
+    pauseMs: 400,
+    updates: 3,
+    updatesCancelPending: true,
+  },
   "a cancel, and an update of the state": {
     ...BASE,
     starts: [start(0, [[step], [step], [step]], { cancelAfterMs: 60 }), start(1, [[step]])],
     updates: 2,
   },
+};
+
+/** Reviews that are cancelled when nothing goes wrong. */
+const CANCELLED: Readonly<Record<string, number>> = {
+  "a held run that is cancelled": 2,
+  "updates of the state that cancel what waits, racing a reviewer": 1,
 };
 
 const effectsIn = ({ starts }: Plan): number =>
@@ -146,6 +174,8 @@ describe("a process killed at any of its calls", () => {
       console.log(`${name}: ${points} crash points, in a story with ${effects} effects`);
       expect(violations).toEqual([]);
       expect(effects).toBe(story.effects);
+      const ends = new Map(factsOf(facts, "hold").map(({ hold }) => [hold.holdId, hold.state]));
+      expect([...ends.values()].filter((state) => state === "cancelled")).toHaveLength(CANCELLED[name] ?? 0);
       expect(points).toBeGreaterThan(20);
     },
   );

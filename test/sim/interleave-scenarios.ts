@@ -23,6 +23,15 @@ const cancelOf = (tag: string): Client => [
     return answer?.is === "yes" ? cancelling(`cancel-${tag}`, answer.id) : undefined;
   },
 ];
+/** Once it asks. */
+const cancelHeldOf = (tag: string): Client => [
+  `cancel-${tag}`,
+  ({ answers, holds }) => {
+    const answer = answers.get(tag);
+    const asks = answer?.is === "yes" && holds("open").length > 0;
+    return asks ? cancelling(`cancel-${tag}`, answer.id) : undefined;
+  },
+];
 const decide = (tag: string, which: "open" | "raised" = "open"): Client => [
   tag,
   ({ holds }) => {
@@ -114,6 +123,13 @@ export const CLAIMS: readonly Claim[] = [
       clients: [accept({ tag: "one", script: STEP }), cancelOf("one")],
     },
     exhausts: ["no fault", "a crash", "a lost reply"],
+  },
+  {
+    scenario: {
+      name: "a held run that is cancelled against a decision",
+      clients: [accept({ tag: "one", script: REVIEW }), cancelHeldOf("one"), decide("eve")],
+    },
+    exhausts: ["no fault"],
   },
   {
     scenario: {

@@ -102,6 +102,23 @@ export const holdInvariants: Invariants = {
     }
   },
 
+  "who is told that a held run was cancelled finds nothing that it still asks, or that was answered just then": (
+    { facts },
+    report,
+  ) => {
+    const holds = new Map<string, Hold>();
+    const runs = new Map<string, Run>();
+    for (const fact of facts) {
+      if (fact.kind === "hold") holds.set(fact.hold.holdId, fact.hold);
+      if (fact.kind === "run") runs.set(fact.run.runId, fact.run);
+      if (fact.kind !== "answer" || fact.wish.do !== "cancel" || fact.answer.is !== "yes") continue;
+      const run = runs.get(fact.wish.run);
+      for (const hold of holds.values())
+        if (isOpen(hold, run) && (hold.state === "pending" || hold.state === "decided"))
+          report(fact, `run ${run?.runId ?? ""} was cancelled, and hold ${hold.holdId} of it is ${hold.state}`);
+    }
+  },
+
   "a hold that is due is followed up": ({ final }, report) => {
     for (const hold of final.holds.values())
       if (hold.followUpDue) report(undefined, `hold ${hold.holdId} is ${hold.state} and still due`);

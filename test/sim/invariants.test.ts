@@ -306,6 +306,10 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
       header({ ...done, waiting: { runId: one.runId, reviews: 1, plain: 0 } }),
     ),
   ],
+  "who is told that a held run was cancelled finds nothing that it still asks, or that was answered just then": [
+    after(header(held), said({ do: "cancel", thread: THREAD, run: one.runId }, yes(one.runId))),
+    after({ kind: "hold", hold: won }, said({ do: "cancel", thread: THREAD, run: one.runId }, yes(one.runId))),
+  ],
   "a hold that is due is followed up": [finally_({ kind: "hold", hold: won })],
   "no effect takes place twice": [finally_({ kind: "effect", token: "t1", run: one.runId })],
   "an effect is in doubt only after an earlier delivery broke off": [

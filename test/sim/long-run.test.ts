@@ -1,5 +1,6 @@
-/** What takes minutes of virtual time: orphans of accepts that died, threads of stateless runs, an API that sleeps. */
+/** What takes minutes and hours of virtual time: orphans of accepts that died, threads of stateless runs, an API that sleeps. */
 import { describe, expect, it } from "vitest";
+import { LOOKED_AT_AFTER_MS } from "../../src/core/run.ts";
 import { CALM } from "./chaos.ts";
 import type { Planned } from "./chaos.ts";
 import { narrate } from "./narrate.ts";
@@ -19,10 +20,11 @@ const BASE: Plan = {
   resumer: false,
   cancels: 0,
   updates: 0,
+  updatesCancelPending: false,
   drains: 0,
   pauseMs: 200,
   troubleMs: 1000,
-  afterwardsMs: 12 * MINUTE,
+  afterwardsMs: LOOKED_AT_AFTER_MS + MINUTE,
 };
 const once = {
   atMs: 0,
@@ -73,8 +75,9 @@ describe("over minutes", () => {
   it.each(POINTS)(
     "an accept that sleeps for longer than its run item is kept, $when write $write, acknowledges nothing that is gone",
     async (at) => {
-      const sleeping: AtWrite = { ...at, process: "api1", freezeMs: 11.5 * MINUTE };
-      const plan = { ...BASE, threads: [THREAD], starts: [{ ...once, thread: THREAD }], afterwardsMs: 13 * MINUTE };
+      const sleeping: AtWrite = { ...at, process: "api1", freezeMs: LOOKED_AT_AFTER_MS + MINUTE / 2 };
+      const afterwardsMs = LOOKED_AT_AFTER_MS + 2 * MINUTE;
+      const plan = { ...BASE, threads: [THREAD], starts: [{ ...once, thread: THREAD }], afterwardsMs };
       expect((await played(plan, sleeping)).violations).toEqual([]);
     },
   );

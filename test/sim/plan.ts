@@ -26,10 +26,12 @@ export interface Plan {
   readonly reviewers: readonly string[];
   /** One who answers by `command.resume`. */
   readonly resumer: boolean;
-  /** Cancels of whatever run is found on a thread, continuations included. */
+  /** Cancels of whatever run is found on a thread that has not ended or asks something, continuations included. */
   readonly cancels: number;
   /** State updates through the API. */
   readonly updates: number;
+  /** They cancel what waits on their thread. */
+  readonly updatesCancelPending: boolean;
   /** Workers that are asked to stop. */
   readonly drains: number;
   /** Mean pause of a reviewer between two looks. */
@@ -79,6 +81,7 @@ export function drawPlan(random: Random): Plan {
     resumer: reviews && random.chance(0.25),
     cancels: random.chance(0.3) ? 1 + random.int(3) : 0,
     updates: random.chance(0.3) ? 1 + random.int(3) : 0,
+    updatesCancelPending: random.chance(0.3),
     drains: random.chance(0.25) ? 1 + random.int(2) : 0,
     pauseMs: dense ? 30 : 200,
     troubleMs: (dense ? 1000 : 3000) + random.int(dense ? 1500 : 3000),
@@ -174,15 +177,15 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
     ...(plan.resumer ? [resume({ plan, over, stage: { ...stage, random: random.fork("resumer") } })] : []),
     ...Array.from({ length: plan.updates }, async (_, n) => {
       await scheduler.sleep(random.int(plan.troubleMs));
-      await clients.update(random.pick(plan.threads), `update-${n}`);
+      await clients.update(random.pick(plan.threads), `update-${n}`, plan.updatesCancelPending);
     }),
     ...Array.from({ length: plan.cancels }, async () => {
       await scheduler.sleep(random.int(plan.troubleMs));
       const thread = random.pick(plan.threads);
-      const unfinished = (await clients.runs(thread)).filter((run) => !isEnded(run.status));
-      if (unfinished.length > 0) {
+      const found = (await clients.runs(thread)).filter(({ status }) => !isEnded(status) || status === "held");
+      if (found.length > 0) {
         const action = random.pick(["interrupt", "interrupt", "rollback"] as const);
-        await clients.cancel(thread, random.pick(unfinished).runId, action);
+        await clients.cancel(thread, random.pick(found).runId, action);
       }
     }),
     ...Array.from({ length: plan.drains }, async () => {

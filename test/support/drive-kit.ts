@@ -1,5 +1,7 @@
 /** One thread on a real saver over a table, driven delivery by delivery as a worker does it. */
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
+import { createStore } from "../../src/checkpoint/store/store.ts";
+import type { TableStore } from "../../src/checkpoint/store/store.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import type { EffectEntry } from "../../src/core/effect.ts";
@@ -161,6 +163,7 @@ export class DrivenThread {
         limits: { ...DEFAULT_LIMITS, steps: 100, ...options.limits },
         retries: options.retries ?? {},
         assistant: options.assistant ?? { config: {}, context: {} },
+        store: this.store,
         context: this.#context(run, saver, { ...options, table: table.table, fence }),
         signal: options.signal ?? new AbortController().signal,
         drain: options.drain ?? new AbortController().signal,
@@ -171,6 +174,11 @@ export class DrivenThread {
       if (options.dieAt === undefined) throw error;
       return { ...base, outcome: { kind: "aborted" }, thrown: error, calls: table.calls() };
     }
+  }
+
+  /** The tenant's long-term memory. */
+  get store(): TableStore {
+    return createStore({ table: this.table, blobs: this.#blobs, tenant: TENANT });
   }
 
   /** A saver that only reads. */

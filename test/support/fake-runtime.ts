@@ -18,6 +18,7 @@ import type {
   FollowRequest,
   Runtime,
   RunResult,
+  StoreUseCases,
   ThreadUseCases,
 } from "../../src/runtime/runtime.ts";
 
@@ -54,6 +55,7 @@ export function createFakeRuntime(): FakeRuntime {
     runtime: {
       threads: notUsed("threads") as ThreadUseCases,
       assistants: notUsed("assistants") as AssistantUseCases,
+      store: notUsed("store") as StoreUseCases,
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;
@@ -63,6 +65,7 @@ export function createFakeRuntime(): FakeRuntime {
         },
         get: async (principal, _thread, id) => found(kept.get(keyOf(principal, id))),
         payload: async (run) => run.payload ?? {},
+        waitingFor: async () => undefined,
         threadOf: async (principal, id) => found(kept.get(keyOf(principal, id))).threadId,
         list: async () => [...kept.values()],
         async cancel(principal, request) {

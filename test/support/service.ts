@@ -10,6 +10,7 @@ import type { GraphRegistry } from "../../src/langgraph/registry.ts";
 import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
 import { createDeps, createRuntime } from "../../src/runtime/create.ts";
+import type { GivenDeps } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
@@ -26,6 +27,7 @@ export interface ServiceOptions {
   /** Without one, runs are accepted and stay pending. */
   readonly worker?: boolean;
   readonly app?: Partial<AppOptions>;
+  readonly store?: GivenDeps["store"];
 }
 
 export interface Service extends AsyncDisposable {
@@ -41,11 +43,12 @@ export async function startService({
   graphs,
   worker: withWorker = true,
   app: options,
+  store,
 }: ServiceOptions): Promise<Service> {
   await using opening = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "holdpoint-http-"));
   opening.defer(() => rm(dir, { recursive: true, force: true }));
-  const deps = await openDeps(dir, graphs, opening);
+  const deps = await openDeps(dir, { graphs, store }, opening);
   const runtime = createRuntime(deps);
   const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants)) : undefined;
   worker?.start();
@@ -62,7 +65,11 @@ export async function startService({
   };
 }
 
-async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDisposableStack): Promise<Deps> {
+async function openDeps(
+  dir: string,
+  { graphs, store }: Pick<ServiceOptions, "graphs" | "store">,
+  opening: AsyncDisposableStack,
+): Promise<Deps> {
   const table = opening.use(
     await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }),
   );
@@ -74,6 +81,7 @@ async function openDeps(dir: string, graphs: GraphRegistry, opening: AsyncDispos
     clock: systemClock,
     ids: systemIds,
     log: createMemoryLog(),
+    ...(store && { store }),
     settings: {
       leaseMs: 5_000,
       concurrency: 10,

@@ -115,8 +115,10 @@ describe("the node time-out", () => {
       .addNode("sub", single(() => ({})).compile())
       .addEdge(START, "sub")
       .compile();
+    const { clock, store } = new DrivenThread(graph);
     using attempts = new Attempts({
-      clock: new DrivenThread(graph).clock,
+      clock,
+      store,
       signal: new AbortController().signal,
       drain: new AbortController().signal,
       retries: {},

@@ -399,6 +399,26 @@ describe("an effect", () => {
     expect(await young.begin(ask)).toEqual({ do: "return", outcome: { kind: "result", value: 2 } });
   });
 
+  it.each([
+    [{ name: "pay", policy: "Unsafe" }, "effect pay: `policy` is one of idempotent, unsafe"],
+    [{ name: "", policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
+    [{ policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
+  ])("refuses a specification that nobody has type-checked: %j", async (spec, message) => {
+    let calls = 0;
+    const seen: string[] = [];
+    const thread = new DrivenThread(
+      single(async (_, config) => {
+        await effect(config, spec as EffectSpec, async () => (calls += 1)).catch((error: unknown) =>
+          seen.push(String(error)),
+        );
+        return {};
+      }),
+    );
+    await thread.invoke({});
+    expect(seen).toEqual([expect.stringContaining(message)]);
+    expect(calls).toBe(0);
+  });
+
   it("says so when it is called outside of a graph that Holdpoint runs", async () => {
     await expect(effect({}, pay, async () => 1)).rejects.toThrow("effect() works only in a graph that Holdpoint runs");
   });

@@ -4,7 +4,7 @@ import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { MAX_QUEUE } from "../../src/core/limits.ts";
 import { reasonNoRoom } from "../../src/core/queue-room.ts";
 import type { Run } from "../../src/core/run.ts";
-import { appended } from "../../src/core/thread-changes.ts";
+import { appended, claimed } from "../../src/core/thread-changes.ts";
 import { newThread } from "../../src/core/thread.ts";
 import type { QueueEntry } from "../../src/core/thread.ts";
 import type { DriveOutcome } from "../../src/langgraph/drive.ts";
@@ -179,6 +179,69 @@ describe("the queue of a thread", () => {
     expect(await decideFirst(kit, thread)).toMatchObject({ state: "decided", followUpDue: false });
   });
 
+  describe("whose runs were cancelled in it", () => {
+    const cancel = (kit: Kit, run: Run) =>
+      kit.runtime.runs.cancel(BOB, { ...run, wait: false, signal: new AbortController().signal });
+    const queueOf = async (kit: Kit, thread: Run["threadId"]) =>
+      (await headerOf(kit, thread))?.queue.map(({ runId: id }) => id);
+
+    /** An hour-long run, and behind it two that are cancelled and take every place. */
+    async function full(kit: Kit): Promise<Run["threadId"]> {
+      const thread = aThread(kit);
+      const long = await acceptOn(kit, thread, 0);
+      await kit.deps.threads.update(long, (header) =>
+        claimed(header, { owner: "somebody", leaseMs: 3_600_000, now: kit.table.now() }),
+      );
+      const behind = [await acceptOn(kit, thread, 1), await acceptOn(kit, thread, 2)];
+      await expect(acceptOn(kit, thread, 0)).rejects.toMatchObject({ code: "limit" });
+      for (const run of behind) await cancel(kit, run);
+      return thread;
+    }
+
+    it("has room for as many others", async () => {
+      const kit = kitWithGraphs({ queuePerThread: 2 });
+      const thread = await full(kit);
+      const next = [await acceptOn(kit, thread, 3), await acceptOn(kit, thread, 4)];
+      expect(await queueOf(kit, thread)).toEqual(next.map((run) => run.runId));
+      await expect(acceptOn(kit, thread, 0)).rejects.toMatchObject({ code: "limit" });
+      expect(await queueOf(kit, thread)).toEqual(next.map((run) => run.runId));
+    });
+
+    it("has room for one that begins later, when it is accepted and at its time", async () => {
+      const kit = kitWithGraphs({ queuePerThread: 2 });
+      const thread = await full(kit);
+      const later = await kit.runtime.runs.accept(BOB, { ...on(thread, 5), afterMs: 1000 });
+      expect(await queueOf(kit, thread)).toEqual([]);
+      for (const n of [1, 2]) await cancel(kit, await acceptOn(kit, thread, n));
+      kit.clock.advance(2000);
+      await sweepRun(kit.deps, later, later.runId);
+      expect(await queueOf(kit, thread)).toEqual([later.runId]);
+    });
+
+    it("has room for an answer with a run of its own", async () => {
+      const kit = kitWithGraphs({ queuePerThread: 2 });
+      const thread = await asked(kit, 0, asks(1, 2));
+      const waiting = await acceptOn(kit, thread, 1);
+      await resume(kit, thread, 1);
+      await expect(resume(kit, thread, 2)).rejects.toMatchObject({ code: "limit" });
+      await cancel(kit, waiting);
+      await resume(kit, thread, 2);
+      expect((await headerOf(kit, thread))?.queue.map(({ kind }) => kind)).toEqual(["continuation", "continuation"]);
+    });
+
+    it("keeps the place of one that it cannot read", async () => {
+      const kit = kitWithGraphs({ queuePerThread: 2 });
+      const thread = await full(kit);
+      const ref = { tenant: BOB.tenant, threadId: thread };
+      const first = (await kit.deps.threads.get(ref))?.value.queue[0];
+      const item = first && (await kit.table.get(threadKeys.run(ref, first.runId)));
+      if (!first || !item) throw new Error("it is queued");
+      await kit.table.put({ ...item, attributes: { ...item.attributes, v: 99 } }, "any");
+      const next = await acceptOn(kit, thread, 3);
+      expect(await queueOf(kit, thread)).toEqual([first.runId, next.runId]);
+    });
+  });
+
   it("would lose the way of a decision if input could take every graph's place (negative control)", async () => {
     const kit = kitWithGraphs();
     const thread = await asked(kit, 8, asks(1));
@@ -193,7 +256,7 @@ describe("the queue of a thread", () => {
       [0, 1, 2, 3, 4, 5, 6, 7].reduce((before, n) => appended(before, entry(n), kit.table.now()), header),
     );
     expect(await decideFirst(kit, thread)).toMatchObject({ state: "decided", followUpDue: true });
-    expect(kit.lines.some(({ message }) => message === "follow-up of a decision is left to a worker")).toBe(true);
+    expect(kit.lines.some(({ message }) => message === "a follow-up of a hold is left to a worker")).toBe(true);
   });
 });
 

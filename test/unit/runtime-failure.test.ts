@@ -7,7 +7,7 @@ import type { Json } from "../../src/core/json.ts";
 import { isEnded } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import type { DriveOutcome } from "../../src/langgraph/drive.ts";
-import { cancelPlainHolds } from "../../src/runtime/decisions/follow-up.ts";
+import { cancelPlainHolds } from "../../src/runtime/decisions/cancel-holds.ts";
 import { leaveHolds } from "../../src/runtime/delivery/raise.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
@@ -144,10 +144,11 @@ describe("a holder that was overtaken", () => {
   it("drops no plain interrupt that was raised after it", async () => {
     const kit = createKit();
     const hold = await laterHold(kit, looseRun(kit));
-    const dropping = { tenant: hold.tenant, threadId: hold.threadId, generation: 0 };
-    await cancelPlainHolds(kit.deps, { ...dropping, fence: 1 }, { by: "alice", reason: "new input was sent" });
+    const by = { by: "alice", reason: "new input was sent", runId: looseRun(kit).runId };
+    const dropping = { ...by, tenant: hold.tenant, threadId: hold.threadId, generation: 0 };
+    await cancelPlainHolds(kit.deps, { ...dropping, fence: 1 });
     expect(await stateOf(kit, hold)).toBe("pending");
-    await cancelPlainHolds(kit.deps, { ...dropping, fence: 2 }, { by: "alice", reason: "new input was sent" });
+    await cancelPlainHolds(kit.deps, { ...dropping, fence: 2 });
     expect(await stateOf(kit, hold)).toBe("cancelled");
   });
 

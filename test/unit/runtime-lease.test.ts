@@ -22,6 +22,28 @@ async function endRun(deps: Deps, run: Run, fence: number): Promise<Run> {
   return stored.value;
 }
 
+describe("a lease whose holder was silent for too long", () => {
+  it("is lost with a warning that names the run, and for how long", async () => {
+    const kit = createKit();
+    const { lease, run } = await claimed(kit);
+    await using _ = lease;
+    // What a blocked event loop looks like: time has passed, and nothing was sent.
+    kit.clock.advance(LEASE_MS * 2);
+    lease.lose();
+    lease.lose();
+    const warned = kit.lines.filter(({ level, message }) => level === "warn" && message.startsWith("a lease was lost"));
+    expect(warned).toMatchObject([{ fields: { run: run.runId, silentMs: LEASE_MS * 2 } }]);
+  });
+
+  it("is not warned of where it was lost for another reason", async () => {
+    const kit = createKit();
+    const { lease } = await claimed(kit);
+    await using _ = lease;
+    lease.lose();
+    expect(kit.lines.filter(({ level }) => level === "warn")).toEqual([]);
+  });
+});
+
 describe("moving on from a run that has ended", () => {
   it("goes on with the run of a client that was faster than the worker", async () => {
     const kit = createKit();

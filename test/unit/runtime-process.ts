@@ -1,7 +1,8 @@
-/** A worker in a process of its own, which can die: what it has begun on the table may land, and it never hears of it. */
-import { createDeps } from "../../src/runtime/create.ts";
+/** Processes of their own, which can die: what one has begun on the table may land, and it never hears of it. */
+import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
 import type { Table } from "../../src/storage/table.ts";
 import type { Kit } from "./runtime-kit.ts";
@@ -12,8 +13,8 @@ export interface Process {
   kill(): void;
 }
 
-/** A started worker that shares nothing with others but the table and the time. */
-export function startProcess(kit: Kit, engine?: Partial<Engine>, on?: Partial<Deps>): Process {
+/** Of a process that shares nothing with others but the table and the time. */
+function mortalDeps(kit: Kit): { readonly deps: Deps; readonly kill: () => void } {
   let isDead = false;
   const never = new Promise<never>(() => undefined);
   const mortal = async <T>(call: () => Promise<T>): Promise<T> => {
@@ -32,8 +33,20 @@ export function startProcess(kit: Kit, engine?: Partial<Engine>, on?: Partial<De
     batchGet: (...args) => mortal(() => table.batchGet(...args)),
     batchPut: (...args) => mortal(() => table.batchPut(...args)),
   };
-  const deps = { ...createDeps({ ...kit.deps, table: own }), ...on };
+  return { deps: createDeps({ ...kit.deps, table: own }), kill: () => void (isDead = true) };
+}
+
+/** A started worker. */
+export function startProcess(kit: Kit, engine?: Partial<Engine>, on?: Partial<Deps>): Process {
+  const { deps: own, kill } = mortalDeps(kit);
+  const deps = { ...own, ...on };
   const worker = kit.worker(engine, deps);
   worker.start();
-  return { deps, worker, kill: () => void (isDead = true) };
+  return { deps, worker, kill };
+}
+
+/** An API process. */
+export function startApi(kit: Kit): { readonly runtime: Runtime; readonly kill: () => void } {
+  const { deps, kill } = mortalDeps(kit);
+  return { runtime: createRuntime(deps), kill };
 }

@@ -6,7 +6,7 @@ import { decisionId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { ended, marked } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { Lease } from "../../src/runtime/delivery/lease.ts";
-import { threadKeys } from "../../src/storage/keys.ts";
+import { FUTURE_PREFIX, threadKeys } from "../../src/storage/keys.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, LEASE_MS, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
@@ -230,4 +230,50 @@ describe("waiting for a run", () => {
     const result = await kit.runtime.runs.wait(ALICE, run.threadId, run.runId, new AbortController().signal);
     expect(result.run.status).toBe("success");
   });
+});
+
+describe("the look for leases", () => {
+  /** Rows of the index that a look has read, while so many runs wait that have not begun. */
+  async function rowsRead(leaseMs: number, waitedMs: number): Promise<number> {
+    let rows = 0;
+    const kit = createKit(
+      (table) => ({
+        ...table,
+        async queryIndex(index, pk, range) {
+          const page = await table.queryIndex(index, pk, range);
+          if (range.prefix === FUTURE_PREFIX) rows += page.items.length;
+          return page;
+        },
+      }),
+      { settings: { leaseMs, concurrency: 1 } },
+    );
+    const accept = () => kit.runtime.runs.accept(ALICE, inputFor(threadId(kit.deps.ids.uuid())));
+    const first = await accept();
+    await using worker = kit.worker({
+      drive: ({ signal }) =>
+        new Promise((resolve) => signal.addEventListener("abort", () => resolve({ kind: "aborted" }))),
+    });
+    worker.start();
+    await within(kit, async () => (await statusOf(kit, first)) === "running");
+    for (let n = 0; n < 50; n++) await accept();
+    for (let gone = 0; gone < waitedMs; gone += leaseMs / 3) {
+      kit.clock.advance(leaseMs / 3);
+      await eventually(async () => (await kit.deps.threads.get(first))?.value.lease !== undefined);
+    }
+    rows = 0;
+    await within(kit, async () => rows > 0);
+    return rows;
+  }
+
+  it.each([
+    [5_000, 0],
+    [30_000, 0],
+    [120_000, 0],
+    [30_000, 40 * 60_000],
+  ])(
+    "reads none of the runs that have not begun: leases of %i ms, which have waited %i ms",
+    async (leaseMs, waited) => {
+      expect(await rowsRead(leaseMs, waited)).toBe(1);
+    },
+  );
 });

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { threadId } from "../../src/core/ids.ts";
 import { MAX_QUEUE } from "../../src/core/limits.ts";
+import { LOOKED_AT_AFTER_MS } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { appended } from "../../src/core/thread-changes.ts";
 import { begin } from "../../src/runtime/accept/scheduled.ts";
@@ -31,6 +32,27 @@ function recording() {
   };
   return { executed, drive };
 }
+
+/** An effect of the run has happened. */
+const paid = (kit: Kit, { tenant, root, runId }: Run) =>
+  kit.deps.effects.put(
+    {
+      tenant,
+      root,
+      runId,
+      token: "t",
+      name: "pay",
+      policy: "unsafe",
+      path: [],
+      argsDigest: "",
+      fence: 1,
+      deadline: 0,
+      outcome: { kind: "result", value: "receipt" },
+      createdAt: kit.table.now(),
+      updatedAt: kit.table.now(),
+    },
+    "absent",
+  );
 
 describe("a run that begins later", () => {
   it("is executed at its time and not before, and keeps nobody waiting until then", async () => {
@@ -73,7 +95,7 @@ describe("a run that begins later", () => {
     kit.clock.advance(250);
     expect(await accept(kit, request)).toMatchObject({ runId: run.runId });
     await reaches(kit, run, "success");
-    await pass(kit, 700_000);
+    await pass(kit, LOOKED_AT_AFTER_MS + 100_000);
     expect(executed).toEqual([run.runId]);
     expect(await accept(kit, request)).toMatchObject({ runId: run.runId, status: "success" });
   });
@@ -113,7 +135,7 @@ describe("a run that begins later", () => {
     await using second = kit.worker({ drive });
     second.start();
     await reaches(kit, run, "success");
-    await pass(kit, 700_000);
+    await pass(kit, LOOKED_AT_AFTER_MS + 100_000);
     expect(executed).toEqual([run.runId]);
   });
 
@@ -148,6 +170,29 @@ describe("a run that begins later", () => {
     expect(await statusOf(kit, long)).toBe("running");
     await reaches(kit, run, "success");
     expect(await statusOf(kit, long)).toBe("cancelled");
+  });
+
+  it.each([
+    [true, true],
+    [false, undefined],
+  ])("rolls what is executed then back over its effects, if it insisted on that: %s", async (force, rolledBack) => {
+    const kit = createKit();
+    const drive = async ({ run, signal }: Drive): Promise<DriveOutcome> => {
+      if (run.startAt !== undefined) return { kind: "done" };
+      await paid(kit, run);
+      return new Promise((resolve) =>
+        signal.addEventListener("abort", () => resolve({ kind: "aborted" }), { once: true }),
+      );
+    };
+    const request = later(aThread(kit));
+    const settings = { ...request.settings, multitaskStrategy: "rollback" } as const;
+    const run = await accept(kit, { ...request, settings, force });
+    const long = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
+    await using worker = kit.worker({ drive });
+    worker.start();
+    await reaches(kit, run, "success");
+    const stopped = await runOf(kit, long);
+    expect([stopped?.status, stopped?.rolledBack]).toEqual(["cancelled", rolledBack]);
   });
 
   it("waits for room where the queue of its thread is full", async () => {

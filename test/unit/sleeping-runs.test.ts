@@ -179,6 +179,16 @@ describe("a run whose graph is not on this worker", () => {
     await reaches(kit, run, "success");
   });
 
+  it("is begun in the version that is there, where that is not pinned, and says which it was", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(aThread(kit)));
+    expect(run.graphVersion).toBe("1");
+    await using other = kit.worker({}, { graphs: registryOf({ g: { version: "2" } }), hints: createHints() });
+    other.start();
+    await reaches(kit, run, "success");
+    expect((await runOf(kit, run))?.graphVersion).toBe("2");
+  });
+
   it("ends when it has waited long enough, although each worker gives another reason", async () => {
     const kit = createKit(undefined, { graphs: { g: { pinned: true } }, limits: { graphWaitMs: 600_000 } });
     const run = await kit.runtime.runs.accept(ALICE, inputFor(aThread(kit)));

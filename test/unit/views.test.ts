@@ -171,6 +171,7 @@ describe("an update of the state", () => {
     return applyUpdate({
       graph: thread.graph,
       saver,
+      store: thread.store,
       threadId: thread.threadId,
       values: of.values,
       ...(of.asNode === undefined ? {} : { asNode: of.asNode }),
@@ -201,7 +202,8 @@ describe("an update of the state", () => {
   it("ends the thread when it stands for the end", async () => {
     const thread = new DrivenThread(asking());
     const { saver } = await thread.invoke({});
-    await applyUpdate({ graph: thread.graph, saver, threadId: thread.threadId, values: undefined, asNode: "__end__" });
+    const { graph, store, threadId } = thread;
+    await applyUpdate({ graph, saver, store, threadId, values: undefined, asNode: "__end__" });
     expect(await view(thread)).toMatchObject({ next: [], tasks: [] });
   });
 

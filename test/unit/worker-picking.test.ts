@@ -6,7 +6,7 @@ import type { Drive, DriveOutcome } from "../../src/langgraph/drive.ts";
 import { createRuntime } from "../../src/runtime/create.ts";
 import { createHints } from "../../src/runtime/hints.ts";
 import { Lease } from "../../src/runtime/delivery/lease.ts";
-import { ALICE, LEASE_MS, createKit, inputFor } from "./runtime-kit.ts";
+import { ALICE, LEASE_MS, createKit, inputFor, registryOf } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
 import { pass, settle, until } from "./runtime-pass.ts";
 
@@ -54,6 +54,36 @@ async function abandon(kit: Kit, run: Run): Promise<void> {
   const lease = header && (await Lease.claim(kit.deps, header));
   await lease?.[Symbol.asyncDispose]();
 }
+
+describe("a worker that lacks a graph", () => {
+  const elsewhere = () => ({ graphs: registryOf({}), hints: createHints() });
+
+  it("leaves its runs to one that has it, however often it comes first", async () => {
+    const kit = createKit();
+    const { begun, drive, finish } = gated();
+    await using poor = kit.worker({ drive: () => Promise.reject(new Error("it has no graph")) }, elsewhere());
+    poor.start();
+    const runs = await backlog(kit, 3);
+    await pass(kit, 500);
+    await using able = kit.worker({ drive });
+    able.start();
+    await until(kit, () => begun.length === 3, "the runs begin");
+    finish();
+    await until(kit, async () => (await statusOf(kit, runs[2] as Run)) === "success");
+    for (const run of runs) expect((await kit.deps.runs.get(run, run.runId))?.value.sleep).toBeUndefined();
+  });
+
+  it("says why they wait once nobody has come", async () => {
+    const kit = createKit();
+    await using poor = kit.worker({ drive: () => Promise.reject(new Error("it has no graph")) }, elsewhere());
+    poor.start();
+    const run = await accept(kit);
+    await pass(kit, 2500);
+    expect((await kit.deps.runs.get(run, run.runId))?.value.sleep).toBeUndefined();
+    await pass(kit, 2500);
+    expect((await kit.deps.runs.get(run, run.runId))?.value.sleep?.reason).toBe("graph g is not registered here");
+  });
+});
 
 describe("a worker with more work than slots", () => {
   it("executes as many threads as it has slots, and never more", async () => {

@@ -14,7 +14,7 @@ export function headersForGraphs(request: Request): Record<string, string> {
   return Object.fromEntries(copied.map(([header, value]) => [header, String(value)]));
 }
 
-const idempotencyKey = z.string().regex(/^[\x21-\x7e]{1,255}$/, "1 to 255 visible ASCII characters");
+const idempotencyKey = z.string().regex(/^[\x21-\x7e]{1,255}$/, "Idempotency-Key is 1 to 255 visible ASCII characters");
 
 /** The `Idempotency-Key` of a request, bound to its method, path and body. */
 export function idempotencyOf({

@@ -2,6 +2,7 @@
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Run, RunConfig, RunPayload, RunStatus } from "../../core/run.ts";
 import { threadStatus } from "../../core/thread.ts";
+import type { WaitingFor } from "../../core/waiting-for.ts";
 import type { Assistant, ThreadView } from "../../runtime/runtime.ts";
 import { present } from "../parse.ts";
 import type { ShownState } from "../../langgraph/views.ts";
@@ -31,7 +32,8 @@ export function wireStatus(status: RunStatus): WireRunStatus {
   }
 }
 
-export function runObject(run: Run, payload: RunPayload): JsonObject {
+/** `own`: what is only known where one run is asked for. */
+export function runObject(run: Run, payload: RunPayload, own?: { readonly waits: WaitingFor | undefined }): JsonObject {
   return {
     run_id: run.runId,
     thread_id: run.threadId,
@@ -43,7 +45,7 @@ export function runObject(run: Run, payload: RunPayload): JsonObject {
     kwargs: kwargs(run, payload),
     multitask_strategy: run.settings.multitaskStrategy,
     ...(run.cancelAsked?.reason === undefined ? {} : { cancel_reason: run.cancelAsked.reason }),
-    holdpoint: ownObject(run),
+    holdpoint: { ...ownObject(run), ...(own ? { waits: waitsObject(own.waits) } : {}) },
   };
 }
 
@@ -56,6 +58,9 @@ function ownObject({ status, sleep, error, deliveries }: Run): JsonObject {
     error: error ? { name: error.name, message: error.message } : null,
   };
 }
+
+const waitsObject = (waits: WaitingFor | undefined): JsonObject | null =>
+  waits ? { reason: waits.reason, since: isoTime(waits.since) } : null;
 
 function kwargs({ settings, stateless }: Run, payload: RunPayload): JsonObject {
   return {

@@ -104,13 +104,10 @@ export async function answerOutcome(
       keepAliveMs: limits.keepAliveMs,
       body: waiting.then(bodyOf),
       onLateFailure(error) {
-        if (!gone.aborted)
+        if (!signal.aborted)
           log.error({ trace_id: traceOf(response), run_id: reading.run.runId, err: error }, "a wait broke off");
         const { code, detail } = problemOf(error);
-        return failure({
-          error: code,
-          message: closing.aborted ? "the server is stopping; join the run again" : detail,
-        });
+        return failure({ error: code, message: detail });
       },
     });
   } catch (error) {
@@ -147,7 +144,8 @@ async function cancelLeft(
   if (!cancelWhenGone || closing.aborted) return;
   const { threadId, runId } = run;
   try {
-    await runs.cancel(principal, { threadId, runId, wait: false, reason: "the client has gone", signal: closing });
+    const cancel = { threadId, runId, wait: false, onlyUnfinished: true, reason: "the client has gone" };
+    await runs.cancel(principal, { ...cancel, signal: closing });
   } catch (error) {
     log.warn({ run_id: runId, ...errorInfo(error) }, "a run whose client has gone could not be cancelled");
   }

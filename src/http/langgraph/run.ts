@@ -66,7 +66,8 @@ export function addExistingRunRoutes(routes: Routes, host: RunRoutes): void {
 
   routes.get("/threads/:thread_id/runs/:run_id", "runs:read", async (call) => {
     const run = await find(call);
-    call.response.json(runObject(run, await runs.payload(run)));
+    const [payload, waits] = await Promise.all([runs.payload(run), runs.waitingFor(run)]);
+    call.response.json(runObject(run, payload, { waits }));
   });
 
   routes.get("/threads/:thread_id/runs/:run_id/join", "runs:read", async (call) => {

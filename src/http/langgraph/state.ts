@@ -29,6 +29,7 @@ const updateBody = z.object({
   as_node: optional(name),
   checkpoint: optional(checkpointSchema),
   checkpoint_id: optional(name),
+  on_pending: optional(z.literal("cancel")),
 });
 const historyQuery = z.object({ limit: queryLimit(DEFAULT_HISTORY), before: name.optional() });
 /** A checkpoint id, or where clients of older versions keep one: a checkpoint, or a whole config. */
@@ -79,7 +80,10 @@ export function addStateRoutes(routes: Routes, threads: ThreadUseCases): void {
     const checkpoint = selectorOf(
       wanted.checkpoint ?? { thread_id: undefined, checkpoint_ns: undefined, checkpoint_id: wanted.checkpoint_id },
     );
-    const update = { values: wanted.values, ...present({ asNode: wanted.as_node, checkpoint }) };
+    const update = {
+      values: wanted.values,
+      ...present({ asNode: wanted.as_node, checkpoint, onPending: wanted.on_pending }),
+    };
     const updated = await threads.updateState(principal, id, update);
     response.json({ checkpoint: updated, configurable: updated });
   });

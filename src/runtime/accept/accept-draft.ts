@@ -2,7 +2,7 @@
 import { runId as asRunId, threadId as asThreadId } from "../../core/ids.ts";
 import type { RunId, ThreadId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
-import { pendingRun } from "../../core/run.ts";
+import { LOOKED_AT_AFTER_MS, pendingRun } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
@@ -11,9 +11,8 @@ import type { Deps } from "../deps.ts";
 import { claimKey } from "./idempotency.ts";
 import type { AcceptRequest, Assistant } from "../runtime.ts";
 
-/** How long an accept may take at most; a run item that no header names is an orphan ten minutes later. */
+/** How long an accept may take at most: far less than until a run item that no header names is removed. */
 export const REQUEST_DEADLINE_MS = 60_000;
-const ORPHAN_MARGIN_MS = 600_000;
 
 /** What a request is accepted as. */
 export interface Ids {
@@ -77,8 +76,12 @@ export function draftRun(
     settings: request.settings,
     payload: request.payload,
     ...(request.afterMs === undefined
-      ? { followUpAt: now + REQUEST_DEADLINE_MS + ORPHAN_MARGIN_MS }
-      : { followUpAt: now + request.afterMs, startAt: now + request.afterMs }),
+      ? { followUpAt: now + LOOKED_AT_AFTER_MS }
+      : {
+          followUpAt: now + request.afterMs,
+          startAt: now + request.afterMs,
+          ...(request.force === true ? { force: true } : {}),
+        }),
     createdAt: now,
   });
 }

@@ -22,10 +22,11 @@ import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-dra
 import type { Assistants } from "../assistants.ts";
 import { decideByResume } from "../decisions/decide.ts";
 import type { Deps } from "../deps.ts";
-import { cancelHolds, followUp } from "../decisions/follow-up.ts";
+import { cancelWaiting } from "../decisions/cancel-holds.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
+import { makeRoom, noRoomFor } from "./room.ts";
 import type { AcceptRequest } from "../runtime.ts";
-import { repairHeader } from "../threads/repair.ts";
+import { repairHeader, upToDate } from "../threads/repair.ts";
 import { assertCheckpoint } from "../state-reader.ts";
 
 type Header = Stored<Thread> | undefined;
@@ -129,30 +130,17 @@ async function prepareThread(
   if (resume !== undefined) {
     // In this order: who is told that there is no room has decided nothing.
     const joins = now !== undefined && !names(now.value, run.runId);
-    const noRoom = joins ? reasonNoRoom(now.value, accepting.entry, deps.settings.limits.queuePerThread) : undefined;
+    const noRoom = joins ? await noRoomFor(deps, now, accepting.entry) : undefined;
     const refusal = noRoom ?? (await decideByResume(deps, principal, run, resume));
     if (refusal) return refusal;
-  } else if (now?.value.waiting) await cancelPending(deps, principal, now.value);
+  } else if (now) await cancelPending(deps, principal, now.value);
   return { header: await deps.threads.get(ref), hasChanged: true };
 }
 
-/** The run that asks may have ended a moment ago, and its header not know of it yet. */
-async function upToDate(deps: Deps, ref: ThreadRef): Promise<Header> {
-  let header = await deps.threads.get(ref);
-  for (let stale = header; stale;) {
-    header = stale;
-    stale = await repairHeader(deps, stale);
-  }
-  return header;
-}
-
 /** Whatever waits on the thread is won as cancelled, on the record. */
-async function cancelPending(deps: Deps, principal: Principal, thread: Thread): Promise<void> {
-  const who = { by: principal.subject, reason: "new input was sent" };
-  const { decided, cancelled } = await cancelHolds(deps, thread, who, () => true);
-  if (decided)
-    throw new HoldpointError("conflict", "a review of this thread was decided, and its answer is being carried on");
-  for (const { holdId } of cancelled) await followUp(deps, thread, holdId);
+async function cancelPending(deps: Deps, { subject }: Principal, thread: Thread): Promise<void> {
+  const held = thread.waiting && (await deps.runs.get(thread, thread.waiting.runId));
+  if (held) await cancelWaiting(deps, held.value, subject);
 }
 
 /** Writes the run item, or takes over the one that an earlier attempt left. */
@@ -187,15 +175,13 @@ async function append(deps: Deps, accepting: Accepting, first: Header): Promise<
       const own = await deps.runs.get(accepting.ref, accepting.run.runId);
       if (own && own.value.status !== "pending") return answerFor(own.value);
     }
-    const repaired = header && (await repairHeader(deps, header));
-    if (repaired) {
-      header = repaired;
+    const met = await obstacle(deps, accepting, header);
+    if (met instanceof HoldpointError) return refuse(deps, accepting, met);
+    if (met) {
+      header = met.header;
       again = true;
       continue;
     }
-    const refusal = await reasonToRefuse(deps, accepting, header?.value);
-    if (refusal) return refuse(deps, accepting, refusal);
-
     if (deps.clock.monotonic() > accepting.deadline)
       throw new HoldpointError("unavailable", "accepting the run took too long");
     const written = await writeAppended(deps, accepting, header);
@@ -220,8 +206,12 @@ async function schedule(deps: Deps, accepting: Accepting, first: Header): Promis
   for (let header = first; ;) {
     const isThere = header !== undefined && !header.value.deleted && header.value.generation === run.generation;
     if (isThere && repeated) return confirm(deps, accepting);
-    const refusal = await reasonToRefuse(deps, accepting, header?.value);
-    if (refusal) return refuse(deps, accepting, refusal);
+    const met = await obstacle(deps, accepting, header);
+    if (met instanceof HoldpointError) return refuse(deps, accepting, met);
+    if (met) {
+      header = met.header;
+      continue;
+    }
     if (isThere) return confirm(deps, accepting);
     const written = await putFresh(deps, { ref, run }, header, (thread) => thread);
     header = written.won ? written.stored : written.current;
@@ -257,6 +247,19 @@ const labelsOf = (run: Run) => ({ graph_id: run.graphId, assistant_id: run.assis
 async function withLabels(deps: Deps, thread: Thread, labels: Readonly<Record<string, string>>): Promise<Thread> {
   const metadata = { ...(await deps.threads.metadata(thread)), ...labels };
   return { ...thread, metadata: await deps.threads.keepMetadata(thread, metadata, deps.ids.token(8)) };
+}
+
+/** Why the thread does not take the run; or its header, after what stood in the way there was taken off it. */
+async function obstacle(
+  deps: Deps,
+  accepting: Accepting,
+  header: Header,
+): Promise<HoldpointError | { readonly header: Stored<Thread> } | undefined> {
+  const repaired = header && (await repairHeader(deps, header));
+  if (repaired) return { header: repaired };
+  const refusal = await reasonToRefuse(deps, accepting, header?.value);
+  const roomier = header && refusal?.code === "limit" ? await makeRoom(deps, header) : undefined;
+  return roomier ? { header: roomier } : refusal;
 }
 
 async function reasonToRefuse(

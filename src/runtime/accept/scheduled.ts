@@ -2,6 +2,7 @@
  * Runs that are not to begin before a time. Until then no header names them: the run item itself, which stands in the
  * `due` index at that time, is the promise (I1, I11). Whoever finds it due gives it its place in the queue.
  */
+import { LOOKED_AT_AFTER_MS } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { entryOf, reasonNoRoom } from "../../core/queue-room.ts";
 import { appended } from "../../core/thread-changes.ts";
@@ -9,11 +10,10 @@ import { names } from "../../core/thread.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { makingRoom, tellStopped } from "./multitask.ts";
+import { makeRoom } from "./room.ts";
 
 /** A thread that cannot take the run yet is looked at again after this long. */
 const AGAIN_MS = 1000;
-/** From its place in the queue on, the run is looked after like every other. */
-const NAMED_MS = 600_000;
 /** By then who accepted the run has made its thread, or died. */
 const ACCEPTED_MS = 600_000;
 
@@ -27,15 +27,17 @@ export async function begin(deps: Deps, stored: Stored<Run>): Promise<void> {
   if ((await deps.runs.get(run, run.runId))?.version !== stored.version) return;
   if ((header?.value.generation ?? 0) !== run.generation) return void (await deps.runs.remove(stored));
   if (!header || header.value.deleted) return waitForThread(deps, stored);
-  if (names(header.value, run.runId)) return later(deps, stored, NAMED_MS);
+  if (names(header.value, run.runId)) return later(deps, stored, LOOKED_AT_AFTER_MS);
   const entry = entryOf(run);
-  if (reasonNoRoom(header.value, entry, deps.settings.limits.queuePerThread)) return later(deps, stored, AGAIN_MS);
+  if (reasonNoRoom(header.value, entry, deps.settings.limits.queuePerThread))
+    return (await makeRoom(deps, header)) ? begin(deps, stored) : later(deps, stored, AGAIN_MS);
   const next = appended(makingRoom(header.value, run), entry, deps.table.now());
   const written = await deps.threads.put(next, { version: header.version });
   if (!written.won) return; // It stays due.
   deps.hints.ready(run, written.stored);
-  await tellStopped(deps, written.stored.value, { run, force: false });
-  await later(deps, stored, NAMED_MS);
+  await tellStopped(deps, written.stored.value, { run, force: run.force === true });
+  // From here on it is looked after like every other.
+  await later(deps, stored, LOOKED_AT_AFTER_MS);
 }
 
 /** Its accept is about to make sure that the thread is there, or has died before it could. */

@@ -34,7 +34,8 @@ export async function cancelMany(host: FollowDeps, principal: Principal, many: C
   }
   for await (const thread of threadsOf(host, principal, threadId)) {
     for (const run of await unfinished(host, thread, which.status)) {
-      await cancelRun(host, principal, { ...how, threadId: run.threadId, runId: run.runId, wait: false }).catch(
+      const { threadId: of, runId } = run;
+      await cancelRun(host, principal, { ...how, threadId: of, runId, wait: false, onlyUnfinished: true }).catch(
         unlessPassedOver,
       );
     }

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
-import { continuationId, decided, keyedDecisionId } from "../../core/hold.ts";
+import { continuationId, decided, keyedDecisionId, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId, holdId as asHoldId, isUuid, threadId as asThreadId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
@@ -14,7 +14,7 @@ import { parseAnswer } from "../../core/review-value.ts";
 import type { Run } from "../../core/run.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
-import { followUp } from "./follow-up.ts";
+import { followUpSoon } from "./follow-up.ts";
 import type { DecideRequest, ReviewUseCases } from "../runtime.ts";
 
 /** How long a decision waits for the run that raised its hold to have ended as `held`. */
@@ -176,23 +176,6 @@ async function assertOpen(deps: Deps, hold: Hold): Promise<Stored<Hold> | undefi
       });
     }
     await deps.clock.sleep(HELD_POLL_MS);
-  }
-}
-
-export function namesHold(run: Run, hold: Hold): boolean {
-  return run.status === "held" && run.fence === hold.fence && (run.end?.holds.includes(hold.holdId) ?? false);
-}
-
-/** The follow-up is findable in the table, so failing here costs latency and never the decision. */
-async function followUpSoon(deps: Deps, hold: Hold): Promise<Hold | undefined> {
-  try {
-    return await followUp(deps, hold, hold.holdId);
-  } catch (error) {
-    deps.log.warn(
-      { thread: hold.threadId, hold: hold.holdId, err: error },
-      "follow-up of a decision is left to a worker",
-    );
-    return undefined;
   }
 }
 

@@ -3,11 +3,14 @@
  * worker that finds the hold due; however often it is done, no second continuation is queued.
  *
  * The hold is read first, then the header, then the run item, and the append is conditional on that header.
+ *
+ * A hold that was cancelled is due for the same reason, until the header's summary of what waits is right: see
+ * `cancel-holds.ts`.
  */
-import { cancelledHold, continuationId, followedUp } from "../../core/hold.ts";
+import { continuationId, followedUp, namesHold } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { HoldId, RunId } from "../../core/ids.ts";
-import { pendingRun, refused } from "../../core/run.ts";
+import { LOOKED_AT_AFTER_MS, isEnded, pendingRun, refused } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended, nothingWaits } from "../../core/thread-changes.ts";
 import { activeRunId } from "../../core/thread.ts";
@@ -15,9 +18,6 @@ import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
-
-/** A continuation that no header names by then is one of who died before it was discarded. */
-const ORPHAN_MS = 600_000;
 
 /** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
 export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
@@ -33,7 +33,7 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
     const step: Step =
       stored.value.state === "decided"
         ? await continueWith(deps, stored.value, header, name)
-        : await correct(deps, header);
+        : await correct(deps, stored.value, header);
     made = step.made ?? made;
     if (step.kind === "done") {
       carriedBy = step.carriedBy;
@@ -46,6 +46,16 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
     current.followUpDue ? followedUp(current, carriedBy) : undefined,
   );
   return after?.value;
+}
+
+/** The follow-up is findable in the table, so failing here costs latency and never what it follows up. */
+export async function followUpSoon(deps: Deps, { holdId, ...ref }: Hold): Promise<Hold | undefined> {
+  try {
+    return await followUp(deps, ref, holdId);
+  } catch (error) {
+    deps.log.warn({ thread: ref.threadId, hold: holdId, err: error }, "a follow-up of a hold is left to a worker");
+    return undefined;
+  }
 }
 
 type Step = { readonly made?: Run } & (
@@ -115,73 +125,31 @@ async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run
       multitaskStrategy: "enqueue",
     },
     payload: inherited,
-    followUpAt: deps.table.now() + ORPHAN_MS,
+    // One that no header names by then is of somebody who died before it was discarded.
+    followUpAt: deps.table.now() + LOOKED_AT_AFTER_MS,
     createdAt: deps.table.now(),
   });
 }
 
-/** A hold was cancelled on the record: once none waits any more, the header must say so. */
-async function correct(deps: Deps, header: Stored<Thread>): Promise<Step> {
-  if (!header.value.waiting) return { kind: "done" };
+/** A hold was cancelled on the record: once nothing that the thread waits for does any more, the header must say so. */
+async function correct(deps: Deps, { holdId }: Hold, header: Stored<Thread>): Promise<Step> {
+  const { waiting } = header.value;
+  const asked = waiting && (await deps.runs.get(header.value, waiting.runId));
+  // What a later run left waiting is not for this hold to say. (It need not be the hold's own: a continuation with nothing
+  // to carry on names what waits already, under the same fence.)
+  if (!asked?.value.end?.holds.includes(holdId)) return { kind: "done" };
   const holds = await deps.holds.ofThread(header.value, header.value.generation);
-  const open = holds.some(({ value }) => value.state === "pending" || value.state === "decided");
-  if (open) return { kind: "done" };
+  const open = await Promise.all(holds.map(({ value }) => mayWait(deps, value)));
+  if (open.includes(true)) return { kind: "done" };
   const written = await deps.threads.put(nothingWaits(header.value, deps.table.now()), { version: header.version });
   if (!written.won) return { kind: "again", name: undefined };
   deps.hints.ready(header.value);
   return { kind: "done" };
 }
 
-/** What drops the plain interrupts of a thread: new input, or an update of its state. */
-export interface Dropping extends ThreadRef {
-  readonly generation: number;
-  /** Fence of who moves the thread on: what a later holder raised is not its to drop (I2). */
-  readonly fence: number;
-  /** The run that brings the input: what it asks itself is not meant. */
-  readonly runId?: RunId;
-}
-
-/**
- * Where plain interrupts wait, whoever moves the thread on first wins each of them as cancelled, on the record; they
- * stay due until the header's summary says so. Returns a hold that was decided before that: its continuation is queued
- * then, and goes first.
- */
-export async function cancelPlainHolds(deps: Deps, dropping: Dropping, who: Who): Promise<Hold | undefined> {
-  const { decided } = await cancelHolds(
-    deps,
-    dropping,
-    who,
-    (hold) => hold.origin === "interrupt" && hold.runId !== dropping.runId,
-  );
-  if (decided) await followUp(deps, decided, decided.holdId);
-  return decided;
-}
-
-interface Who {
-  readonly by: string;
-  readonly reason: string;
-}
-
-/** Wins every waiting hold that is meant as cancelled, unless one of them is decided: then none, as far as can be. */
-export async function cancelHolds(
-  deps: Deps,
-  dropping: Dropping,
-  who: Who,
-  isMeant: (hold: Hold) => boolean,
-): Promise<{ readonly decided: Hold | undefined; readonly cancelled: readonly Hold[] }> {
-  const all = (await deps.holds.ofThread(dropping, dropping.generation)).map(({ value }) => value);
-  const holds = all.filter((hold) => hold.fence <= dropping.fence && isMeant(hold));
-  let decided = holds.find((hold) => hold.state === "decided");
-  const cancelled: Hold[] = [];
-  for (const { holdId } of decided ? [] : holds.filter((hold) => hold.state === "pending")) {
-    const at = { now: deps.table.now(), followUpDue: true };
-    const after = await deps.holds.update(dropping, holdId, (hold) =>
-      hold.state === "pending" && hold.fence <= dropping.fence && isMeant(hold)
-        ? cancelledHold(hold, who.by, who.reason, at)
-        : undefined,
-    );
-    if (after?.value.state === "decided") decided = after.value;
-    if (after?.value.state === "cancelled") cancelled.push(after.value);
-  }
-  return { decided, cancelled };
+/** Decided and not applied; open; or about to be, since who raised it has not ended. */
+async function mayWait(deps: Deps, hold: Hold): Promise<boolean> {
+  if (hold.state !== "pending") return hold.state === "decided";
+  const run = (await deps.runs.get(hold, hold.runId))?.value;
+  return run !== undefined && (!isEnded(run.status) || namesHold(run, hold));
 }

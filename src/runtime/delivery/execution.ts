@@ -20,7 +20,7 @@ import type { Delivery } from "./deliver.ts";
 import type { Deps } from "../deps.ts";
 import type { Engine } from "../engine.ts";
 import type { EventWriter } from "../events/event-writer.ts";
-import { cancelPlainHolds } from "../decisions/follow-up.ts";
+import { cancelPlainHolds } from "../decisions/cancel-holds.ts";
 import { graphContext } from "./graph-context.ts";
 import type { GraphServices } from "./graph-context.ts";
 import { conclude } from "./conclude.ts";
@@ -134,11 +134,8 @@ export class Execution {
     if (start.input?.kind === "input" && lease.thread.waiting !== undefined) {
       // A run that was cancelled before it began must drop nothing.
       await this.#marked;
-      const decided = await cancelPlainHolds(
-        deps,
-        { ...run, fence: lease.fence },
-        { by: run.startedBy, reason: "new input was sent" },
-      );
+      const cancelling = { ...run, fence: lease.fence, by: run.startedBy, reason: "new input was sent" };
+      const decided = await cancelPlainHolds(deps, cancelling);
       if (decided) return { kind: "yielded" };
     }
     const lacks = await this.#lacks(run, { graph, saver, start });
@@ -250,6 +247,7 @@ export class Execution {
       limits: limitsOf(deps, on.graph),
       retries: on.run.retries ?? {},
       assistant: { config: assistant.config, context: assistant.context },
+      store: deps.stores(on.run.tenant),
       context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
       signal,
       drain,
@@ -302,6 +300,6 @@ function assertMarked(mark: Mark): void {
 
 function poisonError({ count, owner, head }: Strikes): ErrorInfo {
   const at = head === undefined ? "before its first checkpoint" : `at checkpoint ${head}`;
-  const message = `${count} deliveries in a row ended with their worker and without a new checkpoint, ${at}; the last worker was ${owner}`;
+  const message = `${count} deliveries in a row ended with their worker, or with its lease, and without a new checkpoint, ${at}; the last worker was ${owner}`;
   return { name: "poison", message };
 }

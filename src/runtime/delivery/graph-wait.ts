@@ -1,6 +1,7 @@
 /**
- * A run executes the graph version it was accepted with, or a later one that can go on with what is in flight on its
- * thread (I9). Where this worker has neither, the run sleeps, visibly and with the reason, until one that has finds it.
+ * A run executes the graph version it was accepted with, or another that can go on with what is in flight on its thread;
+ * one of a pinned graph only the first (I9). Where this worker has neither, the run sleeps, visibly and with the reason,
+ * until one that has finds it.
  */
 import { limitError } from "../../core/limits.ts";
 import type { ErrorInfo } from "../../core/errors.ts";

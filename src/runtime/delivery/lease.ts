@@ -12,7 +12,7 @@ import {
   suspended,
   yielded,
 } from "../../core/thread-changes.ts";
-import { holds } from "../../core/thread.ts";
+import { activeRunId, holds } from "../../core/thread.ts";
 import type { Active, QueueEntry, Strikes, Thread } from "../../core/thread.ts";
 import type { Run } from "../../core/run.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -76,6 +76,22 @@ export class Lease implements AsyncDisposable {
   }
 
   lose(): void {
+    if (this.#lost.signal.aborted) return;
+    const { clock, log, settings } = this.#deps;
+    const silentMs = Math.round(clock.monotonic() - this.#confirmedAt);
+    // Other reasons, such as that the thread was deleted, are nobody's fault.
+    if (silentMs >= (settings.leaseMs * 2) / 3) {
+      const facts = {
+        thread: this.thread.threadId,
+        run: activeRunId(this.thread),
+        silentMs,
+        leaseMs: settings.leaseMs,
+      };
+      log.warn(
+        facts,
+        "a lease was lost: nothing was heard of this worker for too long; does a node block the event loop?",
+      );
+    }
     this.#lost.abort(new Error("the lease is lost"));
   }
 

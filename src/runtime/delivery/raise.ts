@@ -91,8 +91,10 @@ export async function leaveHolds(
   await settleAll(deps, pause, (hold, now) =>
     waits(hold) ? reopened(hold, `the run that carried the decision on did not: ${reason}`, now) : applied(hold, now),
   );
-  // Also those that were decided meanwhile: until their continuation has run, nothing may go over what they answer.
-  const waiting = all.filter((hold) => (hold.state === "pending" || hold.state === "decided") && waits(hold));
+  // Read again, since others may have been cancelled or decided meanwhile: until the continuation of a decision has run,
+  // nothing may go over what it answers.
+  const left = all.length === 0 ? [] : (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
+  const waiting = left.filter((hold) => (hold.state === "pending" || hold.state === "decided") && waits(hold));
   const reviews = waiting.filter((hold) => hold.origin === "review").length;
   return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
 }

@@ -2,6 +2,7 @@ import { isEnded } from "../../core/run.ts";
 import { movedOn } from "../../core/thread-changes.ts";
 import { activeRunId } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
+import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 
@@ -18,4 +19,14 @@ export async function repairHeader(deps: Deps, header: Stored<Thread>): Promise<
     version: header.version,
   });
   return written.won ? written.stored : written.current;
+}
+
+/** The header once it knows of the end of every run that it has named first: one may have ended a moment ago. */
+export async function upToDate(deps: Deps, ref: ThreadRef): Promise<Stored<Thread> | undefined> {
+  let header = await deps.threads.get(ref);
+  for (let stale = header; stale;) {
+    header = stale;
+    stale = await repairHeader(deps, stale);
+  }
+  return header;
 }

@@ -2,20 +2,26 @@
  * An update of a thread's state by the API is a claim like any other (I2): one header write takes an idle thread with
  * the next fence, then the barrier and the update's record land, then the lease is given up. If the API dies in
  * between, a worker takes the header over, finds no run, and releases.
+ *
+ * What waits on the thread and is not to wait any longer is cancelled on the record between the barrier and the update's
+ * own record: under the lease nobody raises or answers anything, and an update that the graph refuses cancels nothing.
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
 import { saverParts } from "../saver-parts.ts";
 import { HoldpointError, isHoldpointError } from "../../core/errors.ts";
+import type { Hold } from "../../core/hold.ts";
 import type { ThreadId } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import { isBusy } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
+import { UpdateSaver } from "../../langgraph/update-saver.ts";
 import { applyUpdate } from "../../langgraph/views.ts";
 import type { Stored } from "../../storage/records.ts";
 import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Deps } from "../deps.ts";
-import { cancelPlainHolds } from "../decisions/follow-up.ts";
+import { cancelHolds } from "../decisions/cancel-holds.ts";
+import { followUp, followUpSoon } from "../decisions/follow-up.ts";
 import { Lease } from "../delivery/lease.ts";
 import type { StateUpdate } from "../runtime.ts";
 import { repairHeader } from "./repair.ts";
@@ -41,7 +47,7 @@ export async function updateState(
     let header = await deps.threads.get(ref);
     if (!header || header.value.deleted) throw threadNotFound(ref);
     header = (await repairHeader(deps, header)) ?? header;
-    assertIdle(header.value);
+    assertFree(header.value, update);
     await assertCheckpoint(deps, header.value, update.checkpoint);
     const lease = header.value.lease ? undefined : await Lease.claim(deps, header, { purpose: "update" });
     if (lease) return underLease(deps, { lease, header, principal, update });
@@ -50,9 +56,9 @@ export async function updateState(
   throw new HoldpointError("conflict", "Thread is busy");
 }
 
-function assertIdle(thread: Thread): void {
+function assertFree(thread: Thread, { onPending }: StateUpdate): void {
   if (isBusy(thread)) throw new HoldpointError("conflict", "Thread is busy");
-  if (thread.waiting && thread.waiting.reviews > 0) {
+  if (thread.waiting && thread.waiting.reviews > 0 && onPending === undefined) {
     throw new HoldpointError(
       "conflict",
       `Thread ${thread.threadId} waits for a review: decide it under /v1/reviews first`,
@@ -77,18 +83,15 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
   try {
     await saver.preload();
     await saver.barrier();
-    const decided = await cancelPlainHolds(
-      deps,
-      { tenant, threadId, generation, fence: held.fence },
-      { by: principal.subject, reason: "the state was updated" },
-    );
-    if (decided)
-      throw new HoldpointError(
-        "conflict",
-        "an answer to an interrupt of this thread is being carried on; update it afterwards",
-      );
     const graph = await graphOf(deps, header.value);
-    return await applyUpdate({ graph, saver, threadId, ...update });
+    let cancelled: readonly Hold[] = [];
+    const updating = new UpdateSaver(saver, async () => {
+      cancelled = await cancelPending(deps, { lease, principal, update });
+    });
+    const { onPending: _, ...what } = update;
+    const written = await applyUpdate({ graph, saver: updating, store: deps.stores(tenant), threadId, ...what });
+    for (const hold of cancelled) await followUpSoon(deps, hold);
+    return written;
   } catch (error) {
     if (isHoldpointError(error, "lost"))
       throw new HoldpointError("unavailable", "another holder took the thread; repeat the update");
@@ -96,6 +99,22 @@ async function underLease(deps: Deps, { lease, header, principal, update }: Upda
   } finally {
     if (!saver.lost) await held.release();
   }
+}
+
+/** What waits is won as cancelled: a review only where that is asked for, and no review waits otherwise. */
+async function cancelPending(
+  deps: Deps,
+  { lease, principal, update }: Omit<Updating, "header">,
+): Promise<readonly Hold[]> {
+  const cancelling = { ...lease.thread, fence: lease.fence, by: principal.subject, reason: "the state was updated" };
+  const isMeant = ({ origin }: Hold): boolean => origin === "interrupt" || update.onPending === "cancel";
+  const { decided, cancelled } = await cancelHolds(deps, cancelling, isMeant);
+  if (!decided) return cancelled;
+  await followUp(deps, decided, decided.holdId);
+  throw new HoldpointError(
+    "conflict",
+    "an answer to an interrupt of this thread is being carried on; update it afterwards",
+  );
 }
 
 async function graphOf(deps: Deps, thread: Thread) {

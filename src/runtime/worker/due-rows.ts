@@ -14,7 +14,7 @@ import {
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { IndexRow } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
-import type { LeftToNewer } from "./left-to-newer.ts";
+import type { LeftToOthers } from "./left-to-others.ts";
 
 /** A row of the index: the thread, and the sort key of the item in its partition. */
 export interface DueRow {
@@ -41,7 +41,7 @@ const ROWS_AT_ONCE = 16;
  * index, so that an idle worker pays one request. From tenant to tenant, so that none with thousands of threads hides
  * another's.
  */
-export async function dueNow(deps: Deps, left: LeftToNewer): Promise<DueNow> {
+export async function dueNow(deps: Deps, left: LeftToOthers): Promise<DueNow> {
   const range = { to: futureUntil(deps.table.now()), left };
   const rows = (await Promise.all(shards(deps).map((pk) => dueIn(deps, pk, range)))).flat();
   return { ready: rows.filter(isReady), past: rows.filter((row) => !isReady(row)) };
@@ -50,7 +50,7 @@ export async function dueNow(deps: Deps, left: LeftToNewer): Promise<DueNow> {
 async function dueIn(
   { table }: Deps,
   pk: string,
-  { to, left }: { readonly to: string; readonly left: LeftToNewer },
+  { to, left }: { readonly to: string; readonly left: LeftToOthers },
 ): Promise<readonly DueRow[]> {
   const rows: DueRow[] = [];
   let from = READY_PREFIX;

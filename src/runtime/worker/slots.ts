@@ -8,7 +8,7 @@
  * - What waits here is only ever a hint: it stays due in the table, and is found again there.
  */
 import { isNewerFormat, unlessNewer } from "../../core/newer-format.ts";
-import { isSuspect, nextRunnable } from "../../core/thread.ts";
+import { isSuspect, nextRunnable, threadDue } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
@@ -16,12 +16,14 @@ import type { Stored } from "../../storage/records.ts";
 import { advance } from "../delivery/advance.ts";
 import type { Holding } from "../delivery/advance.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
-import type { LeftToNewer } from "./left-to-newer.ts";
+import { LeftToOthers } from "./left-to-others.ts";
 import { Rota } from "./rota.ts";
 import type { TaskProtection } from "./task-protection.ts";
 
 /** What was read of the index is picked from for this long. */
 const FRESH_MS = 250;
+/** A run whose graph is not here is left to workers that have it for so long, and meanwhile looked at this often. */
+const OTHERS_FIRST_MS = { for: 3000, again: 1000 } as const;
 /** Beyond this many, who waits is found in the index again. */
 const MOST_WAITING = 1000;
 
@@ -50,7 +52,7 @@ interface Suspect {
 export interface SlotsOptions {
   readonly host: ExecutionDeps;
   readonly protection: TaskProtection;
-  readonly left: LeftToNewer;
+  readonly left: LeftToOthers;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
   /** What was found in the index is used up, or old. */
@@ -62,6 +64,7 @@ export class Slots {
   readonly #places = new Map<string, Place>();
   readonly #advancing = new Set<Promise<void>>();
   readonly #rota = new Rota();
+  readonly #lacking: LeftToOthers;
   /** Threads whose holder is dead, until they are looked at again. */
   #expired: readonly Offer[] = [];
   /** What is ready and waits for a slot. */
@@ -72,6 +75,7 @@ export class Slots {
 
   constructor(options: SlotsOptions) {
     this.#options = options;
+    this.#lacking = new LeftToOthers(options.host.deps.clock, OTHERS_FIRST_MS.again);
   }
 
   /** Number of threads that are looked at or held now. */
@@ -180,8 +184,21 @@ export class Slots {
     this.#options.protection.idle();
   }
 
+  /** Whoever has the graph takes the run at once; who has not would put it to sleep, with the reason. */
+  #isForOthers(thread: Thread): boolean {
+    const { table, graphs, settings } = this.#options.host.deps;
+    const graphId = nextRunnable(thread)?.graphId;
+    const due = threadDue(thread);
+    if (graphId === undefined || graphs.get(graphId) || due?.kind !== "ready") return false;
+    return table.now() - due.at < Math.min(OTHERS_FIRST_MS.for, settings.limits.graphWaitMs);
+  }
+
   /** The last word before a claim, with the header at hand: a suspect waits until it is alone, a graph for its cap. */
   #admits(place: Place, thread: Thread): boolean {
+    if (this.#isForOthers(thread)) {
+      this.#lacking.add(thread, HEADER);
+      return false;
+    }
     if (isSuspect(thread)) {
       const isAlone = this.#places.size === 1;
       const suspect = { offer: place.offer, fence: thread.fence, begun: isAlone };
@@ -211,7 +228,8 @@ export class Slots {
   #fill(): void {
     const slots = this.#free();
     if (slots <= 0) return;
-    const all = [...this.#expired, ...this.#waiting];
+    const waiting = this.#waiting.filter(({ ref }) => !this.#lacking.has(ref, HEADER));
+    const all = [...this.#expired, ...waiting];
     const candidates = all.map((offer) => ({ tenant: offer.ref.tenant, key: nameOf(offer.ref), offer }));
     const picked = this.#rota.pick(candidates, { slots, mayTake: (tenant, given) => this.#mayTake(tenant, given) });
     const taken = new Set(picked.map(({ offer }) => offer));
@@ -221,4 +239,5 @@ export class Slots {
   }
 }
 
+const HEADER = "H";
 const nameOf = (ref: ThreadRef): string => `${ref.tenant} ${ref.threadId}`;

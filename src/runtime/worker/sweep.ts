@@ -4,7 +4,7 @@
  * that was begun and not completed.
  */
 import type { RunId } from "../../core/ids.ts";
-import { isEnded } from "../../core/run.ts";
+import { LOOKED_AT_AFTER_MS, isEnded } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { tombstone, woken } from "../../core/thread-changes.ts";
 import { activeRunId, isBusy, names, threadDue } from "../../core/thread.ts";
@@ -16,8 +16,8 @@ import { removeRemnants } from "../threads/remove-thread.ts";
 import { repairHeader } from "../threads/repair.ts";
 import { begin } from "../accept/scheduled.ts";
 
-/** A run that is named by its header is looked at again this much later. */
-const AGAIN_MS = 600_000;
+/** The thread of a stateless run that is busy is looked at again this much later. */
+const BUSY_MS = 600_000;
 
 /** Does what is due on a run item, if anything is. */
 export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promise<void> {
@@ -30,7 +30,7 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   if (stored.value.startAt !== undefined) return begin(deps, stored);
   const header = await deps.threads.get(ref);
   if (header && names(header.value, runId)) {
-    await lookAgain(deps, stored);
+    await lookAgain(deps, stored, LOOKED_AT_AFTER_MS);
     return;
   }
   const removed = await deps.runs.remove(stored);
@@ -72,11 +72,11 @@ async function removeStateless(deps: Deps, run: Stored<Run>): Promise<void> {
   );
   if (!header) await deps.runs.remove(run);
   else if (header.value.generation > generation) await removeRemnants(deps, header.value);
-  else await lookAgain(deps, run);
+  else await lookAgain(deps, run, BUSY_MS);
 }
 
-async function lookAgain(deps: Deps, run: Stored<Run>): Promise<void> {
-  await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + AGAIN_MS }, run.version);
+async function lookAgain(deps: Deps, run: Stored<Run>, ms: number): Promise<void> {
+  await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + ms }, run.version);
 }
 
 /** Wakes a thread whose sleeping run is due; completes the deletion of one whose remover has not come to its end. */

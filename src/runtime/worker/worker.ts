@@ -13,7 +13,7 @@ import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
 import { followUp } from "../decisions/follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
-import { LeftToNewer } from "./left-to-newer.ts";
+import { LeftToOthers } from "./left-to-others.ts";
 import { Slots } from "./slots.ts";
 import { spread } from "./spread.ts";
 import { sweepRun, sweepThread } from "./sweep.ts";
@@ -24,6 +24,8 @@ export interface WorkerOptions extends ExecutionDeps {
   /** True only when the process that owns a lease is certainly gone. */
   readonly isKnownDead: (owner: string) => boolean;
   readonly protection?: TaskProtection;
+  /** Milliseconds from the beginning of a drain until what has not stopped is aborted; 75,000 unless given. */
+  readonly drainMs?: number;
 }
 
 export interface Worker extends AsyncDisposable {
@@ -36,6 +38,8 @@ export interface Worker extends AsyncDisposable {
 
 /** From SIGTERM on: what has not stopped by then is aborted. */
 const DRAIN_MS = 75_000;
+/** An item of a later format is looked at again after this long. */
+const NEWER_AGAIN_MS = 30_000;
 /** A lease is looked for this much beyond its length, by who has not the same time as its holder. */
 const CLOCKS_DIFFER_MS = 900_000;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
@@ -51,7 +55,7 @@ class PollingWorker implements Worker {
   readonly #drain = new AbortController();
   readonly #cancels: Cancels;
   readonly #watch: LeaseWatch;
-  readonly #left: LeftToNewer;
+  readonly #left: LeftToOthers;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
   /** Future rows that were looked at, and when: they stay where they are while nothing can be done about them. */
@@ -65,7 +69,7 @@ class PollingWorker implements Worker {
     this.#options = options;
     const { clock, settings } = options.deps;
     this.#watch = new LeaseWatch({ clock, leaseMs: settings.leaseMs, isKnownDead: options.isKnownDead });
-    this.#left = new LeftToNewer(clock);
+    this.#left = new LeftToOthers(clock, NEWER_AGAIN_MS);
     this.#slots = new Slots({
       host: options,
       protection: options.protection ?? noProtection,
@@ -89,12 +93,15 @@ class PollingWorker implements Worker {
   }
 
   async drain(): Promise<void> {
+    const { drainMs = DRAIN_MS } = this.#options;
+    if (this.busy > 0)
+      this.#options.deps.log.info({ threads: this.busy, drainMs }, "waiting for runs to stop at their next step");
     this.#stop.abort();
     this.#wake.abort();
     this.#subscriptions.dispose();
     this.#drain.abort();
     const done = new AbortController();
-    void this.#options.deps.clock.sleep(DRAIN_MS, done.signal).then(() => {
+    void this.#options.deps.clock.sleep(drainMs, done.signal).then(() => {
       if (!done.signal.aborted) this.#slots.abortAll();
     });
     await this.#slots.close();

@@ -1,20 +1,20 @@
 import type { Clock } from "../../core/clock.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 
-/** So long, at most, until it is looked at again: meanwhile it may have been written in a format that is known here. */
-const AGAIN_MS = 30_000;
-
 /**
- * What is due and of a format that only a later version knows. It stays due for workers of that version; here it takes
- * neither a slot nor a reading from what can be done.
+ * What is due and for other workers to do: of a format that only a later version knows, or of a graph that is not here. It
+ * stays due for them; here it takes neither a slot nor a reading from what can be done.
  */
-export class LeftToNewer {
+export class LeftToOthers {
   readonly #clock: Clock;
+  readonly #againMs: number;
   readonly #names = new Set<string>();
   #since = -Infinity;
 
-  constructor(clock: Clock) {
+  /** After `againMs`, at most, it is looked at again: meanwhile it may have been changed. */
+  constructor(clock: Clock, againMs: number) {
     this.#clock = clock;
+    this.#againMs = againMs;
   }
 
   /** `sk`: of the item in its thread's partition. */
@@ -28,7 +28,7 @@ export class LeftToNewer {
 
   #current(): Set<string> {
     const now = this.#clock.monotonic();
-    if (now - this.#since >= AGAIN_MS) {
+    if (now - this.#since >= this.#againMs) {
       this.#names.clear();
       this.#since = now;
     }
