@@ -19,12 +19,22 @@ import { changeGenerations, readGeneration } from "./thread-header.ts";
 /** `delete`: the thread with all of its checkpoints; `keep_latest`: of each namespace the latest stays. */
 export type PruneStrategy = "delete" | "keep_latest";
 
+export interface PruneOptions {
+  readonly strategy?: PruneStrategy;
+  readonly removal?: "now" | "later";
+}
+
 /** How the saver ends threads; the names are those of LangGraph's savers for Python. */
 export interface Lifecycle {
   /** Deletes a thread's checkpoints. @throws HoldpointError `unsupported` under a lease; `conflict` for a thread of the runtime's */
   readonly deleteThread: (threadId: string) => Promise<void>;
-  /** `keep_latest` unless told otherwise. @throws HoldpointError `conflict` where a run executes from an older checkpoint, or others hold leases; `lost` */
-  readonly prune: (threadIds: readonly string[], options?: { readonly strategy?: PruneStrategy }) => Promise<void>;
+  /**
+   * `keep_latest` unless told otherwise. `later`: what is hidden stays until `collect`, or the next of these, removes it.
+   * @throws HoldpointError `conflict` where a run executes from an older checkpoint, or others hold leases; `lost`
+   */
+  readonly prune: (threadIds: readonly string[], options?: PruneOptions) => Promise<void>;
+  /** Removes what is hidden already. It takes no lease: whoever advances the thread is in nobody's way. */
+  readonly collect: (threadIds: readonly string[]) => Promise<void>;
   /** Removes the checkpoints of these runs from these threads, or from all that the tenant's savers have written to. @throws as `prune` */
   readonly deleteForRuns: (runIds: readonly string[], threadIds?: readonly string[]) => Promise<void>;
   /** Copies what a thread has to one that has no checkpoints. @throws HoldpointError `conflict` where it has; `unsupported` under a lease */
@@ -47,7 +57,8 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
   const { table, blobs, lease } = options;
   const { cells, writes } = branches;
   const refOf = (threadId: string): ThreadRef => ({ tenant: options.tenant, threadId: toThreadId(threadId) });
-  const pruneDeps = (threadId: string): PruneDeps => ({
+  const pruneDeps = (threadId: string, collects = true): PruneDeps => ({
+    collects,
     cells,
     writes,
     metadataOf,
@@ -69,13 +80,19 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
 
   return {
     deleteThread,
-    async prune(threadIds, { strategy = "keep_latest" } = {}) {
+    async prune(threadIds, { strategy = "keep_latest", removal = "now" } = {}) {
       assertHeld();
       for (const threadId of threadIds) {
         if (strategy === "delete") await deleteThread(threadId);
         else
           for await (const branch of branches.matching(threadId, undefined))
-            await keepLatest(pruneDeps(threadId), branch);
+            await keepLatest(pruneDeps(threadId, removal === "now"), branch);
+      }
+    },
+    async collect(threadIds) {
+      for (const threadId of threadIds) {
+        for await (const branch of branches.matching(threadId, undefined))
+          await collectLast(pruneDeps(threadId), branch, await branch.read());
       }
     },
     async deleteForRuns(runIds, threadIds) {

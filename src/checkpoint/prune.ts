@@ -12,6 +12,8 @@ import type { Loaded, View } from "./view.ts";
 import { sealName } from "./writes.ts";
 
 export interface PruneDeps extends CollectDeps {
+  /** False: what is hidden is removed by whoever comes to it later. */
+  readonly collects: boolean;
   /** The metadata of a checkpoint. */
   metadataOf(branch: Branch, loaded: Loaded): Promise<object>;
   /** Index entries of a cut: those of the first record go with it. */
@@ -37,6 +39,7 @@ export async function keepLatest(deps: PruneDeps, branch: Branch): Promise<void>
     const loaded = await branch.latest(view);
     if (loaded === undefined) return undefined;
     const floor = Math.min(record.seq, ...(await neededBy(deps, branch, loaded)).map(({ seq }) => seq));
+    if (floor < record.seq) await collectLast(deps, branch, view);
     const isPruned = isCut(record) && record.cut.runs.length === 0 && record.cut.floor === floor;
     if (isPruned || record.seq === 1) return undefined;
     return { keeps: loaded, cut: floor === record.seq ? "all" : { floor, runs: [] } };
@@ -46,6 +49,7 @@ export async function keepLatest(deps: PruneDeps, branch: Branch): Promise<void>
 /** Removes every checkpoint of these runs; what goes on from one of them stays whole. @throws as `keepLatest`; also `conflict` where delta channels are rebuilt from one of theirs */
 export async function removeRuns(deps: PruneDeps, branch: Branch, runs: ReadonlySet<string>): Promise<void> {
   await cutAndCollect(deps, branch, async (view) => {
+    await collectLast(deps, branch, view);
     if (!(await isAnyOf(branch, runs))) return undefined;
     for await (const { record, marks } of branch.walk()) {
       if (record.runId !== undefined && runs.has(record.runId)) continue;
@@ -61,24 +65,23 @@ export async function removeRuns(deps: PruneDeps, branch: Branch, runs: Readonly
   });
 }
 
+/** A cut that is to leave something below it says nothing of what an earlier one hides: `plan` has that removed before. */
 async function cutAndCollect(
   deps: PruneDeps,
   branch: Branch,
   plan: (view: View) => Promise<Plan | undefined>,
 ): Promise<void> {
   const read = (): Promise<View> => (branch.held ? branch.known() : branch.read());
-  const made = await branch.exclusive(async () => {
+  await branch.exclusive(async () => {
     for (;;) {
       const view = await read();
       branch.mayAppend(view);
       assertNoTravel(view);
-      // A cut says nothing of what an earlier one hides: that has to be gone before.
-      await collectLast(deps, branch, view);
       const planned = await plan(view);
-      if (planned === undefined || (await make(deps, branch, view, planned))) return planned !== undefined;
+      if (planned === undefined || (await make(deps, branch, view, planned))) return;
     }
   });
-  if (made) await collectLast(deps, branch, await read());
+  if (deps.collects) await collectLast(deps, branch, await read());
 }
 
 /** Removes what the last cut hides. Anyone may. */

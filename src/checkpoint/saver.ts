@@ -70,7 +70,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   readonly prune: Lifecycle["prune"];
   readonly deleteForRuns: Lifecycle["deleteForRuns"];
   readonly copyThread: Lifecycle["copyThread"];
-  readonly #deleteThread: Lifecycle["deleteThread"];
+  readonly lifecycle: Lifecycle;
   readonly #whereabouts: KnownWhereabouts;
   #lost = false;
   /** Once this delivery has put a checkpoint of its own, it executes from there and not from an older one. */
@@ -84,14 +84,13 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#options = options;
     this.begin(options);
     this.#branches = createBranches(options, () => this.#lose());
-    const lifecycle = createLifecycle({
+    this.lifecycle = createLifecycle({
       options,
       branches: this.#branches,
       assertHeld: () => this.#assertHeld(),
       metadataOf: (branch, { stored }) => toMetadata(this.#tuples(branch), stored),
     });
-    ({ prune: this.prune, deleteForRuns: this.deleteForRuns, copyThread: this.copyThread } = lifecycle);
-    this.#deleteThread = lifecycle.deleteThread;
+    ({ prune: this.prune, deleteForRuns: this.deleteForRuns, copyThread: this.copyThread } = this.lifecycle);
     this.#whereabouts = createWhereabouts({
       ...options,
       root: () => this.#root,
@@ -279,7 +278,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   }
 
   override deleteThread(threadId: string): Promise<void> {
-    return this.#deleteThread(threadId);
+    return this.lifecycle.deleteThread(threadId);
   }
 
   /** The interrupts at the head of the thread, or at the older checkpoint from which this delivery executes. */

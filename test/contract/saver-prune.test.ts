@@ -1,6 +1,7 @@
+import type { RunnableConfig } from "@langchain/core/runnables";
 import { describe, expect, it } from "vitest";
 import { createManualClock } from "../support/manual-clock.ts";
-import { configOf } from "../support/checkpoints.ts";
+import { checkpointOf, configOf, metadataOf } from "../support/checkpoints.ts";
 import { idsIn, leaseOf, line, savers, seen, step, steps, strays, THREAD } from "../support/long-thread.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 
@@ -94,5 +95,61 @@ describe("prune", () => {
     const from = String(configs[2]?.configurable?.["checkpoint_id"]);
     await open(table, { ...leaseOf(2), executesFrom: from }).barrier();
     await expect(open(table, leaseOf(3)).prune([THREAD])).rejects.toMatchObject({ code: "conflict" });
+  });
+
+  it("keeps the ancestors that delta channels are rebuilt from, until they are whole again", async () => {
+    const { clock, table, open } = world();
+    const saver = open(table);
+    const put = async (
+      n: number,
+      from: RunnableConfig,
+      values: Readonly<Record<string, unknown>>,
+      counted: boolean,
+    ) => {
+      const counters = counted ? { counters_since_delta_snapshot: { log: [n, n] as [number, number] } } : {};
+      const checkpoint = checkpointOf({ values: { n, ...values }, versions: { n: n + 1, log: n + 1 } });
+      const config = await saver.put(
+        from,
+        checkpoint,
+        { ...metadataOf(n), ...counters },
+        {
+          n: n + 1,
+          ...(values["log"] === undefined ? {} : { log: n + 1 }),
+        },
+      );
+      await saver.putWrites(config, [["log", `w${n}`]], `task-${n}`);
+      return config;
+    };
+    let config = configOf(THREAD);
+    for (let n = 0; n < 14; n++) config = await put(n, config, n === 6 ? { log: ["snapshot"] } : {}, n !== 6);
+    const history = () => open(table).getDeltaChannelHistory({ config, channels: ["log"] });
+    const before = await history();
+    expect(before["log"]).toMatchObject({ seed: ["snapshot"], writes: { length: 7 } });
+    await saver.prune([THREAD]);
+    expect(await history()).toEqual(before);
+    expect(await idsIn(open(table))).toHaveLength(8);
+    await open(table).prune([THREAD]);
+    clock.advance(WEEK_MS + 1);
+    expect(await history()).toEqual(before);
+    expect(strays(table.dump())).toEqual([]);
+    config = await put(14, config, { log: ["whole"] }, false);
+    await open(table).prune([THREAD]);
+    expect(await idsIn(open(table))).toHaveLength(1);
+  });
+
+  it("of a run whose checkpoints delta channels of the latest are rebuilt from is refused", async () => {
+    const { table, open } = world();
+    const saver = open(table);
+    const put = (n: number, run: string, from: RunnableConfig) => {
+      const counters = { counters_since_delta_snapshot: { log: [n, n] as [number, number] } };
+      const metadata = { ...metadataOf(n), ...counters, run_id: run };
+      return saver.put(from, checkpointOf({ values: { n }, versions: { n: n + 1, log: n + 1 } }), metadata, {
+        n: n + 1,
+      });
+    };
+    const first = await put(0, "a", configOf(THREAD));
+    await put(1, "b", first);
+    await expect(saver.deleteForRuns(["a"], [THREAD])).rejects.toMatchObject({ code: "conflict" });
+    expect(await idsIn(open(table))).toHaveLength(2);
   });
 });
