@@ -24,6 +24,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "LangGraph's serializer and ours on states of 2 MB, side by side, and JSON alone.",
     load: () => import("./checkpoint/serializer.ts"),
   },
+  checkpointer: {
+    summary: "Checkpoint savers side by side on what agents keep: units, requests, bytes and time of a turn.",
+    load: () => import("./checkpoint/checkpointer.ts"),
+  },
   turns: {
     summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
     load: () => import("./table/turns.ts"),
@@ -39,6 +43,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
   frames: {
     summary: "API and worker apart: from a frame being written by the graph to a client having it.",
     load: () => import("./fleet/frames.ts"),
+  },
+  readers: {
+    summary: "Thousands of readers of one run, half of whom read nothing: memory of the API process, frames missed.",
+    load: () => import("./fleet/readers.ts"),
   },
   workers: {
     summary: "Two workers beside one on DynamoDB Local; claims that come too late; what an idle worker reads.",

@@ -19,7 +19,7 @@ import type { Accepted, Waiting } from "./runs.ts";
 const LINE = {
   name: "drain",
   about:
-    "SIGTERM of a worker with runs in flight, and a rolling replacement of all workers under load: time to exit, runs lost, calls that failed. Published with --node-ms 2000 --rounds 3, and once with --node-ms 120000, which no drain can wait for.",
+    "SIGTERM of a worker with runs in flight, and a rolling replacement of all workers under load: time to exit, runs lost, calls that failed. In full with --node-ms 2000 --rounds 3, and once with --node-ms 120000, which no drain can wait for.",
   options: {
     engine: { fallback: "best", says: ENGINES },
     "in-flight": { fallback: 50, says: "runs in flight at SIGTERM" },

@@ -17,7 +17,7 @@ import type { Accepted, Taken } from "./runs.ts";
 const LINE = {
   name: "fairness",
   about:
-    "One tenant floods a worker, others send one run a second: the start delay of the others. Published with --flood 10000 --seconds 60.",
+    "One tenant floods a worker, others send one run a second: the start delay of the others. In full with --flood 10000 --seconds 60.",
   options: {
     engine: { fallback: "sqlite", says: ENGINES },
     flood: { fallback: 1000, says: "runs of the tenant that floods" },

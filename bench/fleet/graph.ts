@@ -31,14 +31,17 @@ const Speech = Annotation.Root({
   /** How many frames to say, and how long to wait before each. */
   frames: Annotation<number>,
   pauseMs: Annotation<number>,
+  /** How much each carries besides; nothing when it is not given. */
+  bytes: Annotation<number | undefined>,
 });
 
 /** Says frames, each of which carries the time at which it was said. */
 export const speaking = new StateGraph(Speech)
-  .addNode("speak", async ({ frames, pauseMs }, config: LangGraphRunnableConfig) => {
+  .addNode("speak", async ({ frames, pauseMs, bytes }, config: LangGraphRunnableConfig) => {
+    const ballast = bytes === undefined ? {} : { ballast: "x".repeat(bytes) };
     for (let n = 0; n < frames; n += 1) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      config.writer?.({ at: Date.now() });
+      config.writer?.({ at: Date.now(), ...ballast });
     }
     return {};
   })

@@ -16,7 +16,7 @@ import type { Accepted } from "./runs.ts";
 const LINE = {
   name: "recovery",
   about:
-    "kill -9 of a worker with runs under way: when another host's worker goes on, and when the next process on the same machine does. Published with --rounds 5 --restarts 20.",
+    "kill -9 of a worker with runs under way: when another host's worker goes on, and when the next process on the same machine does. In full with --rounds 5 --restarts 20.",
   options: {
     engine: { fallback: "best", says: ENGINES },
     "lease-ms": { fallback: 30_000, says: "length of a lease" },

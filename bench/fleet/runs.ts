@@ -51,8 +51,6 @@ export async function inLanes(count: number, lanes: number, work: (n: number) =>
 
 export interface Ended {
   readonly status: string;
-  /** Milliseconds since the epoch. */
-  readonly endedAt: number;
 }
 
 /** Looks at runs one after the other until every one has ended. @throws Error when one has not within the time */
@@ -78,13 +76,10 @@ export async function untilEnded(
   return ended;
 }
 
-/** The status of a run, and when it was written. */
+/** The status of a run. */
 export async function look(client: Client, { threadId, runId }: Accepted): Promise<Ended> {
-  const run = (await client.get(`/threads/${threadId}/runs/${runId}`)) as {
-    readonly status: string;
-    readonly updated_at: string;
-  };
-  return { status: run.status, endedAt: Date.parse(run.updated_at) };
+  const { status } = (await client.get(`/threads/${threadId}/runs/${runId}`)) as Ended;
+  return { status };
 }
 
 /** The supersteps that a thread's state holds. */

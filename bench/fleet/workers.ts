@@ -1,8 +1,14 @@
 /**
  * What a second worker adds, beside one alone: both fleets stand on one DynamoDB Local, each on a table of its own, and take
- * turns. Then, through a proxy that counts: how many claims come too late, and what a worker reads that has nothing to do.
+ * turns. Then, through a proxy that counts: how many claims come too late, when everything is there at once and while runs
+ * come in for slots that are free, and what a worker reads that has nothing to do.
+ *
+ * Runs of a batch are accepted while the workers stand still, stopped by a signal: the API takes none of their cores from
+ * them, and nothing has begun before the time is taken.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Service } from "../../scripts/demo/service.ts";
+import { atRate } from "../../test/support/load.ts";
 import type { Client } from "../server/client.ts";
 import { report, shown } from "../support/figures.ts";
 import type { Figure } from "../support/figures.ts";
@@ -12,19 +18,24 @@ import { median } from "../support/stats.ts";
 import { openEngine, openFleet } from "./fleet.ts";
 import type { Engine } from "./fleet.ts";
 import { startMeteringProxy } from "./metering-proxy.ts";
-import { acceptRun, inLanes, untilEnded } from "./runs.ts";
+import type { Counts } from "./metering-proxy.ts";
+import { acceptRun, inLanes, stepsTaken, untilEnded } from "./runs.ts";
 import type { Accepted, Waiting } from "./runs.ts";
 
 const SHARDS = 4;
 const ACCEPT_LANES = 8;
 const RUN_TIMEOUT_MS = 300_000;
+/** Until a worker has given up what it held last, so that none is stopped while it holds a thread. */
+const RELEASED_MS = 500;
+/** Of claims, in every phase. */
+const LATE_BAR = { atMost: 5 } as const;
 /** After this long without work a worker looks for some at its slowest. */
 const CALM_MS = 30_000;
 
 const LINE = {
   name: "workers",
   about:
-    "Two workers beside one, on one DynamoDB Local; claims that come too late; what an idle worker reads. Published with --runs 240 --idle-seconds 120.",
+    "Two workers beside one, on one DynamoDB Local; claims that come too late; what an idle worker reads. In full with --runs 240 --idle-seconds 120.",
   options: {
     runs: { fallback: 96, says: "runs of each fleet in each round" },
     rounds: { fallback: 2, says: "rounds; 0 leaves the comparison out" },
@@ -60,27 +71,37 @@ export async function main(argv: readonly string[]): Promise<number> {
   return report([...scaling, ...claims, ...idle]);
 }
 
+/** Runs a second that the nodes alone allow one worker. */
+const idealOf = ({ slots, waiting }: Plan): number => (1000 * slots) / (waiting.steps * waiting.pauseMs);
+
+/** Who accepts, and who executes. */
+interface Party {
+  readonly client: Client;
+  readonly workers: readonly Service[];
+}
+
 const envOf = ({ slots }: Plan) => ({ HOLDPOINT_CONCURRENCY: String(slots), HOLDPOINT_SHARDS: String(SHARDS) });
 
 async function measureScaling(engine: Engine, plan: Plan): Promise<readonly Figure[]> {
   await using one = await openFleet({ engine, env: envOf(plan) });
   await using two = await openFleet({ engine, env: envOf(plan) });
-  const clients = [(await one.startApi()).client(), (await two.startApi()).client()];
-  await Promise.all([one.startWorkers(1), two.startWorkers(2)]);
+  const parties = [
+    { client: (await one.startApi()).client(), workers: await one.startWorkers(1) },
+    { client: (await two.startApi()).client(), workers: await two.startWorkers(2) },
+  ];
   const rates: number[][] = [[], []];
-  for (const client of clients) await batch(client, { ...plan, runs: 4 * plan.slots }, { what: "warming up" });
+  for (const party of parties) await batch(party, { ...plan, runs: 4 * plan.slots }, { what: "warming up" });
   for (let round = 1; round <= plan.rounds; round += 1) {
-    for (const [n, client] of clients.entries()) {
-      const rate = await batch(client, plan, { what: `round ${round} of ${plan.rounds}, ${n + 1} worker(s)` });
+    for (const [n, party] of parties.entries()) {
+      const rate = await batch(party, plan, { what: `round ${round} of ${plan.rounds}, ${n + 1} worker(s)` });
       rates[n]?.push(rate);
       console.log(`  ${shown(rate, "runs/s")}`);
     }
   }
   const [alone = Number.NaN, both = Number.NaN] = rates.map((some) => median(some));
-  const ideal = (1000 * plan.slots) / (plan.waiting.steps * plan.waiting.pauseMs);
   return [
     {
-      what: `one worker, ${plan.slots} slots (its nodes alone allow ${ideal.toFixed(1)})`,
+      what: `one worker, ${plan.slots} slots (its nodes alone allow ${idealOf(plan).toFixed(1)})`,
       value: alone,
       unit: "runs/s",
     },
@@ -89,47 +110,72 @@ async function measureScaling(engine: Engine, plan: Plan): Promise<readonly Figu
   ];
 }
 
-/**
- * Has all accepted, then waits for the last; answers runs per second from the last acceptance to the last end: before that
- * the API takes its share of the cores, and there is not work for everybody.
- */
+/** Has all accepted while the workers stand still, lets them go on, waits for the last end; answers runs per second between. */
 async function batch(
-  client: Client,
+  { client, workers }: Party,
   { runs, waiting }: Plan,
   { what, onAccepted }: { readonly what: string; readonly onAccepted?: () => void },
 ): Promise<number> {
+  await sleep(RELEASED_MS);
+  for (const worker of workers) worker.signal("SIGSTOP");
   const accepted: Accepted[] = [];
   await inLanes(runs, ACCEPT_LANES, async () => void accepted.push(await acceptRun(client, waiting)));
   onAccepted?.();
   const began = Date.now();
-  const ended = await untilEnded(client, accepted, RUN_TIMEOUT_MS, what);
-  const failed = ended.filter(({ status }) => status !== "success");
-  if (failed.length > 0) throw new Error(`${failed.length} of ${runs} runs came to ${failed[0]?.status}`);
-  const ends = ended.map(({ endedAt }) => endedAt).filter((endedAt) => endedAt > began);
-  return ends.length / ((Math.max(...ends) - began) / 1000);
+  for (const worker of workers) worker.signal("SIGCONT");
+  await untilSucceeded(client, accepted, what);
+  const lastEnd = Math.max(...(await lastSteps(client, accepted))) + waiting.pauseMs;
+  return runs / ((lastEnd - began) / 1000);
 }
 
-/** Two workers whose requests are counted, with work for both. */
+/** @throws Error when one has failed */
+async function untilSucceeded(client: Client, runs: readonly Accepted[], what: string): Promise<void> {
+  const ended = await untilEnded(client, runs, RUN_TIMEOUT_MS, what);
+  const failed = ended.filter(({ status }) => status !== "success");
+  if (failed.length > 0) throw new Error(`${failed.length} of ${runs.length} runs came to ${failed[0]?.status}`);
+}
+
+/** When each run's last step began, by this machine's clock: DynamoDB's, by which runs end, has whole seconds. */
+async function lastSteps(client: Client, runs: readonly Accepted[]): Promise<readonly number[]> {
+  const lasts: number[] = [];
+  for (const run of runs) lasts.push((await stepsTaken(client, run)).at(-1)?.at ?? Number.NaN);
+  return lasts;
+}
+
+/** Runs come in at half the pace at which two workers execute them: there are always slots free, and both want each run. */
+async function trickle({ client }: Party, plan: Plan): Promise<void> {
+  const accepted: Accepted[] = [];
+  const perSecond = idealOf(plan);
+  await atRate(perSecond, plan.runs / perSecond, async () => void accepted.push(await acceptRun(client, plan.waiting)));
+  await untilSucceeded(client, accepted, "counting claims of runs that come in");
+}
+
+/** Two workers whose requests are counted: everything is there at once, and then for slots that are free. */
 async function measureClaims(engine: Engine, plan: Plan): Promise<readonly Figure[]> {
   await using fleet = await openFleet({ engine, env: envOf(plan) });
   await using proxy = await startMeteringProxy(endpointOf(engine));
   const client = (await fleet.startApi()).client();
-  await fleet.startWorkers(2, { env: { DYNAMODB_ENDPOINT: proxy.endpoint } });
+  const workers = await fleet.startWorkers(2, { env: { DYNAMODB_ENDPOINT: proxy.endpoint } });
+  const party = { client, workers };
   let before = proxy.counts();
-  const onAccepted = (): void => void (before = proxy.counts());
-  await batch(client, plan, { what: "counting claims", onAccepted });
-  const after = proxy.counts();
-  const [claims, late] = [after.claims - before.claims, after.failedClaims - before.failedClaims];
+  await batch(party, plan, { what: "counting claims", onAccepted: () => void (before = proxy.counts()) });
+  const between = proxy.counts();
+  await trickle(party, plan);
+  const atOnce = claimsBetween(before, between);
+  const comingIn = claimsBetween(between, proxy.counts());
+  const requests = between.reads + between.writes - before.reads - before.writes;
   return [
-    { what: "claims by two workers, once all runs are accepted", value: claims, unit: "" },
-    { what: "of them too late", value: (100 * late) / claims, unit: "%", bar: { atMost: 5 } },
-    {
-      what: "while runs come in and slots are free",
-      value: (100 * before.failedClaims) / Math.max(1, before.claims),
-      unit: "%",
-    },
-    { what: "requests of the workers for each run", value: (after.reads + after.writes) / plan.runs, unit: "" },
+    { what: "claims by two workers, all runs there at once", value: atOnce.claims, unit: "" },
+    { what: "  of them too late", value: atOnce.latePercent, unit: "%", bar: LATE_BAR },
+    { what: "claims by two workers, while runs come in and slots are free", value: comingIn.claims, unit: "" },
+    { what: "  of them too late", value: comingIn.latePercent, unit: "%", bar: LATE_BAR },
+    { what: "requests of the workers for each run, all there at once", value: requests / plan.runs, unit: "" },
   ];
+}
+
+function claimsBetween(before: Counts, after: Counts): { readonly claims: number; readonly latePercent: number } {
+  const claims = after.claims - before.claims;
+  return { claims, latePercent: (100 * (after.failedClaims - before.failedClaims)) / claims };
 }
 
 async function measureIdle(engine: Engine, plan: Plan): Promise<readonly Figure[]> {

@@ -23,7 +23,7 @@ import { devServer, holdpoint } from "./targets.ts";
 const LINE = {
   name: "server",
   about:
-    "This service, LangChain's dev server and LangGraph alone, side by side; then `round-trips`. Published with --runs 400 --parallel-runs 1600 --warm-up 1000.",
+    "This service, LangChain's dev server and LangGraph alone, side by side; then `round-trips`. In full with --runs 400 --parallel-runs 1600 --warm-up 1000.",
   options: {
     runs: { fallback: 100, says: "runs by one client" },
     "parallel-runs": { fallback: 320, says: "runs by many clients" },

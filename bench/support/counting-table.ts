@@ -11,11 +11,15 @@ export interface Call {
   readonly end: number;
   /** Write units as DynamoDB counts them, rows of the indexes included; 0 for reads. */
   readonly units: number;
+  /** Read units as DynamoDB counts them, for the bytes of what was answered; 0 for writes. */
+  readonly readUnits: number;
 }
 
 export interface CountingTable extends Table {
   /** The calls that have ended, in the order of their ends. */
   readonly calls: readonly Call[];
+  /** Bytes of all items that were written through it and are still there, as DynamoDB counts them. */
+  bytes(): number;
 }
 
 export interface CountingOptions {
@@ -30,8 +34,8 @@ export interface CountingOptions {
  * everything but the table is free. Calls that merely happened to follow each other count, so it is an upper bound of
  * the true dependency.
  */
-export function sequentialChain(calls: readonly Call[]): Call[] {
-  const chain: Call[] = [];
+export function sequentialChain<C extends Pick<Call, "start" | "end">>(calls: readonly C[]): C[] {
+  const chain: C[] = [];
   for (const call of calls.toSorted((a, b) => a.end - b.end)) {
     const last = chain.at(-1);
     if (last === undefined || call.start >= last.end) chain.push(call);
@@ -55,6 +59,14 @@ function indexUnits(before: IndexEntries, after: IndexEntries): number {
   }, 0);
 }
 
+const READ_UNIT_BYTES = 4096;
+
+/** Read units of one strongly consistent read of so many bytes; a read that finds nothing costs one. */
+export const readUnitsOf = (bytes: number): number => Math.max(1, Math.ceil(bytes / READ_UNIT_BYTES));
+
+/** Rows of an index hold keys and little else, and are read at half the price. */
+const INDEX_ROW_BYTES = 200;
+
 /** Wraps a table; what it holds should have been written through the wrapper, or index rows count as new. */
 export function createCountingTable(table: Table, { now, roundTrip }: CountingOptions): CountingTable {
   const calls: Call[] = [];
@@ -64,12 +76,12 @@ export function createCountingTable(table: Table, { now, roundTrip }: CountingOp
   async function counted<T>(
     about: Pick<Call, "operation"> & { readonly keys: readonly string[] },
     call: () => Promise<T>,
-    unitsOf: (result: T) => number = () => 0,
+    unitsOf: (result: T) => { readonly units?: number; readonly readUnits?: number },
   ): Promise<T> {
     const start = now();
     await roundTrip?.();
     const result = await call();
-    calls.push({ ...about, start, end: now(), units: unitsOf(result) });
+    calls.push({ ...about, start, end: now(), units: 0, readUnits: 0, ...unitsOf(result) });
     return result;
   }
 
@@ -85,40 +97,61 @@ export function createCountingTable(table: Table, { now, roundTrip }: CountingOp
     return units;
   }
 
+  const bytesOf = (item: Draft | undefined): number => (item === undefined ? 0 : itemBytes(item));
+
   return {
     calls,
-    get: (key) => counted({ operation: "get", keys: [key.sk] }, () => table.get(key)),
+    bytes: () => [...held.values()].reduce((sum, draft) => sum + itemBytes(draft), 0),
+    get: (key) =>
+      counted(
+        { operation: "get", keys: [key.sk] },
+        () => table.get(key),
+        (item) => ({ readUnits: readUnitsOf(bytesOf(item)) }),
+      ),
     put: (draft, when, options) =>
       counted(
         { operation: "put", keys: [draft.sk] },
         () => table.put(draft, when, options),
         // A condition that fails still costs a unit.
-        ({ won }) => (won ? store(draft) : 1),
+        ({ won }) => ({ units: won ? store(draft) : 1 }),
       ),
     remove: (key, when) =>
       counted(
         { operation: "remove", keys: [key.sk] },
         () => table.remove(key, when),
-        ({ outcome }) => (outcome === "removed" ? forget(key) : 1),
+        ({ outcome }) => ({ units: outcome === "removed" ? forget(key) : 1 }),
       ),
     query: (pk, range) =>
-      counted({ operation: "query", keys: [range.prefix ?? range.from ?? ""] }, () => table.query(pk, range)),
-    queryIndex: (index, pk, range) =>
-      counted({ operation: "queryIndex", keys: [`${index} ${range.prefix ?? ""}`] }, () =>
-        table.queryIndex(index, pk, range),
+      counted(
+        { operation: "query", keys: [range.prefix ?? range.from ?? ""] },
+        () => table.query(pk, range),
+        ({ items }) => ({ readUnits: readUnitsOf(items.reduce((sum, item) => sum + bytesOf(item), 0)) }),
       ),
-    batchGet: (keys) => counted({ operation: "batchGet", keys: keys.map(({ sk }) => sk) }, () => table.batchGet(keys)),
+    queryIndex: (index, pk, range) =>
+      counted(
+        { operation: "queryIndex", keys: [`${index} ${range.prefix ?? ""}`] },
+        () => table.queryIndex(index, pk, range),
+        ({ items }) => ({ readUnits: readUnitsOf(items.length * INDEX_ROW_BYTES) / 2 }),
+      ),
+    batchGet: (keys) =>
+      counted(
+        { operation: "batchGet", keys: keys.map(({ sk }) => sk) },
+        () => table.batchGet(keys),
+        (items) => ({
+          readUnits: items.reduce((sum, item) => sum + readUnitsOf(bytesOf(item)), keys.length - items.length),
+        }),
+      ),
     batchPut: (drafts) =>
       counted(
         { operation: "batchPut", keys: drafts.map(({ sk }) => sk) },
         () => table.batchPut(drafts),
-        () => drafts.reduce((sum, draft) => sum + store(draft), 0),
+        () => ({ units: drafts.reduce((sum, draft) => sum + store(draft), 0) }),
       ),
     add: (key, field, delta, ceiling) =>
       counted(
         { operation: "add", keys: [key.sk] },
         () => table.add(key, field, delta, ceiling),
-        () => 1,
+        () => ({ units: 1 }),
       ),
     now: () => table.now(),
     [Symbol.asyncDispose]: () => table[Symbol.asyncDispose](),

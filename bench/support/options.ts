@@ -8,7 +8,7 @@ export interface Option {
 
 export interface CommandLine<Options extends Readonly<Record<string, Option>>> {
   readonly name: string;
-  /** What the benchmark measures, and which arguments its published figures were taken with. */
+  /** What the benchmark measures, and the arguments with which it is worth publishing: `docs/benchmarks.md` says which were used. */
   readonly about: string;
   readonly options: Options;
 }

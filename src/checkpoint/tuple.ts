@@ -30,10 +30,13 @@ export interface Address {
   readonly checkpointId: string | undefined;
 }
 
+/** @throws HoldpointError `invalid` for a name that is no Unicode text: stored, it would be another's */
 export function addressOf(config: RunnableConfig | undefined): Address {
   const configurable: Readonly<Record<string, unknown>> = config?.configurable ?? {};
   const text = (name: string): string | undefined => {
     const value = configurable[name];
+    if (typeof value === "string" && !value.isWellFormed())
+      throw new HoldpointError("invalid", `the "${name}" in "configurable" ends, or is cut, within a character`);
     return typeof value === "string" ? value : undefined;
   };
   const id = text("checkpoint_id");

@@ -1,6 +1,6 @@
 /**
- * Server-sent events. Memory per reader is bounded by one frame: the producer is asked for the next one only when the
- * reader has taken the last, and a reader that takes nothing is cut.
+ * Server-sent events. Memory per reader is bounded by one page of its log: the producer is asked for the next frame only
+ * when the reader has taken the last, and a reader that takes nothing is cut.
  */
 import type { Response } from "express";
 import type { Clock } from "../core/clock.ts";

@@ -13,7 +13,7 @@ import type { Item, Key, Table, Value } from "./table.ts";
 /** A batch never holds more frames. */
 export const MAX_BATCH_FRAMES = 100;
 /** Batches of one page: what a reader holds who takes its time. */
-const PAGE_BATCHES = 32;
+const PAGE_BATCHES = 8;
 /** Below this a batch is kept as text; above it, frames of one stream are so alike that a fifth of it is left. */
 const COMPRESS_FROM_BYTES = 512;
 

@@ -26,6 +26,8 @@ export const LEASE_MS = 2_500;
 
 export interface CrewOptions {
   readonly workers: number;
+  /** How long a lease is; `LEASE_MS` by default. The checker judges recoveries by it. */
+  readonly leaseMs?: number;
   /** Threads that one worker advances at once. */
   readonly concurrency?: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -39,6 +41,7 @@ export interface CrewOptions {
 
 export interface Crew extends AsyncDisposable {
   readonly fleet: Fleet;
+  readonly leaseMs: number;
   /** Where orders are placed and facts are left. */
   readonly folder: string;
   readonly outside: Outside;
@@ -63,13 +66,15 @@ export interface Crew extends AsyncDisposable {
 
 export async function openCrew(engine: FleetEngine, options: CrewOptions): Promise<Crew> {
   await using opening = new AsyncDisposableStack();
+  const { leaseMs = LEASE_MS } = options;
   const outside = opening.use(await openOutside({ honoursKeys: options.honoursKeys ?? true }));
   const fleet = opening.use(
     await engine.open({
       HOLDPOINT_CONFIG: join(PROJECT, "test/crash/graphs/langgraph.json"),
-      HOLDPOINT_LEASE_MS: String(LEASE_MS),
       HOLDPOINT_TEST_OUTSIDE: outside.url,
       ...options.env,
+      // Last: by this the checker judges.
+      HOLDPOINT_LEASE_MS: String(leaseMs),
     }),
   );
   const folder = join(fleet.dataDir, "test");
@@ -89,6 +94,7 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
   const opened = opening.move();
   return {
     fleet,
+    leaseMs,
     folder,
     outside,
     look,

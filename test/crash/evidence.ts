@@ -37,6 +37,7 @@ export interface Evidence {
   readonly facts: readonly Fact[];
   readonly effects: readonly Effect[];
   readonly leaseMs: number;
+  readonly unwritableMs: number;
 }
 
 export interface Gathering {
@@ -45,11 +46,14 @@ export interface Gathering {
   readonly facts?: readonly Fact[];
   readonly effects?: readonly Effect[];
   readonly leaseMs: number;
+  /** For how long nobody could write to the table. */
+  readonly unwritableMs?: number;
 }
 
 /** Reads what stands in the table, past every process of the product. */
-export async function gather({ look, told, facts = [], effects = [], leaseMs }: Gathering): Promise<Evidence> {
+export async function gather(gathering: Gathering): Promise<Evidence> {
+  const { look, told, facts = [], effects = [], leaseMs, unwritableMs = 0 } = gathering;
   const threads: ThreadSeen[] = [];
   for (const one of told) threads.push({ told: one, ...(await look.at(one)) });
-  return { threads, facts, effects, leaseMs };
+  return { threads, facts, effects, leaseMs, unwritableMs };
 }

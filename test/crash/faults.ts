@@ -8,14 +8,14 @@ import { join } from "node:path";
 import type { Table } from "../../src/storage/table.ts";
 import { createRandom } from "../sim/random.ts";
 import type { Random } from "../sim/random.ts";
-import { startDroppingProxy } from "../support/dropping-proxy.ts";
 import type { Body, Fate, Passing } from "../support/dropping-proxy.ts";
 import { createFaultyTable } from "../support/faulty-table.ts";
-import type { Fleet, FleetEngine } from "../support/fleet.ts";
+import type { FleetEngine } from "../support/fleet.ts";
+import { throughProxy } from "./through-proxy.ts";
 import { note } from "./witness.ts";
 import type { FaultKind } from "./witness.ts";
 
-/** The seed of the faults that a process on SQLite does to its own calls. */
+/** The seed of the faults that a process on SQLite does to its own calls: a text, so that each process has its own. */
 export const FAULTS_VARIABLE = "HOLDPOINT_TEST_FAULTS";
 
 export const RATES: Readonly<Record<FaultKind, number>> = {
@@ -37,8 +37,8 @@ function hasBegun(folder: () => string): () => boolean {
 }
 
 /** The table of one process on SQLite. */
-export function withFaults(table: Table, folder: string, seed: number): Table {
-  const random = createRandom(seed + process.pid);
+export function withFaults(table: Table, folder: string, seed: string): Table {
+  const random = createRandom(seed);
   const isOn = hasBegun(() => folder);
   // The upper half is no fault, and still tells write ids apart.
   const next = (): number => (isOn() ? random.next() : (1 + random.next()) / 2);
@@ -66,29 +66,17 @@ export function withFaults(table: Table, folder: string, seed: number): Table {
   });
 }
 
-/** The engine with a proxy between its table and all processes, which does this to their traffic. */
+/** The engine with faults in the traffic between its table and all processes. */
 export function throughFaults(engine: FleetEngine, seed: number): FleetEngine {
-  return {
-    ...engine,
-    async open(env) {
-      await using opening = new AsyncDisposableStack();
-      const fleet = opening.use(await engine.open(env));
-      if (fleet.place.kind === "sqlite") throw new Error("SQLite has no traffic");
-      const folder = (): string => join(fleet.dataDir, "test");
-      const isOn = hasBegun(folder);
-      const random = createRandom(seed);
-      const proxy = await startDroppingProxy(fleet.place.endpoint, (passing) => {
-        const drawn = isOn() ? draw(random, passing) : undefined;
-        if (drawn) note(folder(), { is: "fault", kind: drawn.kind });
-        return drawn?.fate;
-      });
-      opening.use(proxy);
-      const start: Fleet["start"] = (options) =>
-        fleet.start({ ...options, env: { ...options.env, DYNAMODB_ENDPOINT: proxy.endpoint } });
-      const opened = opening.move();
-      return { ...fleet, start, [Symbol.asyncDispose]: () => opened.disposeAsync() };
-    },
-  };
+  const random = createRandom(seed);
+  let folder = "";
+  const isOn = hasBegun(() => folder);
+  return throughProxy(engine, (passing, dataDir) => {
+    folder = join(dataDir, "test");
+    const drawn = isOn() ? draw(random, passing) : undefined;
+    if (drawn) note(folder, { is: "fault", kind: drawn.kind });
+    return drawn?.fate;
+  });
 }
 
 interface Drawn {

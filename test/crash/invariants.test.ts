@@ -7,7 +7,7 @@ import { ended, marked, pendingRun, untouchedEnd } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { newThread } from "../../src/core/thread.ts";
 import type { Evidence, ThreadSeen } from "./evidence.ts";
-import { INVARIANTS, recoveriesOf, violationsOf } from "./invariants.ts";
+import { BUSY_MACHINE_MS, INVARIANTS, recoveriesOf, violationsOf } from "./invariants.ts";
 import type { Fact, Seen } from "./witness.ts";
 
 /** Evidence made by hand: one thread, a run that asked, its continuation, one effect. Each invariant is broken in turn. */
@@ -126,6 +126,7 @@ const evidence: Evidence = {
   ],
   effects: [{ token: "t", what: `${THREAD} pay`, asked: 2 }],
   leaseMs: 1000,
+  unwritableMs: 0,
 };
 
 const withThread = (thread: Partial<ThreadSeen>): Evidence => ({ ...evidence, threads: [{ ...good, ...thread }] });
@@ -180,8 +181,33 @@ describe("the checker", () => {
     expect([...new Set(violationsOf(broken).map((found) => found.invariant))]).toEqual([invariant]);
   });
 
+  it("counts continuations that were executed, and none that was refused", () => {
+    const id = runId("00000000-0000-7000-8000-000000000004");
+    const another = endedRun(id, "continuation", 3);
+    const broken = withThread({ runs: [...good.runs, another] });
+    const message = expect.stringContaining(`${id} (success)`) as string;
+    expect(violationsOf(broken)).toMatchObject([{ what: message }]);
+    const superseded = withThread({ runs: [...good.runs, { ...another, status: "refused" }] });
+    expect(violationsOf(superseded)).toEqual([]);
+  });
+
   it("measures recovery from the moment at which the holder was lost", () => {
     expect(recoveriesOf(evidence.facts)).toEqual([{ thread: THREAD, tookMs: 10 }]);
+  });
+
+  it.each([
+    ["allows two leases, and what a busy machine adds", 0, false],
+    ["sees a moment more", 1, true],
+  ])("from a death until another takes the thread %s, whatever the lease", (_, moreMs, isSeen) => {
+    for (const [leaseMs, unwritableMs] of [
+      [1000, 0],
+      [8000, 0],
+      [1000, 3000],
+    ] as const) {
+      const takenAt = 70 + 2 * leaseMs + unwritableMs + BUSY_MACHINE_MS + moreMs;
+      const facts = [...evidence.facts, fact(70, { is: "died" }, 2), fact(takenAt, claim(3), 3)];
+      expect(violationsOf({ ...evidence, facts, leaseMs, unwritableMs })).toHaveLength(isSeen ? 1 : 0);
+    }
   });
 
   it("lets a suspect wait for a worker of its own", () => {

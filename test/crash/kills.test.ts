@@ -112,6 +112,7 @@ describe.each(engines)("kill -9 at random moments, on $name", (engine) => {
         test: `R2 kills of the ${role} at the policy desk`,
         engine: engine.name,
         seed: SEED,
+        size: `${ROUNDS} rounds`,
         runs: checked.runs,
         faults: ROUNDS,
         lost: lostRuns(evidence),

@@ -21,6 +21,8 @@ const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
 const OFFERS = Number(process.env["HOLDPOINT_OFFERS"] ?? (NIGHTLY ? 10_000 : 500));
 const WORKERS = 3;
 const CLIENTS = 10;
+/** No lease runs out here, however much else the machine has to do. */
+const LEASE_MS = 60_000;
 
 /** Accepts one run on a thread of its own. */
 async function offer(crew: Crew, i: number): Promise<Told> {
@@ -39,10 +41,8 @@ async function offer(crew: Crew, i: number): Promise<Told> {
 
 describe.each(engines)("runs that are offered to three workers at once, on $name", (engine) => {
   it("are taken once each", { timeout: NIGHTLY ? 1_800_000 : 120_000 }, async () => {
-    // No lease runs out here, however much else the machine has to do.
-    const env = { HOLDPOINT_LEASE_MS: "60000" };
     const backlog = { HOLDPOINT_MAX_TENANT_BACKLOG: "100000", HOLDPOINT_MAX_BACKLOG: "100000" };
-    await using crew = await openCrew(engine, { workers: WORKERS, env, apiEnv: backlog });
+    await using crew = await openCrew(engine, { workers: WORKERS, leaseMs: LEASE_MS, apiEnv: backlog });
     const workers = crew.workers();
     await Promise.all(workers.map(({ ready }) => ready));
     // They hold nothing and write nothing yet. When they go on, everything is there at once, for each of them.
@@ -65,6 +65,7 @@ describe.each(engines)("runs that are offered to three workers at once, on $name
       test: "R7 duplicate offers",
       engine: engine.name,
       seed: 0,
+      size: `${OFFERS} runs on all engines, together`,
       told,
       counts: { claims: claims.length, "claims that came too late": factsOf(crew.facts(), "outrun").length },
       command: `HOLDPOINT_OFFERS=${OFFERS} npx vitest run test/crash/offers.test.ts`,

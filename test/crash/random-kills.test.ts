@@ -27,7 +27,7 @@ const LANES = Array.from({ length: 3 }, () => TENANTS).flat();
 /** Between two kills at least, and up to twice as many: so that the last kill comes about with the last run. */
 const LEAST_STEPS = Math.floor((2 * RUNS * STEPS) / (3 * KILLS));
 /** Long enough that none runs out because the machine has too much to do. */
-const LEASE_MS = "3000";
+const LEASE_MS = 3_000;
 const MOST_AGAIN = 0.05;
 
 const COMMAND = `HOLDPOINT_KILL_SEED=${SEED} HOLDPOINT_KILL_RUNS=${RUNS} HOLDPOINT_KILLS=${KILLS} npx vitest run test/crash/random-kills.test.ts`;
@@ -41,7 +41,7 @@ describe.each(engines)("kill -9 of one of four workers every one to two seconds,
     "loses no run, parks none, does nothing twice and repeats few steps",
     { timeout: NIGHTLY ? 3_600_000 : 480_000 },
     async () => {
-      await using crew = await openCrew(engine, { workers: WORKERS, env: { HOLDPOINT_LEASE_MS: LEASE_MS } });
+      await using crew = await openCrew(engine, { workers: WORKERS, leaseMs: LEASE_MS });
       const random = createRandom(SEED);
       const [runs, kills] = [RUNS, KILLS].map((all) => Math.ceil(all / engines.length)) as [number, number];
       const told: Told[] = [];
@@ -67,6 +67,7 @@ describe.each(engines)("kill -9 of one of four workers every one to two seconds,
         test: "R2 random kills",
         engine: engine.name,
         seed: SEED,
+        size: `${RUNS} runs and ${KILLS} kills on all engines, together`,
         told,
         stepsNeeded: told.length * RUNS_PER_THREAD * STEPS,
         command: COMMAND,

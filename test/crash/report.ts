@@ -20,6 +20,8 @@ export interface Proof {
   /** Steps that were executed again, and the steps that were needed. */
   readonly steps?: { readonly again: number; readonly needed: number };
   readonly longestRecoveryMs?: number;
+  /** What was asked for, where the counts of one engine do not say it: of all engines together, or one point of so many. */
+  readonly size?: string;
   /** Anything else that was counted. */
   readonly counts?: Readonly<Record<string, number>>;
   /** How to see it again. */

@@ -5,8 +5,9 @@
 import { randomInt } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { fleetEngines } from "../support/fleet.ts";
+import type { FleetEngine } from "../support/fleet.ts";
 import { TENANTS, openCrew } from "./crew.ts";
-import type { Tenant } from "./crew.ts";
+import type { Crew, Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
 import { FAULTS_VARIABLE, RATES, beginFaults, throughFaults } from "./faults.ts";
 import { judge } from "./judge.ts";
@@ -25,28 +26,40 @@ const RUNS_OF_STORY = 3;
 const STORY = { ballastBytes: 220 * 1024, asksAgain: true } as const;
 const LANES = [...TENANTS, ...TENANTS, ...TENANTS];
 /** Longer than a call takes to time out on DynamoDB, as in production. On SQLite calls fail at once. */
-const LEASES_MS = { dynamo: "8000", sqlite: "2500" } as const;
+const LEASES_MS = { dynamo: 8_000, sqlite: 2_500 } as const;
 
-const COMMAND = `HOLDPOINT_FAULT_SEED=${SEED} HOLDPOINT_FAULT_RUNS=${RUNS} npx vitest run test/crash/storage-faults.test.ts`;
+const isDynamo = ({ name }: FleetEngine): boolean => name !== "one SQLite file";
+const runsOn = (engine: FleetEngine): number => (isDynamo(engine) ? RUNS_ON_DYNAMO : RUNS);
+const commandOf = (engine: FleetEngine): string =>
+  `HOLDPOINT_FAULT_SEED=${SEED} HOLDPOINT_FAULT_RUNS=${runsOn(engine)} npx vitest run test/crash/storage-faults.test.ts -t "${engine.name}"`;
 // A test that fails, or hangs, has said how to see it again.
-console.log(COMMAND);
+for (const engine of engines) console.log(commandOf(engine));
+
+/** On SQLite each process fails its own calls, by a seed of its own: whoever comes in its place has another. */
+const faultsOf = (process: string) => ({ [FAULTS_VARIABLE]: `${SEED} ${process}` });
+
+const openFaulty = (engine: FleetEngine): Promise<Crew> =>
+  isDynamo(engine)
+    ? openCrew(throughFaults(engine, SEED), { workers: 2, leaseMs: LEASES_MS.dynamo })
+    : openCrew(engine, {
+        workers: 2,
+        leaseMs: LEASES_MS.sqlite,
+        apiEnv: faultsOf("api"),
+        workerEnv: (n) => faultsOf(`worker ${n}`),
+      });
 
 describe.each(engines)("a table whose calls fail in every way, on $name", (engine) => {
   it(
     "loses nothing, does nothing twice, and surprises nobody",
     { timeout: NIGHTLY ? 3_600_000 : 480_000 },
     async () => {
-      const isDynamo = engine.name !== "one SQLite file";
-      const env = isDynamo
-        ? { HOLDPOINT_LEASE_MS: LEASES_MS.dynamo }
-        : { HOLDPOINT_LEASE_MS: LEASES_MS.sqlite, [FAULTS_VARIABLE]: String(SEED) };
-      await using crew = await openCrew(isDynamo ? throughFaults(engine, SEED) : engine, { workers: 2, env });
+      await using crew = await openFaulty(engine);
       await Promise.all(crew.workers().map(({ ready }) => ready));
       beginFaults(crew.folder);
       const told: Told[] = [];
       let stories = 0;
       const lane = async (tenant: Tenant): Promise<void> => {
-        while (stories * RUNS_OF_STORY < (isDynamo ? RUNS_ON_DYNAMO : RUNS))
+        while (stories * RUNS_OF_STORY < runsOn(engine))
           told.push(await tell(crew, { ...STORY, tenant, threadId: threadNamed(`${SEED} faults ${++stories}`) }));
       };
       await Promise.all(LANES.map(lane));
@@ -59,9 +72,10 @@ describe.each(engines)("a table whose calls fail in every way, on $name", (engin
         test: "R4 storage faults",
         engine: engine.name,
         seed: SEED,
+        size: `${runsOn(engine)} runs`,
         told,
         counts,
-        command: COMMAND,
+        command: commandOf(engine),
       });
       expect(violations).toEqual([]);
       expect(crew.lines().filter((line) => line.includes("nobody handled"))).toEqual([]);

@@ -82,6 +82,7 @@ describe.each(engines)("kill -9 before and after storage calls, on $name", (engi
         test: "R1 crash points",
         engine: engine.name,
         seed: SEED,
+        size: EVERY === 1 ? "every point" : `one of ${EVERY} points`,
         told,
         stepsNeeded: told.length * STEPS.length,
         counts: { "calls of a worker": calls.worker, "calls of the api": calls.api, points: points.length },

@@ -23,8 +23,24 @@ export async function walkTwice(crew: Crew, tenant: Tenant, threadId: string): P
   }
   for (const runId of runs) await endOf(crew, named, runId);
   await restOf(crew, named);
-  const log = names.flatMap((name) => Array.from({ length: STEPS }, (_, i) => `${name} ${i + 1}`));
+  return toldOfWalks(
+    named,
+    runs.map((runId, i) => ({ runId, name: names[i] ?? "", steps: STEPS })),
+  );
+}
+
+interface Walk {
+  readonly runId: string;
+  /** As it stands in its input, like the number of its steps. */
+  readonly name: string;
+  readonly steps: number;
+}
+
+/** What must have come of walks on one thread, in their order. */
+export function toldOfWalks(named: Named, walks: readonly Walk[]): Told {
+  const log = walks.flatMap(({ name, steps }) => Array.from({ length: steps }, (_, i) => `${name} ${i + 1}`));
   const effects = log.filter((line) => Number(line.split(" ")[1]) % 5 === 0);
+  const runs = walks.map(({ runId }) => runId);
   return { ...named, runs, decisions: [], effects, log, ends: runs.map(() => "success") };
 }
 

@@ -52,6 +52,12 @@ const overtaken = (facts: readonly Fact[]) =>
     ),
   );
 
+/** From the one stop to the one awakening. */
+function frozenMs(facts: readonly Fact[]): number {
+  const [[stopped], [woke]] = [factsOf(facts, "stopped"), factsOf(facts, "woke")];
+  return stopped && woke ? woke.atMs - stopped.atMs : 0;
+}
+
 const COMMAND = `HOLDPOINT_ZOMBIE_SEED=${SEED} HOLDPOINT_ZOMBIES=${ZOMBIES} npx vitest run test/crash/zombies.test.ts`;
 // A test that fails, or hangs, has said how to see it again.
 console.log(COMMAND);
@@ -94,6 +100,7 @@ describe.each(engines)("a worker that is stopped for two leases and wakes up, on
         test: "R3 zombies",
         engine: engine.name,
         seed: SEED,
+        size: `${ZOMBIES} zombies on all engines, together`,
         told,
         counts: {
           overtaken: woken.length,
@@ -158,6 +165,7 @@ describe("a worker that is stopped inside a transaction, on one SQLite file", ()
         engine: "one SQLite file",
         seed: SEED,
         told,
+        unwritableMs: frozenMs(crew.facts()),
         counts: { "a write was answered": refusal.status, "after ms": Math.round(machineMs() - begun) },
         command: `HOLDPOINT_ZOMBIE_SEED=${SEED} npx vitest run test/crash/zombies.test.ts -t transaction`,
       });

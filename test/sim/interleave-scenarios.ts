@@ -1,4 +1,4 @@
-/** What the clients of a search want: few and short, so that every interleaving can be executed. */
+/** What the clients of a search want: few and short, so that of some every interleaving can be executed, and of all many. */
 import { accepting, cancelling, deciding, resuming } from "./interleave-activities.ts";
 import type { Accepting } from "./interleave-activities.ts";
 import type { Client, FaultKind, Scenario } from "./interleave.ts";
@@ -10,6 +10,12 @@ const REVIEW: Script = [[{ do: "review", shown: "a" }]];
 const NOTHING: Script = [];
 
 const accept = (what: Accepting): Client => [what.name ?? what.tag, () => accepting(what)];
+
+/** Once a review waits. */
+const acceptWhileHeld = (what: Accepting): Client => [
+  what.tag,
+  ({ holds }) => (holds("open").length > 0 ? accepting(what) : undefined),
+];
 
 /** Once the first has been answered. */
 const acceptAfter = (tag: string, what: Accepting): Client => [
@@ -49,8 +55,17 @@ const repeating = (what: Accepting): Client => {
 /** A scenario, and the faults with which every interleaving of it is executed in the time that tests have. */
 export interface Claim {
   readonly scenario: Scenario;
+  /** All of them by default. */
+  readonly faults?: readonly FaultKind[];
+  /** Claims are made at once, also where there is no fault: what a worker has read before its claim does not grow old. */
+  readonly merged?: true;
   readonly exhausts: readonly FaultKind[];
+  /** What the night has the time for besides. */
+  readonly exhaustsNightly?: readonly FaultKind[];
 }
+
+const HEADLINE = "two API calls, two workers, two runs, one review";
+const reviewed = accept({ tag: "one", script: REVIEW });
 
 export const CLAIMS: readonly Claim[] = [
   {
@@ -91,14 +106,14 @@ export const CLAIMS: readonly Claim[] = [
   {
     scenario: {
       name: "a review that is decided as soon as it can be seen",
-      clients: [accept({ tag: "one", script: REVIEW }), decide("eve", "raised")],
+      clients: [reviewed, decide("eve", "raised")],
     },
     exhausts: ["no fault", "a lost reply"],
   },
   {
     scenario: {
       name: "a decision, and a worker that follows it up as well",
-      clients: [accept({ tag: "one", script: REVIEW }), decide("eve")],
+      clients: [reviewed, decide("eve")],
       doubles: true,
     },
     exhausts: [],
@@ -106,14 +121,14 @@ export const CLAIMS: readonly Claim[] = [
   {
     scenario: {
       name: "a review and two decisions",
-      clients: [accept({ tag: "one", script: REVIEW }), decide("eve"), decide("bob")],
+      clients: [reviewed, decide("eve"), decide("bob")],
     },
     exhausts: ["no fault"],
   },
   {
     scenario: {
       name: "a review, a decision and a resume",
-      clients: [accept({ tag: "one", script: REVIEW }), decide("eve"), resume("bob")],
+      clients: [reviewed, decide("eve"), resume("bob")],
     },
     exhausts: [],
   },
@@ -144,9 +159,27 @@ export const CLAIMS: readonly Claim[] = [
   },
   {
     scenario: {
-      name: "two API calls, two workers, two runs, one review",
-      clients: [accept({ tag: "one", script: REVIEW }), accept({ tag: "two", script: NOTHING }), decide("eve")],
+      name: HEADLINE,
+      clients: [reviewed, accept({ tag: "two", script: NOTHING }), decide("eve")],
     },
     exhausts: [],
+  },
+  {
+    scenario: {
+      name: `${HEADLINE}, claims made at once`,
+      clients: [reviewed, accept({ tag: "two", script: NOTHING }), decide("eve")],
+    },
+    faults: ["no fault"],
+    merged: true,
+    exhausts: [],
+    exhaustsNightly: ["no fault"],
+  },
+  {
+    scenario: {
+      name: `${HEADLINE} that the second finds, claims made at once`,
+      clients: [reviewed, acceptWhileHeld({ tag: "two", script: NOTHING }), decide("eve")],
+    },
+    merged: true,
+    exhausts: ["no fault"],
   },
 ];

@@ -1,7 +1,7 @@
 /**
- * Every interleaving of a scenario. A state that was reached before is not gone on from again; every history that comes to
- * rest is put to the checker. Since workers are always there to do what is due, that is also the question whether
- * whatever was promised is kept once nothing fails any more.
+ * Interleavings of a scenario: every one, unless the search stops at its limit. A state that was reached before is not gone
+ * on from again; every history that comes to rest is put to the checker. Since workers are always there to do what is
+ * due, that is also the question whether whatever was promised is kept once nothing fails any more.
  *
  * Each history is played to its end before the next one branches off somewhere, so that a search that is stopped early
  * has seen whole ones of all kinds. `shortest` is breadth first: what it finds first has as few steps as can be.

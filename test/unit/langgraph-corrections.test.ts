@@ -1,8 +1,8 @@
 /**
  * What LangGraph alone does where a runtime has to do something else: first what it does, then what we do. Others of
- * the kind have files of their own: retries (drive-retry), limits (drive-limits, drive-step-budget), aborts
- * (drive-abort), thrown values (drive-thrown), nodes that are gone (compatibility), tools (tool-node,
- * tool-node-errors).
+ * the kind have files of their own: racing decisions, and one that is given again after it was applied (drive), retries
+ * (drive-retry), limits (drive-limits, drive-step-budget), aborts (drive-abort), thrown values (drive-thrown), nodes
+ * that are gone (compatibility), tools (tool-node, tool-node-errors).
  */
 import { Annotation, Command, MemorySaver, START, StateGraph, interrupt } from "@langchain/langgraph";
 import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
@@ -132,15 +132,17 @@ describe("two runs of one thread at once", () => {
 
   it("come one after the other, whichever holder is overtaken: nothing that succeeded is lost", async () => {
     const thread = new DrivenThread(single(({ log }) => ({ log: [`after ${log.at(-1)}`] })));
-    const delivered = async (from: string): Promise<string> => {
+    const delivered = async (from: string, turns: number): Promise<string> => {
       const run = thread.newRun();
       for (;;) {
         const { outcome } = await thread.invoke({ log: [from] }, { run });
-        // What a worker does with a head that moved; a holder that was overtaken leaves the run to the other.
+        // What a worker does with a head that moved; a holder that was overtaken leaves the thread to the other for a
+        // while. Two that came back at once would overtake one another for ever.
         if (outcome.kind !== "moved" && outcome.kind !== "lost") return outcome.kind;
+        for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
       }
     };
-    expect(await Promise.all([delivered("a"), delivered("b")])).toEqual(["done", "done"]);
+    expect(await Promise.all([delivered("a", 1), delivered("b", 1000)])).toEqual(["done", "done"]);
     const { log } = (await valuesOf(thread)) as S;
     expect(log.toSorted()).toEqual(["a", "after a", "after b", "b"]);
   });

@@ -226,7 +226,7 @@ describe("a reader that has stopped reading", () => {
     const readers = Array.from({ length: 100 }, () => slowReader(runtime, run));
     for (const reader of readers) await reader.one();
     await pass(kit, 10_000);
-    expect(handedOut, "a page, which they share").toBe(32);
+    expect(handedOut, "a page, which they share").toBe(8);
     await readers[0]?.rest();
     expect(handedOut, "who reads on (control)").toBeGreaterThanOrEqual(301);
     for (const reader of readers) await reader.leave();
