@@ -53,11 +53,12 @@ function refusal(message: string, cause?: unknown): HoldpointError {
 }
 
 /** Loads the graphs and what their store embeds with, with the variables that langgraph.json gives them. */
-async function openGraphs(config: Config, log: Log): Promise<Pick<GivenDeps, "graphs" | "store">> {
-  const { env, store, path } = await readGraphConfig(config.graphsFile);
+async function openGraphs(config: Config, log: Log): Promise<Pick<GivenDeps, "graphs" | "store" | "threadTtl">> {
+  const { env, store, threadTtl, path } = await readGraphConfig(config.graphsFile);
   offerEnvironment(env);
   const graphs = await loadGraphs({ configPath: config.graphsFile, log });
-  return { graphs, store: await loadStoreSettings(store, dirname(path)) };
+  const given = threadTtl === undefined ? {} : { threadTtl };
+  return { graphs, store: await loadStoreSettings(store, dirname(path)), ...given };
 }
 
 /** How long `dev` waits for runs before it stops, or loads the graphs anew. */

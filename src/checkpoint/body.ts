@@ -79,7 +79,12 @@ export interface Unpacked {
 
 /** `like`: as for `compress`. @throws HoldpointError as `decompress` */
 export function unpackBody(body: Uint8Array, like?: Uint8Array): Unpacked {
-  const plain = Buffer.from(decompress(body, like));
+  return parseBody(decompress(body, like));
+}
+
+/** Takes a body apart that is not compressed. @throws HoldpointError `corrupt` */
+export function parseBody(bytesOfBody: Uint8Array): Unpacked {
+  const plain = Buffer.from(bytesOfBody);
   const end = plain.byteLength < 4 ? Infinity : 4 + plain.readUInt32BE(0);
   if (end > plain.byteLength) throw new HoldpointError("corrupt", "a record's header is torn");
   const bytes = plain.subarray(4, end);

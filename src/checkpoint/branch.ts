@@ -4,27 +4,24 @@
  * I2: under a lease, nothing that was read here is trusted before a record of the lease's fence stands at the head; from
  * then on memory is as good as the table, because every other writer collides. I3: one append, one commit point.
  */
-import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-checkpoint";
+import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
 import { headMoved } from "./authority.ts";
 import type { Authority } from "./authority.ts";
 import type { Draft } from "../storage/table.ts";
 import type { CellStore } from "./cell-store.ts";
-import type { AppendResult, Head, Log } from "./log.ts";
-import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
+import type { AppendResult, Log, Standing } from "./log.ts";
+import type { CheckpointRecord, CutRecord, LogRecord, Mark } from "./record.ts";
+import type { AppendInput, PutWritesInput } from "./put-input.ts";
 import { assertFits } from "./state-size.ts";
-import type { Bounded } from "./state-size.ts";
-import { composeRecord, dumpLike, foldChain, prepareState } from "./state.ts";
-import type { PutInput, StateDeps, StoredCheckpoint } from "./state.ts";
+import { foldChain } from "./fold.ts";
+import { composeRecord, dumpLike, prepareState } from "./state.ts";
+import type { StateDeps, StoredCheckpoint } from "./state.ts";
 import type { splice } from "./splice.ts";
+import { assertStanding, steady, unlessCut } from "./steady.ts";
+import type { Loaded, View } from "./view.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
-import type { IndexedWrite, InterruptOwner, TaskWrites, Visibility, WriteSet } from "./writes.ts";
-
-export interface View {
-  readonly top: Head["top"];
-  readonly latest: StoredCheckpoint | undefined;
-  readonly marks: readonly Mark[];
-}
+import type { IndexedWrite, TaskWrites, Visibility, WriteSet } from "./writes.ts";
 
 export interface BranchDeps {
   readonly log: Log;
@@ -36,28 +33,7 @@ export interface BranchDeps {
   readonly seals: boolean;
 }
 
-/** A checkpoint with its visible task writes. */
-export interface Loaded {
-  readonly stored: StoredCheckpoint;
-  readonly sets: readonly WriteSet[];
-}
-
-export interface AppendInput extends Omit<PutInput, "parent">, Bounded {
-  readonly serde: SerializerProtocol;
-  readonly parentId: string | undefined;
-  root(parent: StoredCheckpoint | undefined): string | undefined;
-  /** Index entries of the first record of the log. */
-  readonly firstIndex: Draft["index"];
-}
-
-export interface PutWritesInput extends Bounded {
-  readonly serde: SerializerProtocol;
-  readonly checkpointId: string;
-  readonly taskId: string;
-  readonly taskPath: string;
-  readonly writes: readonly PendingWrite[];
-  readonly owners: readonly InterruptOwner[];
-}
+const cutIn = ({ cutSeq }: View): { readonly cutSeq?: number } => (cutSeq === 0 ? {} : { cutSeq });
 
 export class Branch {
   readonly #deps: BranchDeps;
@@ -84,9 +60,18 @@ export class Branch {
     return this.#view;
   }
 
+  get fence(): number {
+    return this.#deps.authority.fence;
+  }
+
   /** Whether a record of this lease stands at the head. */
   get trusted(): boolean {
     return this.#view !== undefined && this.#view.top.fence === this.#deps.authority.fence;
+  }
+
+  /** Whether memory is as good as the table. */
+  get held(): boolean {
+    return this.#deps.authority.leased && this.trusted;
   }
 
   /** Runs writers one after the other, in the order in which they came. */
@@ -104,25 +89,26 @@ export class Branch {
     const { log, authority } = this.#deps;
     for (;;) {
       const [appends, epoch] = [this.#appends, this.#epoch];
-      const [{ top, latest, marks, chain }, guessed] = await Promise.all([
+      const [{ latest, chain, ...head }, guessed] = await Promise.all([
         log.head(),
         guess === undefined ? undefined : this.readSets(guess),
       ]);
-      if (authority.leased && top.fence > authority.fence) authority.lose();
+      if (authority.leased && head.top.fence > authority.fence) authority.lose();
       if (appends !== this.#appends) continue;
-      this.#view = { top, marks, latest: latest === undefined ? undefined : foldChain(log.at, chain) };
+      this.#view = { ...head, latest: latest === undefined ? undefined : foldChain(log.at, chain) };
       const sets = latest?.checkpointId === guess ? guessed : undefined;
       this.#sets = latest === undefined ? [] : epoch === this.#epoch ? sets : undefined;
       return this.#view;
     }
   }
 
-  /** Visible records, newest first. @throws HoldpointError `lost` when a later holder's is among them */
-  async *walk(): AsyncGenerator<LogRecord> {
+  /** Checkpoints that count, newest first, from `below` on. @throws HoldpointError `lost` when a later holder's is among them */
+  async *walk(below?: number): AsyncGenerator<Standing> {
     const { log, authority } = this.#deps;
-    for await (const record of log.walk()) {
-      if (authority.leased && record.fence > authority.fence) authority.lose();
-      yield record;
+    for await (const standing of log.walk(below)) {
+      const top = standing.marks.at(-1) ?? standing.record;
+      if (authority.leased && top.fence > authority.fence) authority.lose();
+      yield standing;
     }
   }
 
@@ -143,7 +129,7 @@ export class Branch {
     const epoch = this.#epoch;
     const read = sets ?? (await this.readSets(record.checkpointId));
     if (this.#view === view && this.#epoch === epoch) this.#sets = read;
-    return { stored: view.latest, sets: read.filter(this.#visible(visibleBelow(record.fence, view.marks))) };
+    return { stored: view.latest, sets: read.filter(this.#visible(visibleBelow(record, view.marks))) };
   }
 
   /** A checkpoint, or the latest, with its visible writes. */
@@ -155,8 +141,7 @@ export class Branch {
   /** A checkpoint by its id, with the writes that count under it. */
   async load(checkpointId: string): Promise<Loaded | undefined> {
     const view = this.#view;
-    if (this.#deps.authority.leased && this.trusted && view?.latest?.record.checkpointId === checkpointId)
-      return this.latest(view);
+    if (this.held && view?.latest?.record.checkpointId === checkpointId) return this.latest(view);
     const record = await this.log.find(checkpointId);
     return record && this.loadRecord(record, await this.log.chain(record));
   }
@@ -176,10 +161,10 @@ export class Branch {
   async visibility(record: CheckpointRecord, known?: readonly Mark[]): Promise<Visibility> {
     const view = await this.known();
     const marks = known ?? (await this.log.marksAfter(record.seq));
-    const below = visibleBelow(record.fence, marks);
+    const below = visibleBelow(record, marks);
     const head = view.marks.at(-1);
     // A delivery that executes from an older checkpoint says so in the barrier at the head.
-    const travels = head?.checkpointId === record.checkpointId ? visibleBelow(-1, [head]) : () => false;
+    const travels = head?.checkpointId === record.checkpointId ? visibleBelow({ fence: -1 }, [head]) : () => false;
     return this.#visible((set) => below(set) || travels(set));
   }
 
@@ -210,10 +195,11 @@ export class Branch {
         sealed,
         ...(checkpointId === undefined ? {} : { checkpointId }),
         ...(root === undefined ? {} : { root }),
+        ...cutIn(view),
       };
       const result = await this.#orForget(() => this.#append(mark));
       if (result.won) {
-        this.#view = { top: { seq, fence }, latest: view.latest, marks: [...view.marks, mark] };
+        this.#view = { ...view, top: { seq, fence }, marks: [...view.marks, mark] };
         this.#sets = sets;
         return this.#view;
       }
@@ -229,25 +215,32 @@ export class Branch {
   async append(input: AppendInput): Promise<StoredCheckpoint> {
     const { checkpoint, parentId, serde } = input;
     const epoch = this.#epoch;
-    let view = await this.known();
-    const parent = parentId === undefined ? undefined : await this.#parent(view, parentId);
     const stateDeps = this.#stateDeps(serde);
-    const prepared = await prepareState(stateDeps, { ...input, parent });
+    let view = await this.known();
+    const { parent, prepared } = await steady(this, async () => {
+      const from = parentId === undefined ? undefined : await this.#parent(await this.known(), parentId);
+      return { parent: from, prepared: await prepareState(stateDeps, { ...input, parent: from }) };
+    });
     assertFits(prepared.channels.values(), input);
     for (;;) {
       if (view.latest?.record.checkpointId === checkpoint.id) return view.latest;
-      this.#mayAppend(view);
+      this.mayAppend(view);
+      await assertStanding(this.log, view, { parentId, parent });
       const linear = parent !== undefined && view.latest?.record.seq === parent.record.seq;
       const seq = view.top.seq + 1;
-      const { fence } = this.#deps.authority;
-      const at = { seq, fence, parentId, parent, linear, root: input.root(parent) };
-      const stored = await this.#orForget(() => composeRecord(stateDeps, prepared, at));
+      const [fence, cutSeq] = [this.fence, view.cutSeq];
+      const at = { seq, fence, parentId, parent, linear, root: input.root(parent), cutSeq };
+      const stored = await unlessCut(this.log, () => this.#orForget(() => composeRecord(stateDeps, prepared, at)));
+      if (stored === undefined) {
+        view = await this.known();
+        continue;
+      }
       const result = await this.#orForget(() =>
         this.log.append(stored.record, seq === 1 ? input.firstIndex : undefined),
       );
       const { current } = result.won ? {} : result;
       if (current === undefined || (current.kind === "checkpoint" && current.checkpointId === checkpoint.id)) {
-        this.#view = { top: { seq, fence }, latest: stored, marks: [] };
+        this.#view = { top: { seq, fence }, latest: stored, marks: [], cutSeq };
         this.#sets = this.#epoch === epoch ? [] : undefined;
         return stored;
       }
@@ -279,7 +272,7 @@ export class Branch {
    * @throws HoldpointError `not_found`, `lost`
    */
   async reset(checkpointId: string | undefined): Promise<void> {
-    const { fence } = this.#deps.authority;
+    const { fence } = this;
     const view = await this.known();
     const record = checkpointId === undefined ? undefined : await this.log.find(checkpointId);
     if (checkpointId !== undefined && record === undefined) {
@@ -292,6 +285,7 @@ export class Branch {
       fence,
       targetSeq: record?.seq ?? 0,
       ...(checkpointId === undefined ? {} : { checkpointId }),
+      ...cutIn(view),
       sealed: (loaded?.sets ?? []).map(sealName),
     };
     const result = await this.#orForget(() => this.#append(mark));
@@ -312,7 +306,7 @@ export class Branch {
     );
     const cells = writes.map(({ cell }) => cell);
     assertFits(cells, input);
-    const set = { taskId, taskPath, fence: this.#deps.authority.fence, writes, owners };
+    const set = { taskId, taskPath, fence: this.fence, writes, owners };
     this.#epoch++;
     try {
       await this.#deps.writes.put(this.log.at, checkpointId, set);
@@ -322,12 +316,25 @@ export class Branch {
     }
   }
 
+  /** Appends a cut to what this view shows, `latest` being what it repeats; false when somebody else has appended. */
+  async putCut(record: CutRecord, latest: StoredCheckpoint | undefined, index: Draft["index"]): Promise<boolean> {
+    const { authority } = this.#deps;
+    const result = await this.#orForget(() => this.#append(record, index));
+    this.forget();
+    const { seq, fence } = record;
+    if (result.won)
+      this.#view = { top: { seq, fence }, latest, marks: record.kind === "reset" ? [record] : [], cutSeq: seq };
+    else if (authority.leased && result.current.fence > authority.fence) authority.lose();
+    return result.won;
+  }
+
   #stateDeps(serde: SerializerProtocol): StateDeps {
     const { cells, splice } = this.#deps;
     return { at: this.log.at, cells, splice, serde };
   }
 
-  #mayAppend(view: View): void {
+  /** @throws HoldpointError `lost`; `conflict` without a lease where others have one */
+  mayAppend(view: View): void {
     const { authority } = this.#deps;
     if (view.top.fence <= authority.fence) return;
     if (authority.leased) authority.lose();
@@ -348,7 +355,7 @@ export class Branch {
     const sets = [...(latest?.sets ?? [])];
     const head = view.marks.at(-1);
     if (from !== undefined && from !== view.latest?.record.checkpointId && head?.checkpointId === from) {
-      sets.push(...(await this.readSets(from)).filter(visibleBelow(-1, [head])));
+      sets.push(...(await this.readSets(from)).filter(visibleBelow({ fence: -1 }, [head])));
     }
     return sets.filter((set) => set.fence < authority.fence).map(sealName);
   }

@@ -10,11 +10,13 @@ import { CELL_LIMITS, createCellStore } from "./cell-store.ts";
 import type { CellStore } from "./cell-store.ts";
 import { createSegmentCache } from "./segment-cache.ts";
 import { firstRecordIndex, namespacesOf, threadsOf } from "./history.ts";
-import { readGeneration } from "./lifecycle.ts";
 import { createLog } from "./log.ts";
+import type { Log } from "./log.ts";
 import type { SaverOptions } from "./options.ts";
 import { splice } from "./splice.ts";
+import { readGeneration } from "./thread-header.ts";
 import { createTaskWrites } from "./writes.ts";
+import type { TaskWrites } from "./writes.ts";
 import { HoldpointError } from "../core/errors.ts";
 
 /** Threads whose heads a saver without a lease keeps in memory. */
@@ -25,6 +27,9 @@ export type Freshness = "fresh" | "known";
 
 export interface Branches {
   readonly cells: CellStore;
+  readonly writes: TaskWrites;
+  /** A log of a generation that need not be the one that is read. */
+  logOf(threadId: string, generation: number, ns: string): Log;
   of(threadId: string, ns: string, freshness: Freshness): Promise<Branch>;
   /** Those that have a log: of a thread or all of the tenant's, in a namespace or all of the thread's. */
   matching(threadId: string | undefined, ns: string | undefined): AsyncGenerator<Branch>;
@@ -67,11 +72,14 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
     return kept;
   };
 
+  const logOf = (threadId: string, generation: number, ns: string): Log =>
+    createLog({ table, bodies }, { thread: refOf(threadId), generation, ns });
+
   const of = async (threadId: string, ns: string, freshness: Freshness): Promise<Branch> => {
     const { generation, branches } = await memory(threadId, freshness);
     const known = branches.get(ns);
     if (known !== undefined) return known;
-    const log = createLog({ table, bodies }, { thread: refOf(threadId), generation, ns });
+    const log = logOf(threadId, generation, ns);
     const { seals = true, splice: spliced = splice } = options;
     const branch = new Branch({ log, writes, cells, authority, seals, splice: spliced });
     branches.set(ns, branch);
@@ -80,6 +88,8 @@ export function createBranches(options: SaverOptions, lose: () => never): Branch
 
   return {
     cells,
+    writes,
+    logOf,
     of,
     async *matching(threadId, ns) {
       for await (const thread of threadId === undefined ? threadsOf(table, options.tenant) : [threadId]) {

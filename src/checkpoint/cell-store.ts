@@ -4,7 +4,7 @@ import { leaving, moved, needsBytes, settled, wornOut } from "./layout.ts";
 import type { Entry, LayoutLimits } from "./layout.ts";
 import type { Pieces } from "./pieces.ts";
 import { createSegments } from "./segments.ts";
-import type { NamespaceRef, SegmentDeps, SegmentLimits } from "./segments.ts";
+import type { NamespaceRef, SegmentDeps, SegmentLimits, Segments } from "./segments.ts";
 
 export interface CellLimits extends LayoutLimits, SegmentLimits {
   /** Records from a base to the next, at most. */
@@ -24,9 +24,8 @@ export const CELL_LIMITS: CellLimits = {
   chainBytes: 48 * 1024,
 };
 
-export interface CellStore {
+export interface CellStore extends Pick<Segments, "bytesOf" | "copy" | "removeOwn" | "removeUnused"> {
   readonly limits: CellLimits;
-  bytesOf(at: NamespaceRef, cell: Cell): Promise<Uint8Array>;
   /** Entries of a task's writes: each large value leaves. `owner`: the task, the checkpoint and the fence. */
   ofTask(at: NamespaceRef, owner: string, cells: readonly Cell[]): Promise<readonly Entry[]>;
   /** Entries of a record that goes on from its parent: what one step inserts stays in it, unless it is large. */
@@ -70,6 +69,9 @@ export function createCellStore({ limits, ...deps }: SegmentDeps & { readonly li
   return {
     limits,
     bytesOf: (at, cell) => segments.bytesOf(at, cell),
+    copy: (from, to, segment) => segments.copy(from, to, segment),
+    removeOwn: (at, named) => segments.removeOwn(at, named),
+    removeUnused: (at, seq, used) => segments.removeUnused(at, seq, used),
     ofTask: (at, owner, cells) =>
       spilled(
         { at, owner },

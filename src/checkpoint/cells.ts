@@ -87,9 +87,7 @@ export class CellWriter {
   }
 
   get segments(): readonly SegmentCode[] {
-    return [...this.#segments.values()].map(({ segment }) =>
-      segment.kind === "blob" ? [segment.id, segment.size] : [segment.id, segment.n, segment.size],
-    );
+    return [...this.#segments.values()].map(({ segment }) => segmentCode(segment));
   }
 
   /** In the order in which cells were encoded. */
@@ -103,21 +101,31 @@ export class CellWriter {
       this.#bytes.push(edit.bytes);
       return edit.bytes.byteLength;
     }
-    const name = segmentName(edit.segment);
-    const known = this.#segments.get(name) ?? { index: this.#segments.size, segment: edit.segment };
+    return [edit.offset, edit.length, this.name(edit.segment)];
+  }
+
+  /** Where a segment stands in the list of those that the header names. */
+  name(segment: Segment): number {
+    const name = segmentName(segment);
+    const known = this.#segments.get(name) ?? { index: this.#segments.size, segment };
     this.#segments.set(name, known);
-    return [edit.offset, edit.length, known.index];
+    return known.index;
   }
 }
+
+export const segmentCode = (segment: Segment): SegmentCode =>
+  segment.kind === "blob" ? [segment.id, segment.size] : [segment.id, segment.n, segment.size];
+
+/** Segments as a header names them. */
+export const readSegments = (codes: readonly SegmentCode[]): readonly Segment[] =>
+  codes.map(([id, n, size]) => (size === undefined ? { kind: "blob", id, size: n } : { kind: "item", id, n, size }));
 
 /** Reads cells in the order in which they were written; `before` is the parent's. @throws HoldpointError `corrupt` */
 export type CellReader<Code> = (code: Code, before?: Cell) => Cell;
 
 export function cellReader(segments: readonly SegmentCode[], rest: Uint8Array): CellReader<CellCode> {
   const take = bytesFrom(rest);
-  const known = segments.map(([id, n, size]): Segment =>
-    size === undefined ? { kind: "blob", id, size: n } : { kind: "item", id, n, size },
-  );
+  const known = readSegments(segments);
   const editOf = (code: PieceCode): Edit => {
     if (typeof code === "number") return { bytes: take(code) };
     const [offset, length, index] = code;

@@ -4,7 +4,8 @@
  */
 import type { CheckpointPendingWrite, DeltaChannelHistory } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type { Branch, Loaded } from "./branch.ts";
+import type { Branch } from "./branch.ts";
+import type { Loaded } from "./view.ts";
 import type { CheckpointRecord } from "./record.ts";
 import { toCheckpoint, toPendingWrites } from "./tuple.ts";
 import type { TupleDeps } from "./tuple.ts";
@@ -53,7 +54,7 @@ export async function deltaHistory(
 }
 
 /** Newest first; forks included only as far as they are on the way. */
-async function* ancestors(branch: Branch, of: CheckpointRecord | undefined): AsyncGenerator<Loaded> {
+export async function* ancestors(branch: Branch, of: CheckpointRecord | undefined): AsyncGenerator<Loaded> {
   for (let parent = of && (await parentOf(branch, of)); parent !== undefined;) {
     const chain: readonly CheckpointRecord[] = await branch.log.chain(parent);
     for (let end = chain.length; end > 0; end -= AT_ONCE) {

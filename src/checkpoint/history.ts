@@ -5,10 +5,13 @@ import type { TenantId } from "../core/ids.ts";
 import { generationPart, listPartition, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { IndexEntries, Table } from "../storage/table.ts";
-import type { Branch, Loaded } from "./branch.ts";
+import type { Branch } from "./branch.ts";
+import type { Standing } from "./log.ts";
+import type { Loaded } from "./view.ts";
 import { namespaceOf, threadOf } from "./record.ts";
-import type { CheckpointRecord, Mark } from "./record.ts";
-import { foldChain } from "./state.ts";
+import type { CheckpointRecord } from "./record.ts";
+import { foldChain } from "./fold.ts";
+import { wasCut } from "./steady.ts";
 import { addressOf, toMetadata, toTuple } from "./tuple.ts";
 import type { Address, TupleDeps } from "./tuple.ts";
 
@@ -66,21 +69,28 @@ export async function* historyOf({
   options,
 }: HistoryInput): AsyncGenerator<readonly [CheckpointTuple, Loaded]> {
   const before = await cursorOf(branch, addressOf(options.before));
-  let marks: Mark[] = [];
   const window = createWindow(branch);
-  for await (const record of branch.walk()) {
-    if (record.kind !== "checkpoint") {
-      marks.unshift(record);
-      continue;
-    }
-    const above = marks;
-    marks = [];
-    if (only !== undefined && record.checkpointId !== only) continue;
-    if (!before(record)) continue;
+  const read = async ({ record, marks }: Standing): Promise<readonly [CheckpointTuple, Loaded] | undefined> => {
+    if ((only !== undefined && record.checkpointId !== only) || !before(record)) return undefined;
     const chain = await window.chain(record);
-    if (options.filter !== undefined && !(await matches(tuples, chain, options.filter))) continue;
-    const loaded = await branch.loadRecord(record, chain, above);
-    yield [await toTuple(tuples, loaded), loaded];
+    if (options.filter !== undefined && !(await matches(tuples, chain, options.filter))) return undefined;
+    const loaded = await branch.loadRecord(record, chain, marks);
+    return [await toTuple(tuples, loaded), loaded];
+  };
+  let below: number | undefined;
+  for (let isDone = false; !isDone;) {
+    // What a cut hides while it is being read may be gone: the walk then goes on below it.
+    const { lastCut } = branch.log;
+    try {
+      for await (const standing of branch.walk(below)) {
+        const found = await read(standing);
+        below = standing.record.seq;
+        if (found !== undefined) yield found;
+      }
+      isDone = true;
+    } catch (error) {
+      if (!(await wasCut(branch.log, lastCut, error))) throw error;
+    }
   }
 }
 

@@ -3,13 +3,16 @@
  * I2: an append is one conditional put at the position above the head; whoever finds another record there has lost it.
  * I3: a record is data and commit point in one; segments are written before it.
  */
-import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
-import type { Draft, Item, Table } from "../storage/table.ts";
-import type { Bodies } from "./bodies.ts";
+import type { Draft, Item } from "../storage/table.ts";
+import { isHidden } from "./cuts.ts";
+import { findCheckpoint } from "./find-checkpoint.ts";
+import { createLogItems } from "./log-items.ts";
+import type { LogDeps, LogItems } from "./log-items.ts";
+import { lastCheckpoint, marksAfter, readChain } from "./log-reads.ts";
 import type { NamespaceRef } from "./segments.ts";
-import { readRecord, recordDraft } from "./record.ts";
-import type { CheckpointRecord, LogRecord, Mark } from "./record.ts";
+import { isCut, readRecord } from "./record.ts";
+import type { CheckpointRecord, CutRecord, LogRecord, Mark } from "./record.ts";
 
 /** One page holds a whole chain and the barriers above it, in all but rare cases. */
 const HEAD_PAGE = 36;
@@ -25,6 +28,14 @@ export interface Head {
   readonly marks: readonly Mark[];
   /** From the base to `latest`. */
   readonly chain: readonly CheckpointRecord[];
+  /** Position of the last cut; 0 where there is none. */
+  readonly cutSeq: number;
+}
+
+/** A checkpoint that counts, with the barriers and resets above it, oldest first. */
+export interface Standing {
+  readonly record: CheckpointRecord;
+  readonly marks: readonly Mark[];
 }
 
 export type AppendResult = { readonly won: true } | { readonly won: false; readonly current: LogRecord };
@@ -32,8 +43,10 @@ export type AppendResult = { readonly won: true } | { readonly won: false; reado
 export interface Log {
   readonly at: NamespaceRef;
   head(): Promise<Head>;
-  /** Visible records, newest first, from `below` (exclusive) or the head. */
-  walk(below?: number): AsyncGenerator<LogRecord>;
+  /** Position of the last cut that was seen here. */
+  readonly lastCut: number;
+  /** Checkpoints that count, newest first, from `below` (exclusive) or the head. */
+  walk(below?: number): AsyncGenerator<Standing>;
   find(checkpointId: string): Promise<CheckpointRecord | undefined>;
   /** The records from the base of `record` up to it. */
   chain(record: CheckpointRecord): Promise<readonly CheckpointRecord[]>;
@@ -41,20 +54,25 @@ export interface Log {
   marksAfter(seq: number): Promise<readonly Mark[]>;
   /** `index` makes the item findable without its thread. */
   append(record: LogRecord, index?: Draft["index"]): Promise<AppendResult>;
+  /** The cut at a position; undefined when a later one has removed it. */
+  cutAt(seq: number): Promise<CutRecord | undefined>;
+  /** Notes on a cut that what it hides has been removed. */
+  settle(seq: number): Promise<void>;
+  readonly items: LogItems;
 }
 
-export interface LogDeps {
-  readonly table: Table;
-  readonly bodies: Bodies;
-}
-
-export function createLog({ table, bodies }: LogDeps, at: NamespaceRef): Log {
+export function createLog(deps: LogDeps, at: NamespaceRef): Log {
+  const { table } = deps;
   const pk = threadKeys.partition(at.thread);
-  const prefix = threadKeys.logPrefix(at.generation, at.ns);
-  const keyOf = (seq: number) => threadKeys.log(at.thread, at.generation, at.ns, seq);
+  const items = createLogItems(deps, at);
+  const keyOf = (seq: number) => items.keyOf(seq);
   const positions = new Map<string, number>();
+  const cuts = new Map<number, CutRecord>();
+  let lastCut = 0;
 
   const learn = (record: LogRecord): LogRecord => {
+    lastCut = Math.max(lastCut, record.cutSeq ?? 0);
+    if (isCut(record)) cuts.set(record.seq, record);
     if (record.kind !== "checkpoint") return record;
     positions.set(record.checkpointId, record.seq);
     if (record.parentId !== undefined && record.parentSeq !== undefined)
@@ -67,32 +85,40 @@ export function createLog({ table, bodies }: LogDeps, at: NamespaceRef): Log {
   };
   const read = async (item: Item): Promise<LogRecord> => {
     const record = readRecord(item);
-    if (record.kind !== "checkpoint") return record;
-    return learn({ ...record, body: await bodies.opened(at.thread, item.sk, record.body) });
+    return learn(record.kind === "checkpoint" ? await items.opened(record) : record);
   };
-  const sealed = async (record: LogRecord): Promise<LogRecord> =>
-    record.kind === "checkpoint"
-      ? { ...record, body: await bodies.sealed(at.thread, keyOf(record.seq).sk, record.body) }
-      : record;
   const get = async (seq: number): Promise<LogRecord | undefined> => {
     const item = await table.get(keyOf(seq));
     return item && (await read(item));
   };
 
-  async function* descend(below: number | undefined, pageSize: number): AsyncGenerator<LogRecord> {
+  const cutAt = async (seq: number): Promise<CutRecord | undefined> => {
+    const found = seq === 0 ? undefined : (cuts.get(seq) ?? (await get(seq)));
+    return found !== undefined && isCut(found) ? found : undefined;
+  };
+  /** Whether a record counts, as far as cuts are concerned. */
+  const stands = async (record: LogRecord, cutSeq = lastCut): Promise<boolean> => {
+    const cut = record.seq < cutSeq ? await cutAt(cutSeq) : undefined;
+    return cut === undefined || !isHidden(cut, record);
+  };
+
+  /** Along the branch, newest first, down to the floor of the last cut: what `counts`, and what ends the marks above it. */
+  async function* descend(
+    below: number | undefined,
+    pageSize: number,
+  ): AsyncGenerator<LogRecord & { counts: boolean }> {
     let upTo = below === undefined ? Infinity : below - 1;
+    let cutSeq = below === undefined ? 0 : lastCut;
     for (let after: string | undefined; upTo >= 1;) {
-      const range = upTo === Infinity ? { prefix } : { from: keyOf(1).sk, to: keyOf(upTo).sk };
-      const page = await table.query(pk, {
-        ...range,
-        descending: true,
-        limit: pageSize,
-        ...(after === undefined ? {} : { after }),
-      });
+      const range = items.downTo(upTo);
+      const page = await table.query(pk, { ...range, limit: pageSize, ...(after === undefined ? {} : { after }) });
       for (const item of page.items) {
         const record = await read(item);
         if (record.seq > upTo) continue;
-        yield record;
+        cutSeq = Math.max(cutSeq, record.cutSeq ?? 0);
+        const cut = record.seq < cutSeq ? await cutAt(cutSeq) : undefined;
+        if (cut !== undefined && record.seq < cut.cut.floor) return;
+        yield { ...record, counts: cut === undefined || !isHidden(cut, record) };
         upTo = record.kind === "reset" ? record.targetSeq : record.seq - 1;
       }
       if (page.next === undefined) return;
@@ -100,100 +126,63 @@ export function createLog({ table, bodies }: LogDeps, at: NamespaceRef): Log {
     }
   }
 
-  const chainBetween = async (
-    record: CheckpointRecord,
-    known: readonly CheckpointRecord[],
-  ): Promise<readonly CheckpointRecord[]> => {
-    const bySeq = new Map(known.map((r) => [r.seq, r]));
-    const chain = [record];
-    for (let first = record; first.seq !== first.baseSeq;) {
-      const seq = first.parentSeq;
-      if (seq === undefined) throw new HoldpointError("corrupt", `record ${first.seq} names no parent`);
-      if (!bySeq.has(seq)) {
-        const range = { from: keyOf(record.baseSeq).sk, to: keyOf(seq).sk, descending: true };
-        for (const item of (await table.query(pk, range)).items) {
-          const found = await read(item);
-          if (found.kind === "checkpoint") bySeq.set(found.seq, found);
-        }
+  const chainBetween = (record: CheckpointRecord, known: readonly CheckpointRecord[]) =>
+    readChain({ items, read }, record, known);
+  async function* walk(below?: number): AsyncGenerator<Standing> {
+    let marks: Mark[] = [];
+    for await (const { counts, ...record } of descend(below, WALK_PAGE)) {
+      if (record.kind === "barrier" || record.kind === "reset") {
+        marks.unshift(record);
+        continue;
       }
-      const parent = bySeq.get(seq);
-      if (parent === undefined)
-        throw new HoldpointError("corrupt", `record ${seq} of the chain of ${record.seq} is missing`);
-      chain.unshift(parent);
-      first = parent;
+      if (counts && record.kind === "checkpoint") yield { record, marks };
+      marks = [];
     }
-    return chain;
-  };
-
-  const bisect = async (id: string, top: number): Promise<CheckpointRecord | undefined> => {
-    let [low, high] = [1, top];
-    while (low <= high) {
-      const middle = Math.floor((low + high) / 2);
-      let probe = await get(middle);
-      for (let seq = middle - 1; probe?.kind !== "checkpoint" && seq >= low; seq--) probe = await get(seq);
-      if (probe?.kind !== "checkpoint") low = middle + 1;
-      else if (probe.checkpointId === id) return probe;
-      else if (probe.checkpointId < id) low = middle + 1;
-      else high = probe.seq - 1;
-    }
-    return undefined;
-  };
-
-  const find = async (id: string): Promise<CheckpointRecord | undefined> => {
-    const remembered = async (): Promise<CheckpointRecord | undefined> => {
-      const seq = positions.get(id);
-      const record = seq === undefined ? undefined : await get(seq);
-      return record?.kind === "checkpoint" && record.checkpointId === id ? record : undefined;
-    };
-    const known = await remembered();
-    if (known !== undefined) return known;
-    const { top } = await head();
-    // Ids are ordered by time, and so nearly always by position; where a clock was wrong, every record is looked at.
-    const found = (await remembered()) ?? (await bisect(id, top.seq));
-    if (found !== undefined) return found;
-    for await (const record of descend(undefined, WALK_PAGE)) {
-      if (record.kind === "checkpoint" && record.checkpointId === id) return record;
-    }
-    return undefined;
-  };
+  }
 
   const head = async (): Promise<Head> => {
-    let top: Head["top"] | undefined;
-    const marks: Mark[] = [];
+    let top: LogRecord | undefined;
+    let marks: Mark[] = [];
     const seen: CheckpointRecord[] = [];
-    for await (const record of descend(undefined, HEAD_PAGE)) {
-      top ??= { seq: record.seq, fence: record.fence };
-      if (record.kind === "checkpoint") seen.push(record);
-      else if (seen.length === 0) marks.unshift(record);
+    for await (const { counts, ...record } of descend(undefined, HEAD_PAGE)) {
+      top ??= record;
+      if (record.kind === "checkpoint" && counts) seen.push(record);
+      else if (seen.length > 0) continue;
+      else if (record.kind === "barrier" || record.kind === "reset") marks.unshift(record);
+      else marks = [];
       if (seen[0] !== undefined && record.seq <= seen[0].baseSeq) break;
     }
     const [latest] = seen;
     const chain = latest === undefined ? [] : await chainBetween(latest, seen);
-    return { top: top ?? { seq: 0, fence: 0 }, latest, marks, chain };
+    const { seq = 0, fence = 0 } = top ?? {};
+    return { top: { seq, fence }, latest, marks, chain, cutSeq: lastCut };
   };
 
   return {
     at,
     head,
-    walk: (below) => descend(below, WALK_PAGE),
-    find,
-    chain: (record) => chainBetween(record, []),
-    marksAfter: async (seq) => {
-      const marks: Mark[] = [];
-      for (let from = seq + 1; ;) {
-        // Every key of this log lies below one more digit than a position has.
-        const page = await table.query(pk, { from: keyOf(from).sk, to: `${prefix}:`, limit: HEAD_PAGE });
-        for (const item of page.items) {
-          const record = await read(item);
-          if (record.kind === "checkpoint") return marks;
-          marks.push(record);
-          from = record.seq + 1;
-        }
-        if (page.next === undefined) return marks;
-      }
+    get lastCut() {
+      return lastCut;
     },
+    walk,
+    find: (id) =>
+      findCheckpoint(id, {
+        remembered: async () => {
+          const seq = positions.get(id);
+          return seq === undefined ? undefined : get(seq);
+        },
+        stands,
+        span: async () => {
+          const { top } = await head();
+          return [(await cutAt(lastCut))?.cut.floor ?? 1, top.seq];
+        },
+        lastCheckpoint: (low, high) => lastCheckpoint({ items, read }, low, high),
+        walk,
+      }),
+    chain: (record) => chainBetween(record, []),
+    marksAfter: (seq) => marksAfter({ items, read }, seq),
     append: async (record, index) => {
-      const draft = recordDraft(at, await sealed(record));
+      const draft = await items.draftOf(record);
       for (;;) {
         const result = await table.put(index === undefined ? draft : { ...draft, index }, "absent");
         if (result.won) {
@@ -203,5 +192,11 @@ export function createLog({ table, bodies }: LogDeps, at: NamespaceRef): Log {
         if (result.current !== undefined) return { won: false, current: await read(result.current) };
       }
     },
+    cutAt,
+    settle: async (seq) => {
+      await items.settle(seq);
+      cuts.delete(seq);
+    },
+    items,
   };
 }

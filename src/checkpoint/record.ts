@@ -8,20 +8,34 @@ import { threadKeys } from "../storage/keys.ts";
 import type { Attributes, Draft, Item, Key, Value } from "../storage/table.ts";
 import type { NamespaceRef } from "./segments.ts";
 
-/** Of checkpoints; barriers and resets are as they were in the first. */
-const RECORD_VERSION = 2;
-const MARK_VERSION = 1;
+/** The latest that this version reads of each kind. Barriers and resets are as they were in the first. */
+const VERSIONS = { c: 3, b: 1, r: 1, x: 2 } as const;
 
 interface Positioned {
   /** Position in the log of the namespace, from 1. Never reused. */
   readonly seq: number;
   readonly fence: number;
+  /** Position of the last cut, itself or below; absent where nothing was ever pruned. */
+  readonly cutSeq?: number;
+}
+
+/** What a record says no longer counts of those below it; see `cuts.ts`. */
+export interface Cut {
+  /** Position below which nothing counts. */
+  readonly floor: number;
+  /** Runs of which no checkpoint counts. */
+  readonly runs: readonly string[];
+  /** What it hides has been removed. */
+  readonly done: boolean;
 }
 
 export interface CheckpointRecord extends Positioned {
   readonly kind: "checkpoint";
-  /** How its body describes cells. */
-  readonly format: 1 | 2;
+  /** How its body describes cells: 3 is 2 in a record that is a cut. */
+  readonly format: 1 | 2 | 3;
+  readonly cut?: Cut;
+  /** Of a cut: task writes that count besides those of its fence, as a barrier names them. */
+  readonly sealed?: readonly string[];
   readonly checkpointId: string;
   readonly parentId?: string;
   /** Position of the parent, when it is in this log. */
@@ -55,25 +69,41 @@ export interface BarrierRecord extends Positioned {
 /** Goes back: what stands between its target and itself is hidden. Position 0 is before the first record. */
 export interface ResetRecord extends Positioned {
   readonly kind: "reset";
+  readonly cut?: Cut;
   readonly targetSeq: number;
   readonly checkpointId?: string;
   readonly sealed: readonly string[];
 }
 
+/** Where a record was removed: nobody may put another there (I2). */
+export interface RemovedRecord extends Positioned {
+  readonly kind: "removed";
+}
+
 /** A record that says which task writes below it still count. */
 export type Mark = BarrierRecord | ResetRecord;
 
-export type LogRecord = CheckpointRecord | BarrierRecord | ResetRecord;
+export type CutRecord = (CheckpointRecord | ResetRecord) & { readonly cut: Cut };
 
-const KINDS = { checkpoint: "c", barrier: "b", reset: "r" } as const;
+export const isCut = (record: LogRecord): record is CutRecord => "cut" in record;
+
+export type LogRecord = CheckpointRecord | BarrierRecord | ResetRecord | RemovedRecord;
+
+const KINDS = { checkpoint: "c", barrier: "b", reset: "r", removed: "x" } as const;
 
 const optional = (name: string, value: Value | undefined): Attributes => (value === undefined ? {} : { [name]: value });
 
 /** The item of a record. */
 export function recordDraft(at: NamespaceRef, record: LogRecord): Draft {
   const key = threadKeys.log(at.thread, at.generation, at.ns, record.seq);
-  const version = record.kind === "checkpoint" ? record.format : MARK_VERSION;
-  const common = { v: version, k: KINDS[record.kind], f: record.fence, ...fullTexts(key, at) };
+  const version = record.kind === "checkpoint" ? record.format : VERSIONS[KINDS[record.kind]];
+  const common = {
+    v: version,
+    k: KINDS[record.kind],
+    f: record.fence,
+    ...optional("cu", record.cutSeq),
+    ...fullTexts(key, at),
+  };
   switch (record.kind) {
     case "checkpoint":
       return {
@@ -93,6 +123,8 @@ export function recordDraft(at: NamespaceRef, record: LogRecord): Draft {
           ...optional("ru", record.runId),
           h: record.hash,
           b: record.body,
+          ...cutAttributes(record.cut),
+          ...optional("se", record.sealed),
         },
       };
     case "barrier":
@@ -108,9 +140,29 @@ export function recordDraft(at: NamespaceRef, record: LogRecord): Draft {
     case "reset":
       return {
         ...key,
-        attributes: { ...common, ...optional("id", record.checkpointId), se: record.sealed, ps: record.targetSeq },
+        attributes: {
+          ...common,
+          ...optional("id", record.checkpointId),
+          se: record.sealed,
+          ps: record.targetSeq,
+          ...cutAttributes(record.cut),
+        },
       };
+    case "removed":
+      return { ...key, attributes: common };
   }
+}
+
+/** The attribute by which a cut says that what it hides has been removed. */
+export const DONE = { dn: 1 } as const;
+
+const cutAttributes = (cut: Cut | undefined): Attributes =>
+  cut === undefined ? {} : { fl: cut.floor, dr: cut.runs, ...(cut.done ? DONE : {}) };
+
+function cutIn(fields: Fields): { readonly cut?: Cut } {
+  const floor = fields.optionalNumber("fl");
+  if (floor === undefined) return {};
+  return { cut: { floor, runs: fields.texts("dr"), done: fields.optionalNumber("dn") === DONE.dn } };
 }
 
 /** A namespace or thread id whose part of the key is a hash is kept whole in the item. */
@@ -139,40 +191,24 @@ export function namespaceOf(item: Item): string {
   return ns;
 }
 
+const isKind = (kind: string | undefined): kind is keyof typeof VERSIONS => kind !== undefined && kind in VERSIONS;
+
 /** @throws HoldpointError `corrupt` when the item is no log record, `unsupported` when it is one of a newer version */
 export function readRecord(item: Item): LogRecord {
   const fields = createFields(item);
   const kind = fields.text("k");
-  const format = fields.version(kind === KINDS.checkpoint ? RECORD_VERSION : MARK_VERSION);
-  const at = { seq: Number(item.sk.slice(item.sk.lastIndexOf("#") + 1)), fence: fields.number("f") };
+  const format = fields.version(isKind(kind) ? VERSIONS[kind] : VERSIONS.b);
+  const cutSeq = fields.optionalNumber("cu");
+  const at = {
+    seq: Number(item.sk.slice(item.sk.lastIndexOf("#") + 1)),
+    fence: fields.number("f"),
+    ...(cutSeq === undefined ? {} : { cutSeq }),
+  };
   const root = fields.text("r");
   const checkpointId = fields.text("id");
   switch (kind) {
-    case KINDS.checkpoint: {
-      const parentId = fields.text("p");
-      const parentSeq = fields.optionalNumber("ps");
-      const runId = fields.text("ru");
-      const inputStep = fields.optionalNumber("is");
-      if (checkpointId === undefined) throw fields.corrupt("has no checkpoint id");
-      return {
-        ...at,
-        kind: "checkpoint",
-        format: format === 1 ? 1 : 2,
-        checkpointId,
-        ...(parentId === undefined ? {} : { parentId }),
-        ...(parentSeq === undefined ? {} : { parentSeq }),
-        baseSeq: fields.number("bs"),
-        depth: fields.number("n"),
-        deltaBytes: fields.number("d"),
-        ...(root === undefined ? {} : { root }),
-        step: fields.number("st"),
-        ...(inputStep === undefined ? {} : { inputStep }),
-        source: fields.text("so") ?? "",
-        ...(runId === undefined ? {} : { runId }),
-        hash: fields.bytes("h"),
-        body: fields.bytes("b"),
-      };
-    }
+    case KINDS.checkpoint:
+      return { ...at, ...(root === undefined ? {} : { root }), ...checkpointIn(fields, format) };
     case KINDS.barrier:
       return {
         ...at,
@@ -188,11 +224,41 @@ export function readRecord(item: Item): LogRecord {
         targetSeq: fields.number("ps"),
         ...(checkpointId === undefined ? {} : { checkpointId }),
         sealed: fields.texts("se"),
+        ...cutIn(fields),
       };
+    case KINDS.removed:
+      return { ...at, kind: "removed" };
     case undefined:
     default:
       throw fields.corrupt("is of an unknown kind");
   }
+}
+
+function checkpointIn(fields: Fields, format: number): Omit<CheckpointRecord, keyof Positioned> {
+  const checkpointId = fields.text("id");
+  const parentId = fields.text("p");
+  const parentSeq = fields.optionalNumber("ps");
+  const runId = fields.text("ru");
+  const inputStep = fields.optionalNumber("is");
+  if (checkpointId === undefined) throw fields.corrupt("has no checkpoint id");
+  return {
+    kind: "checkpoint",
+    format: format === 1 || format === 2 ? format : 3,
+    checkpointId,
+    ...(parentId === undefined ? {} : { parentId }),
+    ...(parentSeq === undefined ? {} : { parentSeq }),
+    baseSeq: fields.number("bs"),
+    depth: fields.number("n"),
+    deltaBytes: fields.number("d"),
+    step: fields.number("st"),
+    ...(inputStep === undefined ? {} : { inputStep }),
+    source: fields.text("so") ?? "",
+    ...(runId === undefined ? {} : { runId }),
+    hash: fields.bytes("h"),
+    body: fields.bytes("b"),
+    ...cutIn(fields),
+    ...(format === 3 ? { sealed: fields.texts("se") } : {}),
+  };
 }
 
 /** Typed access to the attributes of an item that this folder wrote. */

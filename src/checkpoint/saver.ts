@@ -14,42 +14,43 @@ import type {
   PendingWrite,
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
-import { systemClock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
-import { threadId as toThreadId } from "../core/ids.ts";
 import { createAnswers } from "./answers.ts";
 import { deltaHistory } from "./delta-history.ts";
 import type { DeltaHistories, DeltaRequest } from "./delta-history.ts";
 import { headMoved } from "./authority.ts";
-import type { Branch, Loaded, View } from "./branch.ts";
+import type { Branch } from "./branch.ts";
+import type { Loaded, View } from "./view.ts";
 import { headOf } from "./head.ts";
 import { historyOf } from "./history.ts";
 import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
-import { deleteCheckpoints } from "./lifecycle.ts";
+import { createLifecycle } from "./lifecycle.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import type { SaverHead, SaverOptions } from "./options.ts";
 import { createSerializer } from "./serializer/serializer.ts";
+import { steady } from "./steady.ts";
 import { createTaskReports } from "./task-reports.ts";
 import type { TaskReports } from "./task-reports.ts";
 import {
   addressOf,
   configFor,
   readAhead,
+  requireCheckpoint,
   requireThread,
   runIdIn,
   toCheckpoint,
+  toMetadata,
   toPendingWrites,
   toTuple,
+  tuplesOf,
 } from "./tuple.ts";
 import type { TupleDeps } from "./tuple.ts";
 import { createWhereabouts, factsOf } from "./whereabouts.ts";
-import type { KnownWhereabouts, RecordFacts, Whereabouts } from "./whereabouts.ts";
+import type { KnownWhereabouts, Whereabouts } from "./whereabouts.ts";
 import type { InterruptOwner } from "./writes.ts";
-
-/** How long `record` waits for a record that is being written. */
-const RECORD_DEADLINE_MS = 10_000;
 
 /** LangGraph repeats the answers of a resume under a task id of 32 hex digits; nobody reads them. */
 const ECHO_OF_RESUME = /^[0-9a-f]{32}$/;
@@ -65,6 +66,11 @@ export class FencedSaver extends BaseCheckpointSaver {
   readonly #branches: Branches;
   readonly #reports: TaskReports = createTaskReports();
   readonly #answers = createAnswers();
+  /** What these do and throw: see `Lifecycle`. */
+  readonly prune: Lifecycle["prune"];
+  readonly deleteForRuns: Lifecycle["deleteForRuns"];
+  readonly copyThread: Lifecycle["copyThread"];
+  readonly lifecycle: Lifecycle;
   readonly #whereabouts: KnownWhereabouts;
   #lost = false;
   /** Once this delivery has put a checkpoint of its own, it executes from there and not from an older one. */
@@ -78,11 +84,20 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#options = options;
     this.begin(options);
     this.#branches = createBranches(options, () => this.#lose());
+    this.lifecycle = createLifecycle({
+      options,
+      branches: this.#branches,
+      assertHeld: () => this.#assertHeld(),
+      metadataOf: (branch, { stored }) => toMetadata(this.#tuples(branch), stored),
+    });
+    ({ prune: this.prune, deleteForRuns: this.deleteForRuns, copyThread: this.copyThread } = this.lifecycle);
     this.#whereabouts = createWhereabouts({
-      clock: options.clock ?? systemClock,
-      deadlineMs: options.recordDeadlineMs ?? RECORD_DEADLINE_MS,
+      ...options,
       root: () => this.#root,
-      read: (ns, checkpointId) => this.#readFacts(ns, checkpointId),
+      read: async (ns, checkpointId) => {
+        const loaded = await (await this.#bound(ns)).load(checkpointId);
+        return loaded && factsOf(ns, loaded.stored);
+      },
     });
   }
 
@@ -164,14 +179,16 @@ export class FencedSaver extends BaseCheckpointSaver {
     this.#whereabouts.learn(ns, config);
     const branch = await this.#branches.of(threadId, ns, "fresh");
     if (ns !== "") await this.#trust(branch);
-    const view = await this.#viewFor(branch);
     const tuples = this.#tuples(branch);
-    if (checkpointId === undefined) readAhead(tuples, view.latest);
-    const loaded = await branch.at(view, checkpointId);
-    this.#took(branch, loaded);
-    const tuple = loaded && (await toTuple(tuples, loaded));
-    if (tuple !== undefined) this.#reports.readSends(ns, tuple);
-    return tuple;
+    return steady(branch, async () => {
+      const view = await this.#viewFor(branch);
+      if (checkpointId === undefined) readAhead(tuples, view.latest);
+      const loaded = await branch.at(view, checkpointId);
+      this.#took(branch, loaded);
+      const tuple = loaded && (await toTuple(tuples, loaded));
+      if (tuple !== undefined) this.#reports.readSends(ns, tuple);
+      return tuple;
+    });
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
@@ -213,7 +230,7 @@ export class FencedSaver extends BaseCheckpointSaver {
     const threadId = requireThread(address);
     const ns = address.ns ?? "";
     const branch = await this.#branches.of(threadId, ns, "known");
-    const { newRoot } = this.#options;
+    const { newRoot, stateBytes: maxBytes } = this.#options;
     const isInput = metadata.source === "input";
     // Not in the branch's own turn, for which an answer may have to wait.
     await this.#answers.landed();
@@ -224,7 +241,7 @@ export class FencedSaver extends BaseCheckpointSaver {
         runId: runIdIn(metadata) ?? runIdIn(config.metadata),
         newVersions,
         serde: this.serde,
-        maxBytes: this.#options.stateBytes,
+        maxBytes,
         parentId: address.checkpointId,
         fresh: isInput && (ns !== "" || newRoot !== undefined),
         addedSends: this.#reports.addedSends(ns, address.checkpointId),
@@ -250,11 +267,7 @@ export class FencedSaver extends BaseCheckpointSaver {
   async #putWrites(config: RunnableConfig, all: PendingWrite[], taskId: string, taskPath: string): Promise<void> {
     this.#assertHeld();
     const writes = outputOrError(all);
-    const address = addressOf(config);
-    const { ns = "", checkpointId } = address;
-    const threadId = requireThread(address);
-    if (checkpointId === undefined)
-      throw new HoldpointError("invalid", 'the config lacks a "checkpoint_id" in "configurable"');
+    const { threadId, ns, checkpointId } = requireCheckpoint(addressOf(config));
     if (ECHO_OF_RESUME.test(taskId)) return;
     const owners = this.#reports.wrote({ ns, checkpointId, taskId, writes });
     const branch = await this.#branches.of(threadId, ns, "known");
@@ -264,13 +277,8 @@ export class FencedSaver extends BaseCheckpointSaver {
     await this.#passGate();
   }
 
-  /** Deletes a thread's checkpoints. Not under a lease: who deletes a thread has to win it first. */
-  override async deleteThread(threadId: string): Promise<void> {
-    this.#assertHeld();
-    if (this.#options.lease !== undefined)
-      throw new HoldpointError("unsupported", "a thread is not deleted under a lease");
-    await deleteCheckpoints(this.#options, { tenant: this.#options.tenant, threadId: toThreadId(threadId) });
-    this.#branches.forget(threadId);
+  override deleteThread(threadId: string): Promise<void> {
+    return this.lifecycle.deleteThread(threadId);
   }
 
   /** The interrupts at the head of the thread, or at the older checkpoint from which this delivery executes. */
@@ -335,19 +343,8 @@ export class FencedSaver extends BaseCheckpointSaver {
     if (ns === "") this.#root ??= record.root;
   }
 
-  async #readFacts(ns: string, checkpointId: string): Promise<RecordFacts | undefined> {
-    const loaded = await (await this.#bound(ns)).load(checkpointId);
-    return loaded && factsOf(ns, loaded.stored);
-  }
-
   #tuples(branch: Branch): TupleDeps {
-    return {
-      cells: this.#branches.cells,
-      serde: this.serde,
-      at: branch.log.at,
-      writesOf: async (checkpointId) => (await branch.load(checkpointId))?.sets ?? [],
-      firstVersion: () => this.getNextVersion(undefined),
-    };
+    return tuplesOf(branch, this.#branches.cells, this);
   }
 
   async #passGate(): Promise<void> {

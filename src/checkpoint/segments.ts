@@ -6,7 +6,7 @@
 import { HoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
 import type { BlobOwner, Blobs } from "../storage/blobs.ts";
-import { threadKeys } from "../storage/keys.ts";
+import { seqPart, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
 import type { Draft, Key, Table } from "../storage/table.ts";
 import type { Bodies } from "./bodies.ts";
@@ -46,11 +46,22 @@ export interface Segments {
   write(at: NamespaceRef, owner: string, runs: readonly Uint8Array[]): Promise<readonly Pieces[]>;
   /** All bytes of a cell. @throws HoldpointError `corrupt` that names what is not as it was written */
   bytesOf(at: NamespaceRef, cell: Cell): Promise<Uint8Array>;
+  /** Writes a segment of one namespace in another, and says what it is called there. @throws HoldpointError `corrupt` */
+  copy(from: NamespaceRef, to: NamespaceRef, segment: Segment): Promise<Segment>;
+  /** Removes those among these that are items and that task writes brought with them. Blobs may be named again, and stay. */
+  removeOwn(at: NamespaceRef, segments: readonly Segment[]): Promise<void>;
+  /** Removes those of records up to a position whose names are not `used`. May be repeated. */
+  removeUnused(at: NamespaceRef, seq: number, used: ReadonlySet<string>): Promise<void>;
 }
 
 type ItemSegment = Extract<Segment, { readonly kind: "item" }>;
 
 const ownerOf = ({ thread, generation }: NamespaceRef): BlobOwner => ({ ...thread, generation });
+
+/** How a segment of task writes begins, where one of a record has its position. */
+export const OF_TASK = "w";
+const OF_RECORD = /^\d{12}-/;
+const REMOVED_AT_ONCE = 25;
 
 /** Digits of the content's digest in a segment's name. */
 const NAME_DIGITS = 16;
@@ -170,6 +181,38 @@ export function createSegments({ table, blobs, bodies, limits, cache }: SegmentD
       // What could not be read now may be read the next time.
       whole.catch(() => wholes.delete(cell));
       return whole;
+    },
+    async copy(from, to, segment) {
+      if (segment.kind === "blob")
+        return { ...segment, id: await blobs.put(ownerOf(to), await blobs.get(ownerOf(from), segment.id)) };
+      const [here, there] = [keyOf(from, segment), keyOf(to, segment)];
+      const item = await table.get(here);
+      const stored = item?.attributes["b"];
+      if (item === undefined || !(stored instanceof Uint8Array))
+        throw new HoldpointError("corrupt", `segment ${here.sk} is missing`);
+      const b = await bodies.sealed(to.thread, there.sk, await bodies.opened(from.thread, here.sk, stored));
+      await table.put({ ...there, attributes: { ...item.attributes, b } }, "any");
+      return segment;
+    },
+    async removeOwn(at, named) {
+      const items = named.filter((segment) => segment.kind === "item");
+      const own = items.filter(({ id }) => id.startsWith(OF_TASK));
+      await Promise.all(own.map((segment) => table.remove(keyOf(at, segment), "any")));
+    },
+    async removeUnused(at, seq, used) {
+      const prefix = threadKeys.segmentPrefix(at.generation, at.ns);
+      const pk = threadKeys.partition(at.thread);
+      const range = { from: prefix, to: `${prefix}${seqPart(seq)}~`, limit: REMOVED_AT_ONCE };
+      for (let after: string | undefined; ;) {
+        const page = await table.query(pk, { ...range, ...(after === undefined ? {} : { after }) });
+        const unused = page.items.filter(({ sk }) => {
+          const name = sk.slice(prefix.length);
+          return OF_RECORD.test(name) && !used.has(name);
+        });
+        await Promise.all(unused.map(({ sk }) => table.remove({ pk, sk }, "any")));
+        if (page.next === undefined) return;
+        after = page.next;
+      }
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The state of a checkpoint as serialized channels: what a record adds to its parent's, and how a chain of records is
- * folded back into the whole. Whatever is read is checked against the record's hash.
+ * The state of a checkpoint as serialized channels, and what a record adds to its parent's. How a chain of records is
+ * folded back into the whole is in `fold.ts`.
  */
 import { createHash } from "node:crypto";
 import { TASKS } from "@langchain/langgraph-checkpoint";
@@ -11,16 +11,16 @@ import type {
   SerializerProtocol,
 } from "@langchain/langgraph-checkpoint";
 import { HoldpointError } from "../core/errors.ts";
-import { seqPart, threadKeys } from "../storage/keys.ts";
-import { compress, headerBytes, joinBody, unpackBody } from "./body.ts";
-import { CellWriter, cellReader, cellReaderV1, digested, dumpCell } from "./cells.ts";
-import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cells.ts";
+import { seqPart } from "../storage/keys.ts";
+import { compress, headerBytes, joinBody } from "./body.ts";
+import { CellWriter, dumpCell } from "./cells.ts";
+import type { Cell, CellCode, CellCodeV1, SegmentCode } from "./cells.ts";
 import type { CellStore, Change } from "./cell-store.ts";
 import { literalBytes } from "./layout.ts";
 import type { Entry } from "./layout.ts";
-import { named } from "./named.ts";
 import { applied, isSlice } from "./pieces.ts";
 import type { CheckpointRecord } from "./record.ts";
+import type { Segment } from "./pieces.ts";
 import type { NamespaceRef } from "./segments.ts";
 import type { splice } from "./splice.ts";
 import { countVisits, sendNames } from "./visits.ts";
@@ -38,12 +38,12 @@ export interface StoredCheckpoint extends Progress {
 }
 
 /** The header of a record's body. */
-interface Header {
+export interface Header {
   readonly v: number;
   readonly ts: string;
   readonly cv: ChannelVersions;
-  readonly vs: Record<string, ChannelVersions>;
-  readonly vi: Record<string, number>;
+  readonly vs: Readonly<Record<string, ChannelVersions>>;
+  readonly vi: Readonly<Record<string, number>>;
   readonly sn: readonly string[];
   /** Metadata. */
   readonly m: CellCode | CellCodeV1;
@@ -166,6 +166,8 @@ export interface Placement {
   /** The parent is the last checkpoint of the log: the chain may go on. */
   readonly linear: boolean;
   readonly root: string | undefined;
+  /** Of the last cut below it; 0 where there is none. */
+  readonly cutSeq: number;
 }
 
 /** A record's cells, metadata first, with its segments already written. */
@@ -216,21 +218,15 @@ export async function composeRecord(deps: StateDeps, prepared: Prepared, at: Pla
   const { checkpoint } = prepared;
   const { isBase, metadata, entries } = laid;
   const channels = new Map([...prepared.channels, ...entries.map(([name, { cell }]) => [name, cell] as const)]);
-  const writer = new CellWriter();
-  const header: Header = {
+  const described: Described = {
     v: checkpoint.v,
     ts: checkpoint.ts,
-    cv: checkpoint.channel_versions,
-    vs: checkpoint.versions_seen,
-    vi: prepared.visits,
-    sn: prepared.sends,
-    m: writer.encode(metadata.cell, metadata.edits),
-    c: entries.map(([name, { cell, edits }]) => [name, writer.encode(cell, edits)] as const),
-    g: isBase ? [] : prepared.gone,
-    ...(writer.segments.length === 0 ? {} : { s: writer.segments }),
+    channelVersions: checkpoint.channel_versions,
+    versionsSeen: checkpoint.versions_seen,
+    visits: prepared.visits,
+    sends: prepared.sends,
   };
-  const encoded = headerBytes(header);
-  const plain = joinBody(encoded, writer.bytes);
+  const { encoded, plain } = bodyOf(described, { metadata, entries, gone: isBase ? [] : prepared.gone });
   const { seq, fence, parentId, parent, root } = at;
   const begins = prepared.source === "input" || parent === undefined;
   const inputStep = begins ? prepared.step : parent.record.inputStep;
@@ -245,6 +241,7 @@ export async function composeRecord(deps: StateDeps, prepared: Prepared, at: Pla
     baseSeq: isBase ? seq : (parent?.record.baseSeq ?? seq),
     depth: laid.depth,
     deltaBytes: laid.deltaBytes,
+    ...(at.cutSeq === 0 ? {} : { cutSeq: at.cutSeq }),
     ...(root === undefined ? {} : { root }),
     step: prepared.step,
     ...(inputStep === undefined ? {} : { inputStep }),
@@ -253,72 +250,44 @@ export async function composeRecord(deps: StateDeps, prepared: Prepared, at: Pla
     hash: stateHash(encoded, metadata.cell, channels),
     body: compress(plain, isBase ? undefined : parent?.plain),
   };
-  return { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata: metadata.cell, plain };
+  return { ...described, record, channels, metadata: metadata.cell, plain };
 }
 
-/**
- * Folds a chain, base first, into the state of its last record.
- * @throws HoldpointError `corrupt`, naming the first record that is not what was written
- */
-export function foldChain(at: NamespaceRef, chain: readonly CheckpointRecord[]): StoredCheckpoint {
-  const { state, isIntact } = folded(at, chain);
-  if (isIntact) return state;
-  const first = chain.findIndex((_, n) => !folded(at, chain.slice(0, n + 1)).isIntact);
-  throw new HoldpointError("corrupt", `${nameOf(at, chain[first] ?? state.record)} is not what was written`);
+/** What a header says besides cells. */
+type Described = Progress & Pick<StoredCheckpoint, "v" | "ts">;
+
+interface Cells {
+  readonly metadata: Entry;
+  readonly entries: readonly (readonly [string, Entry])[];
+  readonly gone: readonly string[];
+  /** Segments to be named although no cell is made of them. */
+  readonly besides?: readonly Segment[];
 }
 
-const nameOf = ({ thread, generation, ns }: NamespaceRef, { seq, checkpointId }: CheckpointRecord): string =>
-  `record ${threadKeys.log(thread, generation, ns, seq).sk} of checkpoint ${checkpointId}`;
-
-function folded(
-  at: NamespaceRef,
-  chain: readonly CheckpointRecord[],
-): { readonly state: StoredCheckpoint; readonly isIntact: boolean } {
-  const channels = new Map<string, Cell>();
-  let last: Read | undefined;
-  for (const record of chain) {
-    const before = last?.plain;
-    last = named(nameOf(at, record), () => readBody(record, before, channels));
-    for (const name of last.header.g) channels.delete(name);
-    for (const [name, cell] of last.cells) channels.set(name, cell);
-  }
-  if (last === undefined) throw new HoldpointError("corrupt", "a checkpoint without a record");
-  const { record, header, metadata, bytes, plain } = last;
-  for (const [name, cell] of channels) channels.set(name, digested(cell));
-  const isIntact = Buffer.from(stateHash(bytes, metadata, channels)).equals(record.hash);
-  return { state: { ...progressOf(header), record, v: header.v, ts: header.ts, channels, metadata, plain }, isIntact };
+/** A body before it is compressed, and its header as it is hashed. */
+export function bodyOf(of: Described, { metadata, entries, gone, besides = [] }: Cells) {
+  const writer = new CellWriter();
+  const m = writer.encode(metadata.cell, metadata.edits);
+  const c = entries.map(([name, { cell, edits }]) => [name, writer.encode(cell, edits)] as const);
+  for (const segment of besides) writer.name(segment);
+  const header: Header = {
+    v: of.v,
+    ts: of.ts,
+    cv: of.channelVersions,
+    vs: of.versionsSeen,
+    vi: of.visits,
+    sn: of.sends,
+    m,
+    c,
+    g: gone,
+    ...(writer.segments.length === 0 ? {} : { s: writer.segments }),
+  };
+  const encoded = headerBytes(header);
+  return { encoded, plain: joinBody(encoded, writer.bytes) };
 }
 
-interface Read {
-  readonly record: CheckpointRecord;
-  readonly header: Header;
-  readonly metadata: Cell;
-  readonly cells: readonly (readonly [string, Cell])[];
-  readonly bytes: Uint8Array;
-  readonly plain: Uint8Array;
-}
-
-/** `before`: the body of the record before it in its chain, and the channels there. */
-function readBody(record: CheckpointRecord, before: Uint8Array | undefined, channels: ReadonlyMap<string, Cell>): Read {
-  const { header, bytes, rest, plain } = unpackBody(record.body, record.seq === record.baseSeq ? undefined : before);
-  if (!isHeader(header)) throw new HoldpointError("corrupt", `record ${record.seq} has no readable header`);
-  // Which codes a header holds follows from its format.
-  const read = (record.format === 1 ? cellReaderV1(rest) : cellReader(header.s ?? [], rest)) as CellReader<
-    CellCode | CellCodeV1
-  >;
-  const metadata = digested(read(header.m));
-  const cells = header.c.map(([name, code]) => [name, read(code, channels.get(name))] as const);
-  return { record, header, metadata, cells, bytes, plain };
-}
-
-const progressOf = (header: Header): Progress => ({
-  visits: header.vi,
-  sends: header.sn,
-  versionsSeen: header.vs,
-  channelVersions: header.cv,
-});
-
-function stateHash(header: Uint8Array, metadata: Cell, channels: ReadonlyMap<string, Cell>): Uint8Array {
+/** Of a header as it is stored, and of everything that the checkpoint holds. */
+export function stateHash(header: Uint8Array, metadata: Cell, channels: ReadonlyMap<string, Cell>): Uint8Array {
   const hash = createHash("sha256").update(header).update(metadata.digest);
   for (const name of [...channels.keys()].toSorted()) {
     const cell = channels.get(name);
@@ -326,20 +295,3 @@ function stateHash(header: Uint8Array, metadata: Cell, channels: ReadonlyMap<str
   }
   return new Uint8Array(hash.digest().subarray(0, 16));
 }
-
-/** Enough to read it without surprises; the hash then says whether it is what was written. */
-function isHeader(value: unknown): value is Header {
-  if (typeof value !== "object" || value === null) return false;
-  const { m, c, g, vi, sn, cv, vs } = { ...EMPTY, ...value };
-  const maps = [vi, cv, vs].every((map) => typeof map === "object" && map !== null);
-  return maps && [m, c, g, sn].every((list) => Array.isArray(list));
-}
-const EMPTY: Readonly<Record<"m" | "c" | "g" | "vi" | "sn" | "cv" | "vs", unknown>> = {
-  m: null,
-  c: null,
-  g: null,
-  vi: null,
-  sn: null,
-  cv: null,
-  vs: null,
-};

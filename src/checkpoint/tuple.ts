@@ -1,6 +1,7 @@
 /** From stored bytes to what LangGraph reads, and the parts of a RunnableConfig that a saver looks at. */
 import { TASKS, maxChannelVersion } from "@langchain/langgraph-checkpoint";
 import type {
+  BaseCheckpointSaver,
   Checkpoint,
   CheckpointMetadata,
   CheckpointPendingWrite,
@@ -10,7 +11,8 @@ import type {
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
-import type { Loaded } from "./branch.ts";
+import type { Loaded } from "./view.ts";
+import type { Branch } from "./branch.ts";
 import { loadBytes } from "./cells.ts";
 import type { Cell } from "./cells.ts";
 import type { CellStore } from "./cell-store.ts";
@@ -58,6 +60,15 @@ export function requireThread(address: Address): string {
   return address.threadId;
 }
 
+/** @throws HoldpointError `invalid` when the config names no thread or no checkpoint */
+export function requireCheckpoint(address: Address) {
+  const { ns = "", checkpointId } = address;
+  const threadId = requireThread(address);
+  if (checkpointId === undefined)
+    throw new HoldpointError("invalid", 'the config lacks a "checkpoint_id" in "configurable"');
+  return { threadId, ns, checkpointId };
+}
+
 export const configFor = (threadId: string, ns: string, checkpointId: string): RunnableConfig => ({
   configurable: { thread_id: threadId, checkpoint_ns: ns, checkpoint_id: checkpointId },
 });
@@ -70,6 +81,18 @@ export interface TupleDeps {
   readonly writesOf: (checkpointId: string) => Promise<readonly WriteSet[]>;
   readonly firstVersion: () => number;
 }
+
+export const tuplesOf = (
+  branch: Branch,
+  cells: CellStore,
+  saver: Pick<BaseCheckpointSaver, "serde" | "getNextVersion">,
+): TupleDeps => ({
+  cells,
+  serde: saver.serde,
+  at: branch.log.at,
+  writesOf: async (checkpointId) => (await branch.load(checkpointId))?.sets ?? [],
+  firstVersion: () => saver.getNextVersion(undefined),
+});
 
 /** Deserializes a checkpoint and its writes; every call makes new objects, because a graph changes what it is given. */
 export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promise<CheckpointTuple> {

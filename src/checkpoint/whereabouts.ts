@@ -4,6 +4,7 @@
  */
 import { uuid5 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
+import { systemClock } from "../core/clock.ts";
 import type { Clock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { StoredCheckpoint } from "./state.ts";
@@ -63,9 +64,12 @@ interface Place extends TaskPlace {
   readonly attempt: number;
 }
 
+/** How long `record` waits for a record that is being written, unless told otherwise. */
+const RECORD_DEADLINE_MS = 10_000;
+
 export interface WhereaboutsDeps {
-  readonly clock: Clock;
-  readonly deadlineMs: number;
+  readonly clock?: Clock;
+  readonly recordDeadlineMs?: number;
   root(): string | undefined;
   /** Reads a record that is not in memory. */
   read(ns: string, checkpointId: string): Promise<RecordFacts | undefined>;
@@ -104,7 +108,8 @@ export function createWhereabouts(deps: WhereaboutsDeps): KnownWhereabouts {
 
   const inTime = async (checkpointId: string, outcome: Promise<RecordFacts>): Promise<RecordFacts> => {
     const timer = new AbortController();
-    const late = deps.clock.sleep(deps.deadlineMs, timer.signal).then(() => undefined);
+    const { clock = systemClock, recordDeadlineMs = RECORD_DEADLINE_MS } = deps;
+    const late = clock.sleep(recordDeadlineMs, timer.signal).then(() => undefined);
     try {
       const found = await Promise.race([outcome, late]);
       if (found === undefined)

@@ -4,7 +4,7 @@
  * holder only where a barrier sealed them.
  */
 import { INTERRUPT, WRITES_IDX_MAP, compareWritesSortKeys, writesSortKey } from "@langchain/langgraph-checkpoint";
-import { HoldpointError } from "../core/errors.ts";
+import { HoldpointError, isHoldpointError } from "../core/errors.ts";
 import { sha256 } from "../core/ids.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { Draft, Item, Table } from "../storage/table.ts";
@@ -15,7 +15,10 @@ import type { Cell, CellCode, CellCodeV1, CellReader, SegmentCode } from "./cell
 import type { CellStore } from "./cell-store.ts";
 import { named } from "./named.ts";
 import { createFields } from "./record.ts";
-import type { Mark } from "./record.ts";
+import { isSlice } from "./pieces.ts";
+import type { Segment } from "./pieces.ts";
+import type { CheckpointRecord, Mark } from "./record.ts";
+import { OF_TASK } from "./segments.ts";
 import type { NamespaceRef } from "./segments.ts";
 
 /** Who raised an interrupt first: the task itself, not the parents that report it after. */
@@ -65,13 +68,12 @@ export type Visibility = (set: WriteSet) => boolean;
 
 /**
  * The writes of a checkpoint count if the last mark above it (before the next checkpoint record) sealed them or bears
- * their fence; where there is no mark, if they bear the fence of the record itself.
+ * their fence; where there is no mark, if they bear the fence of the record itself, or it sealed them as a cut does.
  */
-export function visibleBelow(recordFence: number, marks: readonly Mark[]): Visibility {
-  const mark = marks.at(-1);
-  if (mark === undefined) return (set) => set.fence === recordFence;
-  const sealed = new Set(mark.sealed);
-  return (set) => set.fence === mark.fence || sealed.has(sealName(set));
+export function visibleBelow(record: Pick<CheckpointRecord, "fence" | "sealed">, marks: readonly Mark[]): Visibility {
+  const { fence, sealed = [] } = marks.at(-1) ?? record;
+  const names = new Set(sealed);
+  return (set) => set.fence === fence || names.has(sealName(set));
 }
 
 /**
@@ -101,7 +103,11 @@ export interface TaskWrites {
   read(at: NamespaceRef, checkpointId: string): Promise<readonly WriteSet[]>;
   /** Stores a task's writes: regular ones insert-or-ignore by index, special ones overwrite. */
   put(at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<void>;
+  /** Removes every stored set of a checkpoint, and the segments that came with it. */
+  remove(at: NamespaceRef, checkpointId: string): Promise<void>;
 }
+
+const REMOVED_AT_ONCE = 25;
 
 export function createTaskWrites({ table, cells, bodies }: TaskWritesDeps): TaskWrites {
   const draftOf = async (at: NamespaceRef, checkpointId: string, set: WriteSet): Promise<Draft> => {
@@ -132,7 +138,7 @@ export function createTaskWrites({ table, cells, bodies }: TaskWritesDeps): Task
     const owner = `${checkpointId}\u0000${set.taskId}\u0000${set.fence}`;
     const entries = await cells.ofTask(
       at,
-      `w${sha256(owner).slice(0, 16)}`,
+      `${OF_TASK}${sha256(owner).slice(0, 16)}`,
       set.writes.map((write) => write.cell),
     );
     return { ...set, writes: set.writes.map((write, n) => ({ ...write, cell: entries[n]?.cell ?? write.cell })) };
@@ -178,8 +184,30 @@ export function createTaskWrites({ table, cells, bodies }: TaskWritesDeps): Task
       const regular = writes.filter(({ idx }) => idx >= 0);
       if (regular.length > 0) await putRegular(at, checkpointId, { ...task, owners: [], writes: regular });
     },
+    remove: async (at, checkpointId) => {
+      const pk = threadKeys.partition(at.thread);
+      const range = { prefix: threadKeys.taskWritesPrefix(at.generation, at.ns, checkpointId), limit: REMOVED_AT_ONCE };
+      for (;;) {
+        const { items, next } = await table.query(pk, range);
+        for (const item of items) {
+          // Who is interrupted in between finds the item, and with it the names, again.
+          await cells.removeOwn(at, await read(at, item).then(segmentsIn, unreadable));
+          await table.remove(item, "any");
+        }
+        if (next === undefined) return;
+      }
+    },
   };
 }
+
+/** What nobody can read, because it is damaged or its key was dropped, is removed like the rest. */
+function unreadable(error: unknown): readonly Segment[] {
+  if (isHoldpointError(error, "corrupt") || isHoldpointError(error, "gone")) return [];
+  throw error;
+}
+
+const segmentsIn = ({ writes }: WriteSet): readonly Segment[] =>
+  writes.flatMap(({ cell }) => cell.pieces.filter(isSlice).map(({ segment }) => segment));
 
 interface Header {
   readonly w: readonly (readonly [number, string, CellCode | CellCodeV1])[];

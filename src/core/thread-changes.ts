@@ -6,13 +6,14 @@ import type { RunId } from "./ids.ts";
 import { isEnded } from "./run.ts";
 import type { Run, StopAction } from "./run.ts";
 import { activeRunId, nextRunnable, threadDue } from "./thread.ts";
-import type { Lease, QueueEntry, Strikes, Thread, Waiting } from "./thread.ts";
+import type { Lease, QueueEntry, Strikes, Thread, ThreadTtl, Waiting } from "./thread.ts";
 
 /** The commit point of accepting a run. */
 export function appended(thread: Thread, entry: QueueEntry, now: number): Thread {
   const due = threadDue(thread);
-  const ready = due === undefined || due.kind === "removal" ? { readyAt: now } : {};
-  return { ...thread, ...ready, queue: [...thread.queue, entry], updatedAt: now };
+  const isIdle = due === undefined || due.kind === "removal" || due.kind === "expiry";
+  const ready = isIdle ? { readyAt: now } : {};
+  return { ...used(thread), ...ready, queue: [...thread.queue, entry], updatedAt: now };
 }
 
 export interface Claim {
@@ -26,7 +27,7 @@ export interface Claim {
  * whose holder was lost, see `struck`.
  */
 export function claimed(thread: Thread, claim: Claim, strikes?: Strikes): Thread {
-  const { wakeAt: _, ...rest } = thread;
+  const { wakeAt: _, ...rest } = used(thread);
   const taken: Thread = {
     ...rest,
     fence: thread.fence + 1,
@@ -64,7 +65,7 @@ export function struck(thread: Thread, head: HeadSeen): Strikes | undefined {
 /** The API takes the thread to update its state; only an idle thread may be taken so. */
 export function claimedForUpdate(thread: Thread, claim: Claim): Thread {
   return {
-    ...thread,
+    ...used(thread),
     fence: thread.fence + 1,
     lease: leaseOf(claim, 0),
     active: { kind: "update" },
@@ -209,6 +210,7 @@ export function tombstone(thread: Thread, now: number): Thread {
     strikes: _strikes,
     waiting: _waiting,
     lastEnd: _lastEnd,
+    ttl: _ttl,
     ...rest
   } = thread;
   return {
@@ -222,6 +224,23 @@ export function tombstone(thread: Thread, now: number): Thread {
     metadata: thread.metadata.kind === "item" ? thread.metadata : { kind: "inline", value: {} },
     updatedAt: now,
   };
+}
+
+/** The thread lives from now on as long as is said, or as before. */
+export function withTtl(thread: Thread, ttl: ThreadTtl | undefined, now: number): Thread {
+  return { ...used(thread), ...(ttl === undefined ? {} : { ttl }), updatedAt: now };
+}
+
+/** What its time to live asks for begins anew. */
+function used(thread: Thread): Thread {
+  if (thread.ttl?.done === undefined) return thread;
+  const { done: _, ...ttl } = thread.ttl;
+  return { ...thread, ttl };
+}
+
+/** What its time to live asked for has been done, which was no use of it. */
+export function settledTtl(thread: Thread, updatedAt: number): Thread {
+  return thread.ttl === undefined ? thread : { ...thread, ttl: { ...thread.ttl, done: true }, updatedAt };
 }
 
 /** A thread created again in the place of a deleted one. */

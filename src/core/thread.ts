@@ -51,6 +51,15 @@ export interface Waiting {
   readonly plain: number;
 }
 
+/** What becomes of a thread that nobody uses: `keep_latest` leaves the latest checkpoint of each namespace. */
+export interface ThreadTtl {
+  readonly strategy: "delete" | "keep_latest";
+  /** Counted from its last use: a run, an update, a change of its metadata. */
+  readonly ms: number;
+  /** It has become so, and the thread was not used since. */
+  readonly done?: true;
+}
+
 export type ThreadMetadata =
   | { readonly kind: "inline"; readonly value: JsonObject }
   | { readonly kind: "item"; readonly id: string };
@@ -79,6 +88,8 @@ export interface Thread {
   readonly readyAt: number;
   /** Inline when short; otherwise in the item of this id, which was written before the header that names it. */
   readonly metadata: ThreadMetadata;
+  /** Absent: it is kept for ever. */
+  readonly ttl?: ThreadTtl;
   readonly createdAt: number;
   readonly updatedAt: number;
 }
@@ -115,7 +126,7 @@ export function nextRunnable(thread: Thread): QueueEntry | undefined {
 
 /** Where the thread stands in the `due` index; undefined when no worker has to look at it. */
 export type Due = {
-  readonly kind: "ready" | "lease" | "timer" | "removal";
+  readonly kind: "ready" | "lease" | "timer" | "removal" | "expiry";
   readonly at: number;
   readonly pool: string;
 };
@@ -129,7 +140,22 @@ export function threadDue(thread: Thread): Due | undefined {
   if (thread.lease) return { kind: "lease", at: thread.lease.endsAt, pool };
   if (thread.wakeAt !== undefined) return { kind: "timer", at: thread.wakeAt, pool };
   if (next) return { kind: "ready", at: thread.readyAt, pool };
-  return thread.remnants ? { kind: "removal", at: thread.updatedAt + REMOVAL_MS, pool } : undefined;
+  if (thread.remnants) return { kind: "removal", at: thread.updatedAt + REMOVAL_MS, pool };
+  const at = expiryOf(thread);
+  return at === undefined || thread.ttl?.done ? undefined : { kind: "expiry", at, pool };
+}
+
+/** When the thread expires, by the table's time. What runs, or waits for a person's review, does not. */
+export function expiryOf(thread: Thread): number | undefined {
+  const { ttl, deleted, waiting, updatedAt } = thread;
+  if (ttl === undefined || deleted || isBusy(thread) || (waiting?.reviews ?? 0) > 0) return undefined;
+  return updatedAt + ttl.ms;
+}
+
+/** True for a thread that is there no more, although nobody has said so yet. */
+export function isExpired(thread: Thread, now: number): boolean {
+  const at = thread.ttl?.strategy === "delete" ? expiryOf(thread) : undefined;
+  return at !== undefined && at <= now;
 }
 
 export function names(thread: Thread, runId: RunId): boolean {

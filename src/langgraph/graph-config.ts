@@ -8,6 +8,7 @@ import { isUuid } from "../core/ids.ts";
 import type { RunLimits } from "../core/limits.ts";
 import { storeSchema } from "./store-config.ts";
 import type { StoreEntry } from "./store-config.ts";
+import type { ThreadTtl } from "../core/thread.ts";
 
 /** One graph as the configuration names it. */
 export interface GraphEntry {
@@ -34,9 +35,24 @@ export interface GraphConfigFile {
   /** Variables that graphs want to find in their environment; the caller sets them before the graphs are loaded. */
   readonly env: Readonly<Record<string, string>>;
   readonly store: StoreEntry;
+  /** Of threads that are given none of their own. */
+  readonly threadTtl?: ThreadTtl;
   /** Keys of the file that this version does not act on. */
   readonly ignored: readonly string[];
 }
+
+/** How long threads live that nobody uses. */
+const checkpointerSchema = z.strictObject({
+  ttl: z
+    .strictObject({
+      strategy: z.enum(["delete", "keep_latest"]).optional(),
+      default_ttl: z.number().positive().optional(),
+      // Others sweep in intervals; here each thread stands in an index, at its time.
+      sweep_interval_minutes: z.number().positive().optional(),
+      sweep_limit: z.int().min(1).optional(),
+    })
+    .optional(),
+});
 
 const bound = z.int().min(1).optional();
 const limitsSchema = z.strictObject({
@@ -63,6 +79,7 @@ const fileSchema = z.looseObject({
   graphs: z.record(z.string(), entrySchema),
   env: z.union([z.string(), z.array(z.string()), z.record(z.string(), z.string())]).optional(),
   store: storeSchema.optional(),
+  checkpointer: checkpointerSchema.optional(),
 });
 
 const GRAPH_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -91,13 +108,15 @@ export async function readGraphConfig(path: string): Promise<GraphConfigFile> {
     const [issue] = parsed.error.issues;
     throw wrong(`${issue?.path.join(".") || "the file"}: ${issue?.message ?? "is not valid"}`);
   }
-  const { graphs, env, store = {}, ...rest } = parsed.data;
+  const { graphs, env, store = {}, checkpointer, ...rest } = parsed.data;
+  const { default_ttl: minutes, strategy = "delete" } = checkpointer?.ttl ?? {};
   if (Object.keys(graphs).length === 0) throw wrong("graphs: names no graph");
   return {
     path: file,
     graphs: Object.entries(graphs).map(([graphId, entry]) => entryOf(graphId, entry, { folder: dirname(file), wrong })),
     env: await envOf(env, { folder: dirname(file), wrong }),
     store,
+    ...(minutes === undefined ? {} : { threadTtl: { strategy, ms: minutes * 60_000 } }),
     ignored: Object.keys(rest).filter((key) => !OTHERS_BUSINESS.has(key)),
   };
 }

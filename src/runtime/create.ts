@@ -1,3 +1,4 @@
+import type { ThreadTtl } from "../core/thread.ts";
 import { waitingFor } from "../core/waiting-for.ts";
 import { createStores } from "../checkpoint/store/store.ts";
 import type { StoreSettings } from "../langgraph/store-config.ts";
@@ -31,17 +32,19 @@ export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids
   Partial<Pick<Deps, "sealers">> & {
     /** How the stores of graphs search, and how long they keep what they are given. */
     readonly store?: StoreSettings;
+    /** Of threads that are given none of their own. */
+    readonly threadTtl?: ThreadTtl;
   };
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps({ store, ...given }: GivenDeps): Deps {
+export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
   const { table, blobs, ids, settings, sealers = plainSealers } = given;
   const { shards } = settings;
   return {
     ...given,
     sealers,
     segments: createSegmentCache(),
-    threads: createThreads(table, shards),
+    threads: createThreads(table, shards, threadTtl),
     runs: createRuns({ table, blobs, shards, sealers }),
     holds: createHolds(table, shards),
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),

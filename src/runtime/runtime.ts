@@ -5,7 +5,7 @@ import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
 import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } from "../core/run.ts";
-import type { Thread } from "../core/thread.ts";
+import type { Thread, ThreadTtl } from "../core/thread.ts";
 import type { WaitingFor } from "../core/waiting-for.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
@@ -140,14 +140,17 @@ export interface ThreadView {
 }
 
 export interface ThreadUseCases {
-  create(
-    principal: Principal,
-    thread: { readonly threadId?: ThreadId; readonly metadata: JsonObject; readonly ifExists: "raise" | "do_nothing" },
-  ): Promise<ThreadView>;
+  create(principal: Principal, thread: NewThread): Promise<ThreadView>;
   get(principal: Principal, threadId: ThreadId): Promise<ThreadView>;
-  /** Merges into the metadata. */
-  patch(principal: Principal, threadId: ThreadId, metadata: JsonObject): Promise<ThreadView>;
+  /** Merges into the metadata; another time to live counts from now on. */
+  patch(
+    principal: Principal,
+    threadId: ThreadId,
+    change: { readonly metadata: JsonObject; readonly ttl?: ThreadTtl },
+  ): Promise<ThreadView>;
   remove(principal: Principal, threadId: ThreadId): Promise<void>;
+  /** How many of these threads are now deleted, or hold their latest checkpoints only; one that is in use keeps them all. */
+  prune(principal: Principal, threadIds: readonly ThreadId[], strategy: ThreadTtl["strategy"]): Promise<number>;
   search(
     principal: Principal,
     search: ThreadSearch,
@@ -159,6 +162,13 @@ export interface ThreadUseCases {
   ): Promise<ShownState>;
   updateState(principal: Principal, threadId: ThreadId, update: StateUpdate): Promise<JsonObject>;
   history(principal: Principal, threadId: ThreadId, page: HistoryPage): Promise<readonly ShownState[]>;
+}
+
+export interface NewThread {
+  readonly threadId?: ThreadId;
+  readonly metadata: JsonObject;
+  readonly ifExists: "raise" | "do_nothing";
+  readonly ttl?: ThreadTtl;
 }
 
 export interface ThreadSearch {

@@ -58,8 +58,9 @@ export const threadKeys = {
   logPrefix: (generation: number, ns: string): string => `C#${generationPart(generation)}#${part(ns)}#`,
   segment: (t: ThreadRef, { generation, ns, id, n }: SegmentAt): Key => ({
     pk: threadPartition(t),
-    sk: `S#${generationPart(generation)}#${part(ns)}#${id}.${n}`,
+    sk: `${threadKeys.segmentPrefix(generation, ns)}${id}.${n}`,
   }),
+  segmentPrefix: (generation: number, ns: string): string => `S#${generationPart(generation)}#${part(ns)}#`,
   /** Regular writes of one task under one fence, or, with `special`, one of its negative-index writes. */
   taskWrites: (t: ThreadRef, at: TaskWritesAt): Key => ({
     pk: threadPartition(t),
@@ -205,6 +206,8 @@ export const readySort = (d: DueSort): string =>
   `r#${part(d.tenant)}#${d.priority}#${timePart(d.dueAt)}#${part(d.subject)}`;
 export const futureSort = (d: DueSort): string =>
   `t#${timePart(d.dueAt)}#${part(d.tenant)}#${d.priority}#${part(d.subject)}`;
+/** Beyond the future rows: only who asks for what has expired reads it. */
+export const expirySort = (d: DueSort): string => `x#${timePart(d.dueAt)}#${part(d.tenant)}#${part(d.subject)}`;
 /** What a ready row says of its turn; undefined for any other. */
 export function readyTurn(sort: string): { readonly priority: number; readonly dueAt: number } | undefined {
   const [kind, , priority, dueAt] = sort.split("#");
@@ -212,6 +215,9 @@ export function readyTurn(sort: string): { readonly priority: number; readonly d
 }
 export const READY_PREFIX = "r#";
 export const FUTURE_PREFIX = "t#";
+export const EXPIRY_PREFIX = "x#";
+/** Sorts after every row that has expired at this time or before. */
+export const expiryUntil = (ms: number): string => `x#${timePart(ms)}$`;
 /** Sorts after every future row that is due at this time or before. */
 export const futureUntil = (ms: number): string => `t#${timePart(ms)}$`;
 /** Sorts after every ready row of the tenant of this one, and before those of the next: `$` follows `#`. */

@@ -4,10 +4,11 @@ import { runId } from "../core/ids.ts";
 import type { TenantId, ThreadId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import { MAX_LANES, entriesOf, laneOf } from "../core/queue-room.ts";
-import { threadDue } from "../core/thread.ts";
-import type { QueueEntry, Thread, ThreadMetadata } from "../core/thread.ts";
-import { duePartition, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
-import type { ThreadRef } from "./keys.ts";
+import { tombstone } from "../core/thread-changes.ts";
+import { isExpired, threadDue } from "../core/thread.ts";
+import type { Due, QueueEntry, Thread, ThreadMetadata, ThreadTtl } from "../core/thread.ts";
+import { duePartition, expirySort, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import type { DueSort, ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
@@ -21,6 +22,7 @@ const INLINE_METADATA_BYTES = 200;
 
 /** Thread headers: the item whose conditional writes decide what runs (I2). */
 export interface Threads {
+  /** One that has expired is deleted before it is shown: whoever reads it finds it so. */
   get(ref: ThreadRef): Promise<Stored<Thread> | undefined>;
   put(thread: Thread, when: "absent" | { readonly version: number }): Promise<Written<Thread>>;
   /** See `update` in records.ts. */
@@ -36,17 +38,26 @@ export interface Threads {
   list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
 }
 
-export function createThreads(table: Table, shards: number): Threads {
+/** `ttl`: of threads that have none of their own. */
+export function createThreads(table: Table, shards: number, ttl?: ThreadTtl): Threads {
+  const limited = (thread: Thread): Thread =>
+    ttl === undefined || thread.ttl !== undefined || thread.deleted ? thread : { ...thread, ttl };
+  const expired = (thread: Thread): Thread | undefined =>
+    isExpired(thread, table.now()) ? tombstone(thread, table.now()) : undefined;
   const records: Records<Thread> = createRecords(table, {
     names: ["t", "i", "g", "q", "p", "d"],
     key: (thread: Thread) => threadKeys.header(thread),
-    encode,
+    encode: (thread) => encode(limited(thread)),
     decode,
-    index: (thread) => indexEntries(thread, shards),
+    index: (thread) => indexEntries(limited(thread), shards),
     expiresAt: (thread) => (thread.deleted ? thread.updatedAt + TOMBSTONE_MS : undefined),
   });
   return {
-    get: (ref) => records.get(threadKeys.header(ref)),
+    async get(ref) {
+      const key = threadKeys.header(ref);
+      const stored = await records.get(key);
+      return stored && expired(stored.value) ? update(records, key, expired, stored) : stored;
+    },
     put: (thread, when) => records.put(thread, when),
     update: (ref, change, known) => update(records, threadKeys.header(ref), change, known),
     async keepMetadata(ref, metadata, itemId) {
@@ -68,7 +79,9 @@ export function createThreads(table: Table, shards: number): Threads {
         "skip",
       );
       const byPartition = new Map(found.map((stored) => [threadKeys.partition(stored.value), stored.value]));
-      const items = rows.items.flatMap((row) => byPartition.get(row.key.pk) ?? []).filter((thread) => !thread.deleted);
+      const items = rows.items
+        .flatMap((row) => byPartition.get(row.key.pk) ?? [])
+        .filter((thread) => !thread.deleted && expired(thread) === undefined);
       return { ...rows, items };
     },
   };
@@ -150,6 +163,19 @@ function indexEntries(thread: Thread, shards: number): IndexEntries {
   const due = threadDue(thread);
   if (!due || (thread.deleted && due.kind !== "removal")) return listed;
   const at = { tenant: thread.tenant, priority: thread.priority, dueAt: due.at, subject: thread.threadId };
-  const sk = due.kind === "ready" ? readySort(at) : futureSort(at);
+  const sk = sortOf(due, at);
   return { ...listed, due: { pk: duePartition(due.pool, thread.tenant, shards), sk } };
+}
+
+function sortOf({ kind }: Due, at: DueSort): string {
+  switch (kind) {
+    case "ready":
+      return readySort(at);
+    case "expiry":
+      return expirySort(at);
+    case "lease":
+    case "timer":
+    case "removal":
+      return futureSort(at);
+  }
 }

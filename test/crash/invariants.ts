@@ -68,7 +68,7 @@ const EVERY_THREAD: Readonly<Record<string, (thread: ThreadSeen, report: Report)
         ({ seq, fence } = record);
         if (record.kind === "checkpoint" && record.parentId !== head && head !== undefined)
           report(`${name} has another parent than the checkpoint before it`);
-        if (record.kind !== "barrier") head = record.checkpointId;
+        if (record.kind === "checkpoint" || record.kind === "reset") head = record.checkpointId;
       }
     }
   },

@@ -108,6 +108,39 @@ describe("a thread", () => {
   });
 });
 
+describe("a thread with a time to live", () => {
+  it("says how long it has, and may be given another", async () => {
+    const { thread_id: threadId } = await client.threads.create({ ttl: 90 });
+    const shown = await client.threads.get(threadId, { include: ["ttl"] });
+    expect(shown).toMatchObject({ ttl: { strategy: "delete", ttl_minutes: 90 } });
+    const day = { ttl: { ttl: 1440, strategy: "keep_latest" } };
+    const changed = await service.app.call("PATCH", `/threads/${threadId}`, { body: JSON.stringify(day) });
+    const { updated_at: used } = (await changed.json()) as { updated_at: string };
+    const end = new Date(Date.parse(used) + 24 * 3_600_000).toISOString();
+    expect(await client.threads.get(threadId, { include: ["ttl"] })).toMatchObject({
+      ttl: { strategy: "keep_latest", ttl_minutes: 1440, expires_at: end },
+    });
+    expect(await client.threads.get(threadId)).not.toHaveProperty("ttl");
+    const { thread_id: kept } = await client.threads.create();
+    expect(await client.threads.get(kept, { include: ["ttl"] })).toMatchObject({ ttl: null });
+    for (const wrong of [0, -1, "1", { ttl: 1, strategy: "archive" }, { strategy: "delete" }])
+      expect((await service.app.call("POST", "/threads", { body: JSON.stringify({ ttl: wrong }) })).status).toBe(422);
+  });
+
+  it("is pruned on demand, of one tenant only", async () => {
+    const { thread_id: threadId } = await client.threads.create();
+    await client.runs.wait(threadId, "echo", { input: { text: "hi" } });
+    const values = (await client.threads.getState(threadId)).values;
+    expect(await service.client("globex").threads.prune([threadId])).toEqual({ pruned_count: 0 });
+    expect(await client.threads.prune([threadId], { strategy: "keep_latest" })).toEqual({ pruned_count: 1 });
+    expect(await client.threads.getHistory(threadId)).toHaveLength(1);
+    expect((await client.threads.getState(threadId)).values).toEqual(values);
+    expect(await client.runs.wait(threadId, "echo", { input: { text: "ho" } })).toMatchObject({ text: "ho" });
+    expect(await client.threads.prune([threadId, systemIds.uuid()])).toEqual({ pruned_count: 1 });
+    await expect(client.threads.get(threadId)).rejects.toMatchObject(status(404));
+  });
+});
+
 describe("states", () => {
   it("are kept through time, read at a checkpoint, and gone back to", async () => {
     const { thread_id: threadId } = await client.threads.create();

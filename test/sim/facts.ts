@@ -71,7 +71,7 @@ export interface RecordFact {
   readonly ns: string;
   readonly seq: number;
   readonly fence: number;
-  readonly kind: "checkpoint" | "barrier" | "reset";
+  readonly kind: "checkpoint" | "barrier" | "reset" | "removed";
   readonly source?: string;
   readonly checkpointId?: string;
   readonly parentId?: string;

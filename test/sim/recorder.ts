@@ -91,7 +91,7 @@ function recordFact(item: Item, ref: ThreadRef, overwritten: boolean): Bare<Fact
       fence: record.fence,
       kind: record.kind,
       overwritten,
-      ...(record.checkpointId === undefined ? {} : { checkpointId: record.checkpointId }),
+      ...(record.kind === "removed" || record.checkpointId === undefined ? {} : { checkpointId: record.checkpointId }),
       ...(record.kind === "checkpoint" ? { source: record.source } : {}),
       ...(record.kind === "reset" ? { targetSeq: record.targetSeq } : {}),
       ...(record.kind === "checkpoint" && record.parentId !== undefined ? { parentId: record.parentId } : {}),

@@ -149,7 +149,7 @@ describe("records of format 1", () => {
   it.each([
     ["a log record", "C#000000##000000000003", { v: 2 }],
     ["the body of a checkpoint", "C#000000##000000000002", { b: Uint8Array.of(2, 0, 1, 2, 3) }],
-    ["a checkpoint", "C#000000##000000000002", { v: 3 }],
+    ["a checkpoint", "C#000000##000000000002", { v: 4 }],
     ["the writes of a task", WRITES, { v: 3 }],
     ["the body of such writes", WRITES, { b: Uint8Array.of(2, 0, 1, 2, 3) }],
   ])("of a version to come are left to who wrote them: %s", async (_, sk, changed) => {

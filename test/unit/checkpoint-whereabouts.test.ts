@@ -11,7 +11,7 @@ const facts: RecordFacts = { ns: "", root: "r", visits: { a: 1 }, sends: [], ste
 
 function created(read: (ns: string, id: string) => Promise<RecordFacts | undefined> = async () => undefined) {
   const clock = createManualClock();
-  const whereabouts = createWhereabouts({ clock, deadlineMs: 10, root: () => "r", read });
+  const whereabouts = createWhereabouts({ clock, recordDeadlineMs: 10, root: () => "r", read });
   return { whereabouts, expire: () => clock.advance(10) };
 }
 const turn = () => new Promise((resolve) => setImmediate(resolve));

@@ -201,7 +201,7 @@ describe("deleting a thread", () => {
     await kit.deps.runs.update(run, run.runId, (current) =>
       marked(current, { fence: 1, firstEvent: 0, graphVersion: "1" }, kit.table.now()),
     );
-    await kit.runtime.threads.patch(ALICE, run.threadId, { note: "x".repeat(2000) });
+    await kit.runtime.threads.patch(ALICE, run.threadId, { metadata: { note: "x".repeat(2000) } });
     calls = 0;
     await expect(kit.runtime.threads.remove(ALICE, run.threadId)).rejects.toMatchObject({ code: "unavailable" });
     calls = Infinity;

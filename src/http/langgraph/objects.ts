@@ -1,7 +1,7 @@
 /** Runs, threads, assistants and states as the LangGraph API shows them. */
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Run, RunConfig, RunPayload, RunStatus } from "../../core/run.ts";
-import { threadStatus } from "../../core/thread.ts";
+import { expiryOf, threadStatus } from "../../core/thread.ts";
 import type { WaitingFor } from "../../core/waiting-for.ts";
 import type { Assistant, ThreadView } from "../../runtime/runtime.ts";
 import { present } from "../parse.ts";
@@ -96,6 +96,14 @@ export function assistantObject(assistant: Assistant): JsonObject {
     created_at: isoTime(assistant.createdAt),
     updated_at: isoTime(assistant.updatedAt),
   };
+}
+
+/** How long the thread lives; null for one that is kept for ever, or will be as long as it is. */
+export function ttlObject({ thread }: ThreadView): JsonObject | null {
+  const { ttl } = thread;
+  if (ttl === undefined) return null;
+  const at = ttl.done ? undefined : expiryOf(thread);
+  return { strategy: ttl.strategy, ttl_minutes: ttl.ms / 60_000, expires_at: at === undefined ? null : isoTime(at) };
 }
 
 export function threadObject({ thread, metadata, values, interrupts }: ThreadView): JsonObject {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
+import type { ThreadTtl } from "../../core/thread.ts";
 import type { ThreadUseCases } from "../../runtime/runtime.ts";
 import {
   json,
@@ -17,19 +18,30 @@ import {
   uuid,
 } from "../parse.ts";
 import type { Routes } from "../route.ts";
-import { threadObject } from "./objects.ts";
+import { threadObject, ttlObject } from "./objects.ts";
 import { setPageHeaders } from "./pages.ts";
 import { threadIdOf } from "./paths.ts";
+
+const strategy = z.enum(["delete", "keep_latest"]);
+const minutes = z.number().positive();
+/** Minutes, alone or with what then becomes of the thread. */
+const ttl = z
+  .union([minutes, z.object({ ttl: minutes, strategy: optional(strategy) })])
+  .transform((given): ThreadTtl => {
+    const { ttl: length, strategy: kind = "delete" } = typeof given === "number" ? { ttl: given } : given;
+    return { strategy: kind, ms: length * 60_000 };
+  });
 
 const newThread = z.object({
   thread_id: optional(uuid),
   metadata: optional(jsonObject),
   if_exists: optional(z.enum(["raise", "do_nothing"])),
-  ttl: optional(json),
+  ttl: optional(ttl),
   supersteps: optional(z.array(json)),
 });
 
-const patch = z.object({ metadata: optional(jsonObject), ttl: optional(json) });
+const patch = z.object({ metadata: optional(jsonObject), ttl: optional(ttl) });
+const prune = z.object({ thread_ids: z.array(uuid).max(MAX_LIMIT), strategy: optional(strategy) });
 
 const filter = {
   ids: optional(z.array(uuid).max(MAX_LIMIT)),
@@ -51,11 +63,12 @@ const search = z.object({
 export function addThreadRoutes(routes: Routes, threads: ThreadUseCases): void {
   routes.post("/threads", "threads:write", async ({ principal, body, response }) => {
     const wanted = parse(newThread, body ?? {}, "body");
-    refuse({ ttl: wanted.ttl, supersteps: wanted.supersteps?.length === 0 ? undefined : wanted.supersteps });
+    refuse({ supersteps: wanted.supersteps?.length === 0 ? undefined : wanted.supersteps });
     const created = await threads.create(principal, {
       ...(wanted.thread_id === undefined ? {} : { threadId: threadId(wanted.thread_id) }),
       metadata: wanted.metadata ?? {},
       ifExists: wanted.if_exists ?? "raise",
+      ...(wanted.ttl === undefined ? {} : { ttl: wanted.ttl }),
     });
     response.json(threadObject(created));
   });
@@ -75,15 +88,22 @@ export function addThreadRoutes(routes: Routes, threads: ThreadUseCases): void {
     response.json((await threads.search(principal, present(wanted))).total);
   });
 
+  routes.post("/threads/prune", "threads:write", async ({ principal, body, response }) => {
+    const { thread_ids: ids, strategy: kind } = parse(prune, body, "body");
+    response.json({ pruned_count: await threads.prune(principal, ids.map(threadId), kind ?? "delete") });
+  });
+
   routes.get("/threads/:thread_id", "threads:read", async ({ principal, request, response }) => {
-    response.json(threadObject(await threads.get(principal, threadIdOf(request))));
+    const shown = await threads.get(principal, threadIdOf(request));
+    response.json(
+      includes(request.query, "ttl") ? { ...threadObject(shown), ttl: ttlObject(shown) } : threadObject(shown),
+    );
   });
 
   routes.patch("/threads/:thread_id", "threads:write", async ({ principal, request, body, response }) => {
     const id = threadIdOf(request);
-    const { metadata, ttl } = parse(patch, body ?? {}, "body");
-    refuse({ ttl });
-    const patched = await threads.patch(principal, id, metadata ?? {});
+    const { metadata = {}, ttl: given } = parse(patch, body ?? {}, "body");
+    const patched = await threads.patch(principal, id, { metadata, ...(given === undefined ? {} : { ttl: given }) });
     if (/(^|[,;\s])return=minimal($|[,;\s])/i.test(request.get("prefer") ?? "")) {
       response.setHeader("preference-applied", "return=minimal");
       response.status(204).end();
@@ -96,6 +116,11 @@ export function addThreadRoutes(routes: Routes, threads: ThreadUseCases): void {
     await threads.remove(principal, threadIdOf(request));
     response.status(204).end();
   });
+}
+
+function includes(query: Readonly<Record<string, unknown>>, what: string): boolean {
+  const asked: readonly unknown[] = [query["include"]].flat();
+  return asked.some((one) => typeof one === "string" && one.split(",").includes(what));
 }
 
 function refuse(fields: Readonly<Record<string, unknown>>): void {

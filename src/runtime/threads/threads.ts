@@ -10,7 +10,7 @@ import type { ThreadId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import { isEnded } from "../../core/run.ts";
-import { movedOn, recreated } from "../../core/thread-changes.ts";
+import { movedOn, recreated, withTtl } from "../../core/thread-changes.ts";
 import { activeRunId, newThread } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
@@ -20,8 +20,10 @@ import type { Stored } from "../../storage/records.ts";
 import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Deps } from "../deps.ts";
 import { threadKeys } from "../../storage/keys.ts";
+import { pruneThread } from "./prune-thread.ts";
 import { removeThread } from "./remove-thread.ts";
-import type { ThreadUseCases, ThreadView } from "../runtime.ts";
+import { repairHeader } from "./repair.ts";
+import type { NewThread, ThreadUseCases, ThreadView } from "../runtime.ts";
 import { searchThreads } from "./thread-search.ts";
 import { updateState } from "./update.ts";
 import { assertCheckpoint } from "../state-reader.ts";
@@ -48,9 +50,9 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
     return { ...reading, threadId, graph: reading.graphOf(await deps.threads.metadata(thread)) };
   };
   return {
-    async create(principal, { threadId, metadata, ifExists }) {
+    async create(principal, { threadId, ifExists, ...rest }) {
       const ref = { tenant: principal.tenant, threadId: threadId ?? asThreadId(deps.ids.uuid()) };
-      const created = await create(deps, ref, metadata);
+      const created = await create(deps, ref, rest);
       if (!created.won && ifExists === "raise") {
         throw new HoldpointError("conflict", `Thread with ID ${ref.threadId} already exists`);
       }
@@ -60,13 +62,25 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
       const thread = await asOfNow(deps, (await find(principal, threadId)).value);
       return viewOf(deps, createReading(deps, principal), thread);
     },
-    async patch(principal, threadId, metadata) {
-      const thread = await patchMetadata(deps, await find(principal, threadId), metadata);
+    async patch(principal, threadId, change) {
+      const thread = await patchThread(deps, await find(principal, threadId), change);
       return viewOf(deps, createReading(deps, principal), thread);
     },
     async remove(principal, threadId) {
       await find(principal, threadId);
       await removeThread(deps, { tenant: principal.tenant, threadId });
+    },
+    async prune(principal, threadIds, strategy) {
+      let count = 0;
+      for (const threadId of new Set(threadIds)) {
+        const ref = { tenant: principal.tenant, threadId };
+        const found = await deps.threads.get(ref);
+        if (!found || found.value.deleted) continue;
+        if (strategy === "delete") await removeThread(deps, ref);
+        else if (!(await pruneThread(deps, (await repairHeader(deps, found)) ?? found))) continue;
+        count += 1;
+      }
+      return count;
     },
     search: (principal, search) => {
       const reading = createReading(deps, principal);
@@ -92,9 +106,11 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
 
 type Created = { readonly won: boolean; readonly thread: Thread };
 
-async function create(deps: Deps, ref: ThreadRef, metadata: JsonObject): Promise<Created> {
+type Given = Pick<NewThread, "metadata" | "ttl">;
+
+async function create(deps: Deps, ref: ThreadRef, { metadata, ttl }: Given): Promise<Created> {
   const kept = await deps.threads.keepMetadata(ref, metadata, deps.ids.token(8));
-  const fresh = newThread(ref, kept, deps.table.now());
+  const fresh = withTtl(newThread(ref, kept, deps.table.now()), ttl, deps.table.now());
   let written = await deps.threads.put(fresh, "absent");
   while (!written.won) {
     const { current } = written;
@@ -107,13 +123,13 @@ async function create(deps: Deps, ref: ThreadRef, metadata: JsonObject): Promise
 }
 
 /** Merges into the metadata, key by key. */
-async function patchMetadata(deps: Deps, first: Stored<Thread>, patch: JsonObject): Promise<Thread> {
+async function patchThread(deps: Deps, first: Stored<Thread>, { metadata: patch, ttl }: Given): Promise<Thread> {
   let header: Stored<Thread> | undefined = first;
   while (header && !header.value.deleted) {
     const before: Thread = header.value;
     const merged = { ...(await deps.threads.metadata(before)), ...patch };
     const metadata = await deps.threads.keepMetadata(before, merged, deps.ids.token(8));
-    const thread: Thread = { ...before, metadata, updatedAt: deps.table.now() };
+    const thread: Thread = { ...withTtl(before, ttl, deps.table.now()), metadata };
     const written = await deps.threads.put(thread, { version: header.version });
     if (written.won) {
       await letExpire(deps, before);

@@ -4,10 +4,12 @@
  */
 import { threadId, tenantId } from "../../core/ids.ts";
 import {
+  EXPIRY_PREFIX,
   FUTURE_PREFIX,
   READY_PREFIX,
   afterTenant,
   dueShard,
+  expiryUntil,
   futureUntil,
   parseThreadPartition,
 } from "../../storage/keys.ts";
@@ -87,6 +89,13 @@ export async function futureRows(deps: Deps, aheadMs: number): Promise<readonly 
     } while (after !== undefined);
   }
   return rows.flatMap(dueRow);
+}
+
+/** Threads that have expired: a page of each shard, the oldest first. */
+export async function expiredRows(deps: Deps): Promise<readonly DueRow[]> {
+  const range = { prefix: EXPIRY_PREFIX, to: expiryUntil(deps.table.now()), limit: PAGE_ROWS };
+  const pages = await Promise.all(shards(deps).map((pk) => deps.table.queryIndex("due", pk, range)));
+  return pages.flatMap(({ items }) => items).flatMap(dueRow);
 }
 
 /** Works on rows, some at a time. What cannot be done about one, whatever the reason, keeps nobody from the others. */

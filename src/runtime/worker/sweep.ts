@@ -1,8 +1,9 @@
 /**
  * Follow-ups whose time has come. On a run item: a pending run that no header names is an orphan of an accept that died
  * (its client was never told that it exists); an ended stateless run takes its thread with it. On a header: a deletion
- * that was begun and not completed.
+ * that was begun and not completed, and the end of its time to live.
  */
+import { isHoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
 import { LOOKED_AT_AFTER_MS, isEnded } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
@@ -12,6 +13,7 @@ import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
+import { pruneThread } from "../threads/prune-thread.ts";
 import { removeRemnants } from "../threads/remove-thread.ts";
 import { repairHeader } from "../threads/repair.ts";
 import { begin } from "../accept/scheduled.ts";
@@ -79,12 +81,23 @@ async function lookAgain(deps: Deps, run: Stored<Run>, ms: number): Promise<void
   await deps.runs.put({ ...run.value, followUpAt: deps.table.now() + ms }, run.version);
 }
 
+/** A thread that is to be deleted is so once it was read: what has expired is to keep its latest checkpoints. */
+async function prune(deps: Deps, header: Stored<Thread>): Promise<void> {
+  const { threadId } = header.value;
+  const isPruned = await pruneThread(deps, header).catch((error: unknown) => {
+    if (!isHoldpointError(error, "conflict")) throw error;
+    return false;
+  });
+  if (isPruned) deps.log.info({ thread: threadId }, "pruned a thread that nobody has used for its time to live");
+}
+
 /** Wakes a thread whose sleeping run is due; completes the deletion of one whose remover has not come to its end. */
 export async function sweepThread(deps: Deps, ref: ThreadRef): Promise<void> {
   const header = await deps.threads.get(ref);
   const due = header && threadDue(header.value);
   if (!due) return;
   if (due.kind === "removal") return removeRemnants(deps, header.value);
+  if (due.kind === "expiry") return due.at > deps.table.now() ? undefined : prune(deps, header);
   if (due.kind !== "timer" || due.at > deps.table.now()) return;
   const written = await deps.threads.put(woken(header.value, deps.table.now()), { version: header.version });
   if (written.won) deps.hints.ready(ref, written.stored);

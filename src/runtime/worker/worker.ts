@@ -8,7 +8,7 @@ import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { Cancels } from "./cancels.ts";
-import { dueNow, eachRow, futureRows } from "./due-rows.ts";
+import { dueNow, eachRow, expiredRows, futureRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
 import { followUp } from "../decisions/follow-up.ts";
@@ -195,6 +195,10 @@ class PollingWorker implements Worker {
     const { clock, settings, log } = this.#options.deps;
     while (!this.#stop.signal.aborted) {
       await this.#readLeases().catch((error: unknown) => log.warn({ err: error }, "leases could not be read"));
+      await expiredRows(this.#options.deps).then(
+        (rows) => this.#sweep(rows),
+        (error: unknown) => log.warn({ err: error }, "what has expired could not be read"),
+      );
       await clock.sleep(settings.leaseMs / 3, this.#stop.signal);
     }
   }
