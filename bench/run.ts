@@ -24,6 +24,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "LangGraph's serializer and ours on states of 2 MB, side by side, and JSON alone.",
     load: () => import("./checkpoint/serializer.ts"),
   },
+  "hard-suite": {
+    summary: "What checkpoint savers must not do, case by case: ours and those of others, who passes what.",
+    load: () => import("./checkpoint/hard-suite.ts"),
+  },
   turns: {
     summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
     load: () => import("./table/turns.ts"),

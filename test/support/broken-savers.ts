@@ -1,9 +1,10 @@
 /** Savers that are wrong in one way each: what the hard suite is for. */
-import { MemorySaver, WRITES_IDX_MAP, getCheckpointId } from "@langchain/langgraph-checkpoint";
+import { WRITES_IDX_MAP, getCheckpointId } from "@langchain/langgraph-checkpoint";
 import type {
   BaseCheckpointSaver,
   CheckpointListOptions,
   CheckpointTuple,
+  MemorySaver,
   PendingWrite,
 } from "@langchain/langgraph-checkpoint";
 import type { RunnableConfig } from "@langchain/core/runnables";
