@@ -28,6 +28,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "Checkpoint savers side by side on what agents keep: units, requests, bytes and time of a turn.",
     load: () => import("./checkpoint/checkpointer.ts"),
   },
+  "hard-suite": {
+    summary: "What checkpoint savers must not do, case by case: ours and those of others, who passes what.",
+    load: () => import("./checkpoint/hard-suite.ts"),
+  },
   turns: {
     summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
     load: () => import("./table/turns.ts"),
