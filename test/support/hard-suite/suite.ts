@@ -93,20 +93,6 @@ export async function runHardCase(subject: Subject, { name, run }: HardCase): Pr
   }
 }
 
-/** Puts a subject through all cases, one after the other. */
-export async function runHardSuite(
-  subject: Subject,
-  onResult: (result: Result) => void = () => undefined,
-): Promise<readonly Result[]> {
-  const results: Result[] = [];
-  for (const one of hardCases) {
-    const result = await runHardCase(subject, one);
-    results.push(result);
-    onResult(result);
-  }
-  return results;
-}
-
 /** In one line: some errors are long, and some repeat the value that they are about. */
 function reasonOf(error: unknown): string {
   const text = error instanceof Error ? (error.message === "" ? error.name : error.message) : String(error);
