@@ -61,6 +61,11 @@ const PROBES: Readonly<Record<string, Probe>> = {
     json: ({ thread }) => ({ ids: [thread] }),
     answer: { status: 200, body: 0 },
   },
+  "POST /threads/prune": {
+    path: () => "/threads/prune",
+    json: ({ thread }) => ({ thread_ids: [thread] }),
+    answer: { status: 200, body: { pruned_count: 0 } },
+  },
   "GET /threads/:thread_id": onThread(""),
   "PATCH /threads/:thread_id": onThread("", () => ({ metadata: { taken: true } })),
   "DELETE /threads/:thread_id": onThread(""),
