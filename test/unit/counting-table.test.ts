@@ -3,7 +3,7 @@ import { createCountingTable, itemUnits, sequentialChain } from "../../bench/sup
 import type { Call } from "../../bench/support/counting-table.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 
-const call = (start: number, end: number): Call => ({ operation: "get", keys: [], start, end, units: 0 });
+const call = (start: number, end: number): Call => ({ operation: "get", keys: [], start, end, units: 0, readUnits: 0 });
 const spans = (calls: readonly Call[]): number[][] => calls.map(({ start, end }) => [start, end]);
 
 describe("the sequential chain of some calls", () => {
@@ -66,12 +66,25 @@ describe("a counting table", () => {
     expect(await table.put(draft, "absent")).toMatchObject({ won: false });
     const both = await Promise.all([table.get(draft), table.query("t", { prefix: "H" })]);
     expect(both[0]?.attributes).toEqual({ n: 1 });
-    expect(table.calls.map(({ operation, units }) => [operation, units])).toEqual([
-      ["put", 1],
-      ["put", 1],
-      ["get", 0],
-      ["query", 0],
+    expect(table.calls.map(({ operation, units, readUnits }) => [operation, units, readUnits])).toEqual([
+      ["put", 1, 0],
+      ["put", 1, 0],
+      ["get", 0, 1],
+      ["query", 0, 1],
     ]);
     expect(sequentialChain(table.calls)).toHaveLength(3);
+  });
+
+  it("counts a read by 4 KB: together in a query, item by item in a batch, and what is absent as well", async () => {
+    const table = createCountingTable(createMemoryTable(), { now: () => 0 });
+    const draft = (sk: string) => ({ pk: "t", sk, attributes: { text: "x".repeat(5000) } });
+    await table.batchPut([draft("a"), draft("b")]);
+    await table.query("t", {});
+    await table.batchGet([draft("a"), draft("b"), draft("c")]);
+    expect(table.calls.map(({ readUnits }) => readUnits)).toEqual([0, 3, 5]);
+    const stored = table.bytes();
+    expect(stored).toBeGreaterThan(10_000);
+    await table.remove(draft("a"), "any");
+    expect(table.bytes()).toBe(stored / 2);
   });
 });
