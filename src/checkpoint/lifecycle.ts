@@ -6,7 +6,7 @@ import { HoldpointError } from "../core/errors.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import { generationPart, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
-import { readable } from "../storage/records.ts";
+import { readableInClear } from "../storage/records.ts";
 import type { Item, Key, Table } from "../storage/table.ts";
 
 /** What deletion removes: log records, segments and task writes. */
@@ -14,7 +14,7 @@ const COLLECTIONS = ["C", "S", "W"] as const;
 const BATCH = 25;
 
 const generationIn = (header: Item | undefined): number => {
-  const value = readable(header)?.attributes["g"];
+  const value = readableInClear(header)?.attributes["g"];
   return typeof value === "number" ? value : 0;
 };
 

@@ -125,7 +125,7 @@ async function patchMetadata(deps: Deps, first: Stored<Thread>, patch: JsonObjec
 }
 
 async function letExpire({ table }: Deps, { metadata, ...ref }: Thread): Promise<void> {
-  if (metadata.kind === "inline") return;
+  if (metadata.kind !== "item") return;
   const item = await table.get(threadKeys.metadata(ref, metadata.id));
   if (item) await table.put({ ...item, expiresAt: table.now() + OLD_METADATA_KEPT_MS }, "any");
 }
