@@ -98,7 +98,7 @@ export function assistantObject(assistant: Assistant): JsonObject {
   };
 }
 
-export function threadObject({ thread, metadata, values, interrupts }: ThreadView): JsonObject {
+export function threadObject({ thread, metadata, values, interrupts, unreadable }: ThreadView): JsonObject {
   return {
     thread_id: thread.threadId,
     created_at: isoTime(thread.createdAt),
@@ -109,6 +109,7 @@ export function threadObject({ thread, metadata, values, interrupts }: ThreadVie
     config: {},
     values,
     interrupts,
+    ...(unreadable ? { error: { ...unreadable } } : {}),
   };
 }
 
