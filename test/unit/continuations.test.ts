@@ -190,7 +190,10 @@ describe("a follow-up that is repeated while its continuation runs", () => {
     await marked.promise;
     await reaches(kit, { ...run, runId: decision?.continuation ?? run.runId }, "running");
     // The header named the continuation, but its decider has not said so yet on the hold.
-    await kit.deps.holds.update(ref, holdId, ({ carriedBy: _, ...hold }) => spoil({ ...hold, followUpDue: true }));
+    await kit.deps.holds.update(ref, holdId, (hold) => {
+      const { carriedBy: _, ...uncarried } = hold;
+      return spoil({ ...uncarried, followUpDue: true });
+    });
     await followUp(kit.deps, ref, holdId);
     goOn.resolve(undefined);
     await until(kit, async () => (await holdOf(kit, run)).state === "applied");
