@@ -4,7 +4,7 @@ import type { ProcessOptions, RunningProcess } from "./process.ts";
 
 /** The flags that `npm run dev` and `npm start` give to Node as well. */
 export const NODE_FLAGS = [
-  "--max-semi-space-size=8",
+  "--max-semi-space-size=16",
   "--heap-growing-percent=50",
   "--conditions=holdpoint-source",
 ] as const;

@@ -104,7 +104,10 @@ export interface Hold {
   readonly decision?: Decision;
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
-  /** Fence of the continuation that was given the decision to apply: only that one may say what came of it. */
+  /**
+   * The highest fence that was given the decision to apply, or has given the hold back: only that one may say what came
+   * of it, and a lower one has no say any more.
+   */
   readonly handedTo?: number;
   /** Whether its follow-up (the continuation in the header's queue) is still to be done (I11). */
   readonly followUpDue: boolean;
@@ -146,16 +149,22 @@ export function decided(hold: Hold, decision: Decision): Hold {
   return { ...hold, state: "decided", decision, followUpDue: true, updatedAt: decision.at };
 }
 
+/** @throws HoldpointError `lost` when a later holder than that of `fence` has raised the hold, or was given it */
+export function assertNotLaterThan(fence: number, hold: Hold): void {
+  if (Math.max(hold.fence, hold.handedTo ?? 0) > fence)
+    throw new HoldpointError("lost", `another holder has hold ${hold.holdId}`);
+}
+
 /** Undefined when there is nothing to hand over. @throws HoldpointError `lost` when a later holder has it */
 export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefined {
-  if ((hold.handedTo ?? 0) > fence) throw new HoldpointError("lost", "the decision was handed to another holder");
+  assertNotLaterThan(fence, hold);
   const isNew = hold.handedTo !== fence || hold.carriedBy !== run;
   return hold.state === "decided" && isNew ? { ...hold, handedTo: fence, carriedBy: run } : undefined;
 }
 
-/** A decision that its continuation could not carry on is asked for again. */
+/** A decision that its continuation could not carry on is asked for again, and no earlier holder may raise it anew. */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, handedTo: _handedTo, carriedBy: _carriedBy, ...rest } = hold;
+  const { decision: _decision, carriedBy: _carriedBy, ...rest } = hold;
   return { ...rest, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
 
@@ -167,9 +176,16 @@ export function superseded(hold: Hold, reason: string, now: number): Hold {
   return { ...hold, state: "superseded", followUpDue: false, reason, updatedAt: now };
 }
 
-/** An undecided hold goes back to the held run that asked for it, when the run that asked again did not end as held. */
-export function givenBack(hold: Hold, to: { readonly runId: RunId; readonly fence: number }, now: number): Hold {
-  return { ...hold, runId: to.runId, fence: to.fence, updatedAt: now };
+/**
+ * An undecided hold goes back to the held run that asked for it, when the run that might have asked again did not end as
+ * held. It is the word of the holder of fence `by`: an earlier one may not take it from there any more.
+ */
+export function givenBack(
+  hold: Hold,
+  to: { readonly runId: RunId; readonly fence: number },
+  at: { readonly by: number; readonly now: number },
+): Hold {
+  return { ...hold, runId: to.runId, fence: to.fence, handedTo: at.by, updatedAt: at.now };
 }
 
 /** `followUpDue` keeps a cancelled hold findable until the header's summary is corrected. */
@@ -184,7 +200,7 @@ export function cancelledHold(
 
 /** `queued`: the continuation that is to carry the decision on, unless one has been given it already. */
 export function followedUp(hold: Hold, queued?: RunId): Hold {
-  const isGiven = queued === undefined || hold.handedTo !== undefined;
+  const isGiven = queued === undefined || hold.carriedBy !== undefined;
   return { ...hold, ...(isGiven ? {} : { carriedBy: queued }), followUpDue: false };
 }
 

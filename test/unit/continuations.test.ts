@@ -8,6 +8,7 @@ import type { Run } from "../../src/core/run.ts";
 import { review } from "../../src/graph/review.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
+import { followUp } from "../../src/runtime/decisions/follow-up.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import { moveOn } from "../../src/runtime/worker/sweep.ts";
 import type { MemoryTable } from "../support/memory-table.ts";
@@ -160,6 +161,56 @@ describe("a sleeping continuation that is cancelled", () => {
     expect((await headerOf(kit, run))?.waiting).toMatchObject({ reviews: 1 });
     await expect(decide(kit, run, APPROVE, BOB)).rejects.toMatchObject({ code: "conflict" });
     await expect(accept(kit, "desk", run.threadId, "hello")).rejects.toMatchObject({ code: "conflict" });
+  });
+});
+
+describe("a follow-up that is repeated while its continuation runs", () => {
+  /** The number of continuations that there are once both the continuation and a second follow-up have come to their ends. */
+  async function continuations(spoil: (hold: Hold) => Hold): Promise<number> {
+    const kit = kitOf();
+    const run = await asked(kit, "plain");
+    const { holdId, ...ref } = await holdOf(kit, run);
+    const { decision } = await decide(kit, run, { type: "value", value: "yes" });
+    const marked = Promise.withResolvers<undefined>();
+    const goOn = Promise.withResolvers<undefined>();
+    const drive: Engine["drive"] = async (driven) => {
+      await goOn.promise;
+      return langGraphEngine.drive(driven);
+    };
+    const holds = {
+      ...kit.deps.holds,
+      ofThread: async (...args: Parameters<typeof kit.deps.holds.ofThread>) => {
+        marked.resolve(undefined);
+        await goOn.promise;
+        return kit.deps.holds.ofThread(...args);
+      },
+    };
+    await using worker = kit.worker({ ...langGraphEngine, drive }, { holds });
+    worker.start();
+    await marked.promise;
+    await reaches(kit, { ...run, runId: decision?.continuation ?? run.runId }, "running");
+    // The header named the continuation, but its decider has not said so yet on the hold.
+    await kit.deps.holds.update(ref, holdId, (hold) => {
+      const { carriedBy: _, ...uncarried } = hold;
+      return spoil({ ...uncarried, followUpDue: true });
+    });
+    await followUp(kit.deps, ref, holdId);
+    goOn.resolve(undefined);
+    await until(kit, async () => (await holdOf(kit, run)).state === "applied");
+    await until(kit, async () => {
+      const header = await headerOf(kit, run);
+      return header?.active === undefined && header?.lease === undefined && header?.queue.length === 0;
+    });
+    const runs = await kit.runtime.runs.list(ALICE, run.threadId);
+    return runs.filter(({ kind, status }) => kind === "continuation" && status !== "refused").length;
+  }
+
+  it("makes no second one: the first, which was made for this decision, has yet to read it", async () => {
+    expect(await continuations((hold) => hold)).toBe(1);
+  });
+
+  it("makes another where the hold was given back before: the first may have read its decisions (negative control)", async () => {
+    expect(await continuations((hold) => ({ ...hold, handedTo: 1 }))).toBe(2);
   });
 });
 

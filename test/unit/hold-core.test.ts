@@ -3,10 +3,12 @@ import { describe, expect, it } from "vitest";
 import type { Answer, Decision, Hold, ReviewRequest } from "../../src/core/hold.ts";
 import {
   applied,
+  assertNotLaterThan,
   cancelledHold,
   continuationId,
   decided,
   followedUp,
+  givenBack,
   handedTo,
   keyedDecisionId,
   makeHoldId,
@@ -154,6 +156,20 @@ describe("the run that carries a decision on", () => {
   it("is forgotten when the decision comes back", () => {
     const handed = handedTo(won, 2, given);
     expect(handed && reopened(handed, "it failed", NOW)).not.toHaveProperty("carriedBy");
+  });
+
+  it("is not of an earlier holder: neither the decision nor the hold that came back is anything for that one", () => {
+    const handed = handedTo(won, 4, given);
+    const back = handed && reopened(handed, "it failed", NOW);
+    if (!back) throw new Error("it was handed over");
+    const isLost = expect.objectContaining({ code: "lost" }) as Error;
+    expect(() => handedTo(decided(back, decision), 3, queued)).toThrow(isLost);
+    expect(() => assertNotLaterThan(3, back)).toThrow(isLost);
+    expect(() => assertNotLaterThan(4, back)).not.toThrow();
+    // Although it is the held run's again, under the fence of that one.
+    const returned = givenBack({ ...back, fence: 4 }, { runId: given, fence: 2 }, { by: 4, now: NOW });
+    expect(returned).toMatchObject({ runId: given, fence: 2 });
+    expect(() => assertNotLaterThan(3, returned)).toThrow(isLost);
   });
 });
 

@@ -23,29 +23,19 @@ import type { Deps } from "../deps.ts";
 export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
   let name: RunId | undefined;
   let made: Run | undefined;
-  let carriedBy: RunId | undefined;
   for (;;) {
     const stored = await deps.holds.get(ref, hold);
     if (!stored?.value.followUpDue) return stored?.value;
-    const header = await deps.threads.get(ref);
-    const alive = header && !header.value.deleted && header.value.generation === stored.value.generation;
-    if (!alive) break;
-    const step: Step =
-      stored.value.state === "decided"
-        ? await continueWith(deps, stored.value, header, name)
-        : await correct(deps, stored.value, header);
+    const step = await stepOf(deps, ref, stored.value, name);
     made = step.made ?? made;
-    if (step.kind === "done") {
-      carriedBy = step.carriedBy;
-      break;
-    }
-    name = step.name;
+    name = step.kind === "again" ? step.name : undefined;
+    if (step.kind === "again") continue;
+    const { carriedBy } = step;
+    if (made && carriedBy !== undefined && made.runId !== carriedBy) await discard(deps, made);
+    // Of the hold as it was read: it may have been given back meanwhile and decided anew, and that is due for itself.
+    const written = await deps.holds.put(followedUp(stored.value, carriedBy), { version: stored.version });
+    if (written.won) return written.stored.value;
   }
-  if (made && carriedBy !== undefined && made.runId !== carriedBy) await discard(deps, made);
-  const after = await deps.holds.update(ref, hold, (current) =>
-    current.followUpDue ? followedUp(current, carriedBy) : undefined,
-  );
-  return after?.value;
 }
 
 /** The follow-up is findable in the table, so failing here costs latency and never what it follows up. */
@@ -63,13 +53,25 @@ type Step = { readonly made?: Run } & (
   | { readonly kind: "again"; readonly name: RunId | undefined }
 );
 
+async function stepOf(deps: Deps, ref: ThreadRef, hold: Hold, name: RunId | undefined): Promise<Step> {
+  const header = await deps.threads.get(ref);
+  const isAlive = header && !header.value.deleted && header.value.generation === hold.generation;
+  if (!isAlive) return { kind: "done" };
+  return hold.state === "decided" ? continueWith(deps, hold, header, name) : correct(deps, hold, header);
+}
+
 async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name: RunId | undefined): Promise<Step> {
+  if (hold.carriedBy !== undefined) return { kind: "done", carriedBy: hold.carriedBy };
   const queued = header.value.queue.find((entry) => entry.kind === "continuation");
   if (queued) return { kind: "done", carriedBy: queued.runId };
   const runId = name ?? hold.decision?.continuation;
   if (!runId) return { kind: "done" };
   const existing = await deps.runs.get(hold, runId);
   if (existing && existing.value.status !== "pending") {
+    // Made for this decision, unless it is the run that answered: if nobody was ever given the hold, it will be.
+    const isMadeForIt = runId !== hold.decision?.continuation || isNamedAfter(hold);
+    if (isMadeForIt && hold.handedTo === undefined && !isEnded(existing.value.status))
+      return { kind: "done", carriedBy: runId };
     // It may have read its decisions before this one was made: the next one in the chain of names carries it on.
     return { kind: "again", name: continuationId(hold.holdId, runId) };
   }
@@ -82,6 +84,10 @@ async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name
   deps.hints.ready(hold, written.stored);
   return { kind: "done", carriedBy: runId, ...made };
 }
+
+/** Whether the run that is to carry the decision on is made for it; else it is the one that came with the answer. */
+const isNamedAfter = ({ holdId, decision }: Hold): boolean =>
+  decision !== undefined && decision.continuation === continuationId(holdId, decision.id);
 
 async function make(deps: Deps, run: Run): Promise<{ readonly made?: Run }> {
   const written = await deps.runs.create(run);

@@ -6,7 +6,16 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
-import { applied, cancelledHold, givenBack, makeHoldId, plainDigest, reopened, superseded } from "../../core/hold.ts";
+import {
+  applied,
+  assertNotLaterThan,
+  cancelledHold,
+  givenBack,
+  makeHoldId,
+  plainDigest,
+  reopened,
+  superseded,
+} from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import { runId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
@@ -79,13 +88,16 @@ export async function leaveHolds(
   const namesIt = (hold: Hold): boolean => held?.status === "held" && (held.end?.holds.includes(hold.holdId) ?? false);
   const waits = (hold: Hold): boolean => atHead.has(hold.interruptId) && namesIt(hold);
   const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
-  for (const { runId: asked, holdId } of all.filter((hold) => hold.state === "pending" && hold.runId === run.runId)) {
+  for (const { holdId } of all.filter(({ state }) => state === "pending")) {
     await deps.holds.update(run, holdId, (hold) => {
-      if (hold.state !== "pending" || hold.runId !== asked || hold.fence > pause.fence) return undefined;
+      if (hold.state !== "pending") return undefined;
+      assertNotLaterThan(pause.fence, hold);
       const now = deps.table.now();
-      return held && waits(hold)
-        ? givenBack(hold, held, now)
-        : cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false });
+      // Also what this run never asked again: an earlier holder of it still could.
+      if (held && waits(hold)) return givenBack(hold, held, { by: pause.fence, now });
+      return hold.runId === run.runId
+        ? cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false })
+        : undefined;
     });
   }
   await settleAll(deps, pause, (hold, now) =>
@@ -175,7 +187,10 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
   };
 }
 
-/** Replaces an undecided hold of a lower fence; leaves a decided one as it is; is lost against a higher fence. */
+/**
+ * Replaces an undecided hold of a lower fence; leaves a decided one as it is; is lost against a later holder. That is not
+ * left to the log: a delivery that finds nothing to execute appends nothing that a later barrier could refuse.
+ */
 async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
   let current: Stored<Hold> | undefined;
   for (;;) {
@@ -184,7 +199,7 @@ async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
     if (written.won) return next;
     current = written.current;
     if (!current) continue;
-    if (current.value.fence > draft.fence) throw new HoldpointError("lost", "another holder raised this hold");
+    assertNotLaterThan(draft.fence, current.value);
     const { state, fence } = current.value;
     // Whoever cancelled it, its interrupt waits after all: new input lost to a decision, or was refused in the end.
     if (state !== "cancelled" && (state !== "pending" || fence === draft.fence)) return current.value;
