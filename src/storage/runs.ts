@@ -3,6 +3,7 @@ import type { RunId, TenantId, ThreadId } from "../core/ids.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { Blobs } from "./blobs.ts";
 import type { Place } from "./encryption/envelope.ts";
+import { whyUnreadable } from "./encryption/sealed-content.ts";
 import { plainSealers } from "./encryption/sealer.ts";
 import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, futureSort, runMapKey, threadKeys } from "./keys.ts";
@@ -108,7 +109,9 @@ export function createRuns({ table, blobs, shards, sealers = plainSealers }: Run
     async payload(run) {
       if (run.payload) return run.payload;
       const item = readable(await table.get(threadKeys.runBody(run, run.runId)));
-      if (!item) throw new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
+      // It may have stood on the run itself.
+      if (!item)
+        throw whyUnreadable(run) ?? new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
       const inline = item.attributes["d"];
       const bytes =
         inline instanceof Uint8Array

@@ -10,6 +10,7 @@ import type { Due, QueueEntry, Thread, ThreadMetadata, ThreadTtl } from "../core
 import {
   SEALED,
   itemPlace,
+  openSealed,
   refusePlain,
   sealedAttributes,
   sealedBytesOf,
@@ -71,10 +72,15 @@ export function createThreads({ table, shards, sealers = plainSealers, ttl }: Th
     expiresAt: (thread) => (thread.deleted ? thread.updatedAt + TOMBSTONE_MS : undefined),
   };
   const records: Records<Thread> = createRecords(table, codec, sealers);
-  const keptBytes = async (ref: ThreadRef, id: string): Promise<Uint8Array> => {
-    const item = readable(await table.get(threadKeys.metadata(ref, id)), newestWith(sealers));
+  /** Of an item of its own. */
+  const longMetadata = async (ref: ThreadRef, key: Key): Promise<string> => {
+    const item = readable(await table.get(key), newestWith(sealers));
     if (!item) throw new HoldpointError("corrupt", `metadata of thread ${ref.threadId} is missing`);
-    return sealedBytesOf(item) ?? Buffer.from(textOf(item, "d"));
+    const [sealer, place] = [sealers(ref.tenant), itemPlace(ref.tenant, key)];
+    const sealed = sealedBytesOf(item);
+    if (sealed) return textIn(await openSealed(sealer, sealed, place));
+    await refusePlain(sealer, place);
+    return textOf(item, "d");
   };
   return {
     async get(ref) {
@@ -97,17 +103,16 @@ export function createThreads({ table, shards, sealers = plainSealers, ttl }: Th
       return { kind: "item", id: itemId };
     },
     async metadata({ metadata, ...ref }) {
-      const sealer = sealers(ref.tenant);
-      const place = itemPlace(ref.tenant, keyOf(ref, metadata));
-      if (metadata.kind === "inline") {
-        await refusePlain(sealer, place);
-        return metadata.value;
+      const [sealer, place] = [sealers(ref.tenant), itemPlace(ref.tenant, threadKeys.header(ref))];
+      switch (metadata.kind) {
+        case "inline":
+          await refusePlain(sealer, place);
+          return metadata.value;
+        case "sealed":
+          return jsonIn(textIn(await openSealed(sealer, metadata.bytes, place)));
+        case "item":
+          return jsonIn(await longMetadata(ref, threadKeys.metadata(ref, metadata.id)));
       }
-      const bytes = metadata.kind === "sealed" ? metadata.bytes : await keptBytes(ref, metadata.id);
-      if (bytes.length === 0)
-        throw new HoldpointError("corrupt", `thread ${ref.threadId} lacks its encrypted metadata`);
-      // What is in the clear goes the same way: it may be refused.
-      return JSON.parse(Buffer.from(await sealer.open(bytes, place)).toString("utf8")) as JsonObject;
     },
     async list(tenant, range) {
       const rows = await table.queryIndex("list", listPartition(tenant, "threads"), range);
@@ -124,9 +129,8 @@ export function createThreads({ table, shards, sealers = plainSealers, ttl }: Th
   };
 }
 
-/** Of the item in which the metadata stand. */
-const keyOf = (ref: ThreadRef, metadata: ThreadMetadata): Key =>
-  metadata.kind === "item" ? threadKeys.metadata(ref, metadata.id) : threadKeys.header(ref);
+const textIn = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");
+const jsonIn = (text: string): JsonObject => JSON.parse(text) as JsonObject; // as `keepMetadata` wrote it
 
 type Body = Omit<Thread, "tenant" | "threadId" | "generation" | "queue" | "active" | "metadata"> & {
   readonly active?: { readonly kind: "run" | "update" };

@@ -291,6 +291,10 @@ describe.each(ALL)("%s", (_, noun) => {
       { ...one.attributes, z: bytes.subarray(0, -1) },
       { ...one.attributes, z: bytes.subarray(0, 20) },
       { ...one.attributes, z: bytes.with(bytes.length - 20, (bytes.at(-20) ?? 0) ^ 1) },
+      // As if it were in the clear, which is still read where an item says so.
+      { ...one.attributes, z: new Uint8Array(bytes).fill(7, 0, 8) },
+      { ...one.attributes, z: Buffer.from('{"note":"forged"}') },
+      { ...one.attributes, z: new Uint8Array() },
     ];
     for (const attributes of damaged) {
       await table.put({ ...one, attributes }, "any");
@@ -298,6 +302,7 @@ describe.each(ALL)("%s", (_, noun) => {
         code: "corrupt",
         message: expect.stringContaining(`item ${one.sk} of partition ${one.pk}`) as unknown,
       });
+      expect(await noun.read(sealed, OTHER)).toEqual(noun.whole(OTHER));
     }
     const { z: _z, ...without } = one.attributes;
     await table.put({ ...one, attributes: without }, "any");
@@ -351,6 +356,16 @@ describe("a tenant whose keys were dropped", () => {
     expect((await sealed.runs.get(ref, runId(ONE)))?.value).toMatchObject({ followUpAt: 9, error: { name: "gone" } });
     expect(bytesOf()).toEqual(before);
     if (after) expect(await sealed.runs.remove(after)).toEqual({ outcome: "removed" });
+  });
+
+  it("has requests that are gone, also those that stood on their runs before there were keys", async () => {
+    const { plain, sealed, dataKeys } = world();
+    await plain.runs.create({ ...runOf(ONE), payload: { input: SECRET } });
+    await sealed.runs.update(ref, runId(ONE), (now) => ({ ...now, followUpAt: 9 }));
+    const payload = async () => sealed.runs.payload((await sealed.runs.get(ref, runId(ONE)))?.value ?? runOf(ONE));
+    expect(await payload()).toEqual({ input: SECRET });
+    await dataKeys.drop(tenant);
+    await expect(payload()).rejects.toMatchObject(gone);
   });
 
   it("has headers that can be moved on and deleted, whose metadata are gone", async () => {

@@ -8,6 +8,7 @@ import type { TenantId } from "../../core/ids.ts";
 import { isKeysDropped } from "../../core/keys-dropped.ts";
 import { newerFormat } from "../../core/newer-format.ts";
 import type { Attributes, Item, Key } from "../table.ts";
+import { parseEnvelope, placeText } from "./envelope.ts";
 import type { Place } from "./envelope.ts";
 import { packed, putBack, takenOut, unpacked } from "./parts.ts";
 import type { Sealer, Sealers } from "./sealer.ts";
@@ -60,7 +61,7 @@ export function createSealedContent<T extends object>(content: Content<T>, seale
         return rest;
       }
       try {
-        return await fieldsOf(await sealer.open(bytes, place), rest, item);
+        return await fieldsOf(await openSealed(sealer, bytes, place), rest, item);
       } catch (error) {
         if (!content.unreadable || !isKeysDropped(error)) throw error;
         return { ...content.unreadable(rest, error), [LOST]: { bytes, why: error } };
@@ -92,6 +93,15 @@ export function sealedBytesOf({ sk, attributes }: Item): Uint8Array | undefined 
 export async function sealedFor(sealer: Sealer, bytes: Uint8Array, place: Place): Promise<Uint8Array> {
   await sealer.ready();
   return sealer.seal(bytes, place);
+}
+
+/**
+ * What was sealed, where nothing else may stand.
+ * @throws HoldpointError as `Sealer.open`; `corrupt` for bytes that nobody sealed, also while plaintext is still read
+ */
+export async function openSealed(sealer: Sealer, bytes: Uint8Array, place: Place): Promise<Uint8Array> {
+  if (parseEnvelope(bytes, place).kind === "sealed") return sealer.open(bytes, place);
+  throw new HoldpointError("corrupt", `${placeText(place)} is not what was sealed there`);
 }
 
 /** For content in the clear. @throws HoldpointError `corrupt` where that is refused */
