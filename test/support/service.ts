@@ -34,6 +34,8 @@ export interface ServiceOptions {
   readonly store?: GivenDeps["store"];
   /** The caller's to dispose of. */
   readonly table?: Table;
+  /** The folder of bodies; the caller's to remove. */
+  readonly bodies?: string;
   readonly sealers?: Sealers;
 }
 
@@ -74,12 +76,18 @@ export async function startService({
 
 async function openDeps(
   dir: string,
-  { graphs, store, table: given, sealers = plainSealers }: Omit<ServiceOptions, "worker" | "app">,
+  {
+    graphs,
+    store,
+    table: given,
+    bodies = join(dir, "blobs"),
+    sealers = plainSealers,
+  }: Omit<ServiceOptions, "worker" | "app">,
   opening: AsyncDisposableStack,
 ): Promise<Deps> {
   const table =
     given ?? opening.use(await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }));
-  const blobs = sealedBlobs(createFolderBlobs({ dir: join(dir, "blobs") }), sealers);
+  const blobs = sealedBlobs(createFolderBlobs({ dir: bodies }), sealers);
   return createDeps({
     table,
     blobs,
