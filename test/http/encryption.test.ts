@@ -1,109 +1,23 @@
 /** A whole run with keys: nothing that its graph or its people said is readable in any item of the table. */
-import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
-import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
 import { tenantId, threadId } from "../../src/core/ids.ts";
-import { effect } from "../../src/graph/effect.ts";
-import { review } from "../../src/graph/review.ts";
-import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { plainSealers } from "../../src/storage/encryption/sealer.ts";
 import type { Item } from "../../src/storage/table.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 import { encryptionOn } from "../support/sealers.ts";
 import { startService } from "../support/service.ts";
-import type { Service } from "../support/service.ts";
+import { SECRET, shop, told } from "../support/shop.ts";
 
-const SECRET = "Alice-4711";
 const ACME = tenantId("acme");
 /** The queue of a thread, the hash of a state, a wrapped key. */
 const KNOWN = new Set(["H q", "C h", "K w"]);
 const ENVELOPE = Buffer.of(0xfe, 0x48, 0x50, 0xe5);
 
-const State = Annotation.Root({
-  text: Annotation<string>(),
-  fails: Annotation<boolean>(),
-  done: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
-});
-
-/** Remembers, asks, pays, and fails if it is told to. */
-const graph = new StateGraph(State)
-  .addNode("remember", async ({ text }: typeof State.State, config: LangGraphRunnableConfig) => {
-    await config.store?.put(["people"], "one", { text });
-    return {};
-  })
-  .addNode("ask", async ({ text }: typeof State.State, config: LangGraphRunnableConfig) => {
-    const answer = await review(config, {
-      title: `Pay ${text}`,
-      action: "pay",
-      args: { to: text },
-      description: text,
-    });
-    return { done: [JSON.stringify(answer)] };
-  })
-  .addNode("pay", async ({ text, fails }: typeof State.State, config: LangGraphRunnableConfig) => {
-    const spec = { name: "pay", policy: "unsafe", args: { to: text } } as const;
-    const receipt = await effect(config, spec, async () => ({ receipt: text }));
-    if (fails) throw new Error(`cannot pay ${text}`);
-    return { done: [receipt.receipt] };
-  })
-  .addEdge(START, "remember")
-  .addEdge("remember", "ask")
-  .addEdge("ask", "pay")
-  .addEdge("pay", END)
-  .compile();
-
-interface Story {
-  readonly fails: boolean;
-  /** Metadata of a thread that its header does not hold. */
-  readonly long: boolean;
-}
-
-interface Told {
-  readonly thread: string;
-  readonly run: string;
-  readonly assistant: string;
-}
-
-/** A thread and an assistant with metadata, a run that asks, is answered, and ends or fails. */
-async function told(service: Service, { fails, long }: Story): Promise<Told> {
-  const { app } = service;
-  const acme = service.client("acme");
-  const { assistant_id: assistant } = await acme.assistants.create({
-    graphId: "shop",
-    name: `of ${SECRET}`,
-    description: SECRET,
-    metadata: { customer: SECRET },
-    config: { tags: [SECRET] },
-    context: { customer: SECRET },
-  });
-  const metadata = { customer: SECRET, ...(long ? { long: SECRET.repeat(30) } : {}) };
-  const { thread_id: thread } = await acme.threads.create({ metadata });
-  await acme.runs.wait(thread, assistant, { input: { text: SECRET, fails } });
-  const open = (await (await app.call("GET", "/v1/reviews?state=open")).json()) as { items: Review[] };
-  const asked = open.items.find((one) => one.thread_id === thread);
-  expect(asked).toMatchObject({ title: `Pay ${SECRET}`, args: { to: SECRET } });
-  const decided = await app.call("POST", `/v1/reviews/${asked?.id}/decisions`, {
-    json: { type: "edit", args: { to: SECRET }, comment: SECRET, digest: asked?.digest },
-  });
-  expect(decided.status).toBe(200);
-  const { decision } = (await decided.json()) as Review;
-  const run = decision?.continuation_run_id ?? "";
-  await acme.runs.join(thread, run).catch(() => undefined); // the one that fails
-  return { thread, run, assistant };
-}
-
-interface Review {
-  readonly id: string;
-  readonly thread_id: string;
-  readonly digest: string;
-  readonly decision: { readonly continuation_run_id: string } | null;
-}
-
 async function started(isEncrypted: boolean) {
   const table = createMemoryTable({ now: () => Date.now() });
   const { dataKeys, strict } = encryptionOn(table);
   const service = await startService({
-    graphs: createRegistry([registeredGraph("shop", graph)]),
+    graphs: shop,
     table,
     sealers: isEncrypted ? strict : plainSealers,
   });

@@ -9,13 +9,16 @@ import { createSealers } from "../../src/storage/encryption/sealer.ts";
 import type { Sealers } from "../../src/storage/encryption/sealer.ts";
 import type { Table } from "../../src/storage/table.ts";
 
-/** Data keys that nobody else has, and what seals with them. `strict`: what is not encrypted is refused. */
-export function encryptionOn(table: Table): {
+/** Data keys, wrapped by a key that nobody else has, and what seals with them. `strict`: what is not encrypted is refused. */
+export function encryptionOn(
+  table: Table,
+  key = randomBytes(32).toString("base64"),
+): {
   readonly dataKeys: DataKeys;
   readonly sealers: Sealers;
   readonly strict: Sealers;
 } {
-  const keys = createLocalKeys([randomBytes(32).toString("base64")]);
+  const keys = createLocalKeys([key]);
   const dataKeys = createDataKeys({ table, keys, clock: systemClock, ids: systemIds });
   const of = (required: boolean): Sealers => createSealers({ dataKeys, required });
   return { dataKeys, sealers: of(false), strict: of(true) };
