@@ -78,8 +78,8 @@ export function createRuns({ table, blobs, shards, sealers = plainSealers }: Run
   const records: Records<Run> = createRecords(table, codec, sealers);
   const keepPayload = async (run: Run): Promise<Run> => {
     const bytes = Buffer.from(JSON.stringify(run.payload ?? {}));
+    if (bytes.length <= INLINE_PAYLOAD_BYTES) return run;
     const sealer = sealers(run.tenant);
-    if (bytes.length <= INLINE_PAYLOAD_BYTES && !sealer.encrypts) return run;
     if (sealer.encrypts) await sealer.ready();
     const attributes: Record<string, Value> =
       bytes.length <= ITEM_PAYLOAD_BYTES

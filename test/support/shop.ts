@@ -44,7 +44,7 @@ const graph = new StateGraph(State)
 
 export interface Story {
   readonly fails: boolean;
-  /** Metadata of a thread that its header does not hold. */
+  /** Metadata of a thread that its header does not hold, and of a run that its item does not. */
   readonly long: boolean;
 }
 
@@ -68,7 +68,10 @@ export async function told(service: Service, { fails, long }: Story): Promise<To
   });
   const metadata = { customer: SECRET, ...(long ? { long: SECRET.repeat(30) } : {}) };
   const { thread_id: thread } = await acme.threads.create({ metadata });
-  await acme.runs.wait(thread, assistant, { input: { text: SECRET, fails } });
+  await acme.runs.wait(thread, assistant, {
+    input: { text: SECRET, fails },
+    ...(long ? { metadata: { long: SECRET.repeat(500) } } : {}),
+  });
   const open = (await (await app.call("GET", "/v1/reviews?state=open")).json()) as { items: Review[] };
   const asked = open.items.find((one) => one.thread_id === thread);
   expect(asked).toMatchObject({ title: `Pay ${SECRET}`, args: { to: SECRET } });
