@@ -16,11 +16,11 @@ export const stateInvariants: Invariants = {
   "an effect is in doubt only after an earlier delivery broke off": ({ facts }, report) => {
     const brokenOff = new Set<string>();
     for (const fact of factsOf(facts, "run")) {
-      const { status, deliveries, root } = fact.run;
-      // Of the same input: what a continuation that was cancelled has begun is in doubt for the next one.
-      if (status === "parked" && deliveries < 2 && !brokenOff.has(root))
+      const { status, deliveries, threadId } = fact.run;
+      // What a run that was cancelled has begun is in doubt for the one that continues from its input.
+      if (status === "parked" && deliveries < 2 && !brokenOff.has(threadId))
         report(fact, `run ${tagOf(fact.run)} was parked on its first delivery: ${fact.run.error?.message ?? ""}`);
-      if (isEnded(status) && deliveries > 0 && status !== "success" && status !== "held") brokenOff.add(root);
+      if (isEnded(status) && deliveries > 0 && status !== "success" && status !== "held") brokenOff.add(threadId);
     }
   },
 
