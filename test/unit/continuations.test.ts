@@ -1,8 +1,9 @@
 /** What becomes of decisions when the run that carries them on sleeps, is cancelled or fails. LangGraph executes it. */
 import { Annotation, END, START, StateGraph, interrupt } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
+import { handedTo } from "../../src/core/hold.ts";
 import type { Hold, HoldAnswer } from "../../src/core/hold.ts";
-import { threadId } from "../../src/core/ids.ts";
+import { runId, threadId } from "../../src/core/ids.ts";
 import { untouchedEnd } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { review } from "../../src/graph/review.ts";
@@ -211,6 +212,34 @@ describe("a follow-up that is repeated while its continuation runs", () => {
 
   it("makes another where the hold was given back before: the first may have read its decisions (negative control)", async () => {
     expect(await continuations((hold) => ({ ...hold, handedTo: 1 }))).toBe(2);
+  });
+});
+
+describe("a follow-up that loses its hold once it has queued a continuation", () => {
+  it("leaves it to those who rely on it: another decision may have found it in the queue", async () => {
+    let meet: (() => Promise<unknown>) | undefined;
+    const kit = kitOf((table) => ({
+      ...table,
+      async put(item, ...args) {
+        const written = await table.put(item, ...args);
+        const isQueue = item.sk === "H" && item.attributes["q"] !== undefined;
+        const then = isQueue ? meet : undefined;
+        if (then) meet = undefined;
+        await then?.();
+        return written;
+      },
+    }));
+    const run = await asked(kit, "plain");
+    const hold = await holdOf(kit, run);
+    const other = runId(kit.deps.ids.uuid());
+    // Somebody else's run is given the decision right after this one's is in the queue.
+    meet = () => kit.deps.holds.update(hold, hold.holdId, (now) => handedTo(now, 9, other));
+    const { decision } = await decide(kit, run, { type: "value", value: "yes" });
+    expect(meet).toBeUndefined();
+    expect(await holdOf(kit, run)).toMatchObject({ carriedBy: other, followUpDue: false });
+    const queued = await kit.deps.runs.get(run, decision?.continuation ?? run.runId);
+    expect(queued?.value.status).toBe("pending");
+    expect((await headerOf(kit, run))?.queue).toMatchObject([{ runId: queued?.value.runId }]);
   });
 });
 
