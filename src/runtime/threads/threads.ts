@@ -20,6 +20,7 @@ import type { Stored } from "../../storage/records.ts";
 import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Deps } from "../deps.ts";
 import { threadKeys } from "../../storage/keys.ts";
+import { copyThread } from "./copy-thread.ts";
 import { pruneThread } from "./prune-thread.ts";
 import { removeThread } from "./remove-thread.ts";
 import { repairHeader } from "./repair.ts";
@@ -69,6 +70,9 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
     async remove(principal, threadId) {
       await find(principal, threadId);
       await removeThread(deps, { tenant: principal.tenant, threadId });
+    },
+    async copy(principal, threadId) {
+      return viewOf(deps, createReading(deps, principal), await copyThread(deps, principal, threadId));
     },
     async prune(principal, threadIds, strategy) {
       let count = 0;
