@@ -31,12 +31,21 @@ export interface Threads {
     change: (thread: Thread) => Thread | undefined,
     known?: Stored<Thread>,
   ): Promise<Stored<Thread> | undefined>;
-  /** Stores metadata where the header can name it; write the header with the result afterwards. */
-  keepMetadata(ref: ThreadRef, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
+  /** Stores metadata where the header of this generation can name it; write the header with the result afterwards. */
+  keepMetadata(of: InGeneration, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
+  /** Has metadata expire that no header names any more; who still holds one that did finds it for an hour. */
+  dropMetadata(ref: ThreadRef, metadata: ThreadMetadata): Promise<void>;
   metadata(thread: Thread): Promise<JsonObject>;
   /** Threads of a tenant by the time of their creation; confirmed on the base items. Without those of a later format. */
   list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
 }
+
+export interface InGeneration extends ThreadRef {
+  readonly generation: number;
+}
+
+/** A reader that still holds the header of before finds the metadata it names for this long. */
+const OLD_METADATA_KEPT_MS = 3_600_000;
 
 /** `ttl`: of threads that have none of their own. */
 export function createThreads(table: Table, shards: number, ttl?: ThreadTtl): Threads {
@@ -60,11 +69,16 @@ export function createThreads(table: Table, shards: number, ttl?: ThreadTtl): Th
     },
     put: (thread, when) => records.put(thread, when),
     update: (ref, change, known) => update(records, threadKeys.header(ref), change, known),
-    async keepMetadata(ref, metadata, itemId) {
+    async keepMetadata({ generation, ...ref }, metadata, itemId) {
       const text = JSON.stringify(metadata);
       if (Buffer.byteLength(text) <= INLINE_METADATA_BYTES) return { kind: "inline", value: metadata };
-      await table.put({ ...threadKeys.metadata(ref, itemId), attributes: { d: text } }, "any");
+      await table.put({ ...threadKeys.metadata(ref, itemId), attributes: { d: text, g: generation } }, "any");
       return { kind: "item", id: itemId };
+    },
+    async dropMetadata(ref, metadata) {
+      if (metadata.kind === "inline") return;
+      const item = await table.get(threadKeys.metadata(ref, metadata.id));
+      if (item) await table.put({ ...item, expiresAt: table.now() + OLD_METADATA_KEPT_MS }, "any");
     },
     async metadata(thread) {
       if (thread.metadata.kind === "inline") return thread.metadata.value;

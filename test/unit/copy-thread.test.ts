@@ -15,7 +15,7 @@ import { step } from "./runtime-steps.ts";
 import { TableDied, createTracedTable } from "../support/traced-table.ts";
 
 const HOUR_MS = 3_600_000;
-const METADATA = { of: "the source" };
+const METADATA = { of: "the source", long: "x".repeat(300) };
 
 const drive: Engine["drive"] = async (drive) => {
   for (const word of ["a", "b", "c"]) await step(drive, word);

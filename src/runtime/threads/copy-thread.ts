@@ -19,6 +19,7 @@ import type { Stored } from "../../storage/records.ts";
 import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Deps } from "../deps.ts";
 import { saverParts } from "../saver-parts.ts";
+import { putWithMetadata } from "./put-with-metadata.ts";
 import { abandonCopy } from "./remove-thread.ts";
 import { upToDate } from "./repair.ts";
 
@@ -68,10 +69,12 @@ async function assertUnused(deps: Deps, { tenant, threadId, fence, generation }:
   if (now.value.fence !== fence) throw new HoldpointError("conflict", "Thread was used while it was being copied");
 }
 
-async function show(deps: Deps, { value: begun, version }: Stored<Thread>, source: Thread): Promise<Thread> {
+async function show(deps: Deps, header: Stored<Thread>, source: Thread): Promise<Thread> {
+  const begun = header.value;
   const said = { ...(await deps.threads.metadata(source)), thread_id: begun.threadId };
   const metadata = await deps.threads.keepMetadata(begun, said, deps.ids.token(8));
-  const written = await deps.threads.put(copyShown(begun, source, { metadata, now: deps.table.now() }), { version });
+  const shown = copyShown(begun, source, { metadata, now: deps.table.now() });
+  const written = await putWithMetadata(deps, shown, header);
   const now = written.won ? written.stored : written.current;
   // Whoever has removed it has raised its generation; and nobody else could have shown it.
   if (now && now.value.generation === begun.generation && now.value.copyingUntil === undefined) return now.value;

@@ -44,6 +44,10 @@ export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> 
 
   const isOld = (item: Item): boolean => numberOf(readable(item), "g") < generation;
   const pk = threadKeys.partition(ref);
+  // Without a generation: of an older version, and perhaps about to be named by the header of this one.
+  await removeItems(deps, pk, { prefix: threadKeys.metadataPrefix }, (item) =>
+    item.attributes["g"] !== undefined && isOld(item) ? [item] : [],
+  );
   await removeItems(deps, pk, { prefix: threadKeys.holdPrefix }, (item) => (isOld(item) ? [item] : []));
   await removeItems(deps, pk, { prefix: threadKeys.runPrefix }, (item) => {
     const runId = item.sk.slice(threadKeys.runPrefix.length);
