@@ -15,6 +15,7 @@ import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { HoldpointError } from "../../core/errors.ts";
 import { asleep, ended, isEnded, marked, untouchedEnd } from "../../core/run.ts";
 import type { Outcome, Run } from "../../core/run.ts";
+import { setByGraph } from "../../core/limits.ts";
 import type { QueueEntry } from "../../core/thread.ts";
 import { metadataFrame } from "../../langgraph/frames.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -116,8 +117,10 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   mark.catch(() => undefined);
   const before = delivery.first && !place.isOwn ? undefined : await mark;
   if (before && before.kind !== "marked") return before;
-  const maxBytes = deps.graphs.get(run.graphId)?.limits.eventBytes ?? deps.settings.limits.eventBytes;
-  const position = { run, fence: lease.fence, end: place.end, maxBytes, onLost: () => lease.lose() };
+  const graph = deps.graphs.get(run.graphId);
+  const maxBytes = graph?.limits.eventBytes ?? deps.settings.limits.eventBytes;
+  const setBy = graph ? setByGraph(graph) : {};
+  const position = { run, fence: lease.fence, end: place.end, maxBytes, setBy, onLost: () => lease.lose() };
   const events = new EventWriter(deps, position, metadataFrame(run, run.deliveries + 1));
   let early = opened;
   const execution = new Execution(host, delivery, {
