@@ -250,7 +250,8 @@ function shownMetadata(metadata: unknown, { configurable }: RunnableConfig): Jso
   const hidden = (key: string): boolean =>
     key.startsWith("__") || key.startsWith("langgraph_auth") || key === "counters_since_delta_snapshot";
   const shown = Object.fromEntries(Object.entries(metadata).filter(([key]) => !hidden(key)));
-  const place = "thread_id" in shown ? { thread_id: configurable?.["thread_id"] } : {};
+  const { thread_id: thread }: Readonly<Record<string, unknown>> = configurable ?? {};
+  const place = "thread_id" in shown ? { thread_id: thread } : {};
   return plainJson({ ...shown, ...place }) as JsonObject; // an object comes back as one
 }
 

@@ -236,9 +236,10 @@ async function putFresh(
   header: Header,
   change: (thread: Thread) => Thread,
 ) {
-  const labels = labelsOf(run);
-  const thread = { ...newThread(ref, { kind: "inline", value: labels }, deps.table.now()), priority: run.priority };
-  return putWithMetadata(deps, change(header ? recreated(thread, header.value) : thread), header);
+  const base = newThread(ref, { kind: "inline", value: {} }, deps.table.now());
+  const fresh = { ...(header ? recreated(base, header.value) : base), priority: run.priority };
+  const metadata = await deps.threads.keepMetadata(fresh, labelsOf(run), run.runId);
+  return putWithMetadata(deps, change({ ...fresh, metadata }), header);
 }
 
 const labelsOf = (run: Run) => ({ graph_id: run.graphId, assistant_id: run.assistantId });

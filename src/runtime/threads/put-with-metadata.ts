@@ -13,12 +13,13 @@ export async function putWithMetadata(
   before: Stored<Thread> | undefined,
 ): Promise<Written<Thread>> {
   const written = await deps.threads.put(thread, before === undefined ? "absent" : { version: before.version });
-  const { metadata } = written.won ? (before?.value ?? thread) : thread;
+  const needless = written.won ? (before?.value ?? thread) : thread;
+  const { metadata } = needless;
   const now = written.won ? thread : written.current?.value;
   const isNamed = now?.metadata.kind === "item" && metadata.kind === "item" && now.metadata.id === metadata.id;
-  if (metadata.kind === "inline" || isNamed) return written;
+  if (metadata.kind !== "item" || isNamed) return written;
   await deps.threads
-    .dropMetadata(thread, metadata)
+    .dropMetadata(needless)
     .catch((error: unknown) =>
       deps.log.warn(
         { thread: thread.threadId, err: error },
