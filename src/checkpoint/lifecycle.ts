@@ -6,7 +6,7 @@ import { HoldpointError } from "../core/errors.ts";
 import { threadId as toThreadId } from "../core/ids.ts";
 import { generationPart, threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
-import type { Key, Table } from "../storage/table.ts";
+import type { IndexEntries, Key, Table } from "../storage/table.ts";
 import { firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
 import { copyNamespace } from "./copy.ts";
@@ -39,6 +39,11 @@ export interface Lifecycle {
   readonly deleteForRuns: (runIds: readonly string[], threadIds?: readonly string[]) => Promise<void>;
   /** Copies what a thread has to one that has no checkpoints. @throws HoldpointError `conflict` where it has; `unsupported` under a lease */
   readonly copyThread: (source: string, target: string) => Promise<void>;
+  /** Copies the same into a generation of a thread that nobody reads yet; how it is shown or removed is the caller's business. */
+  readonly copyInto: (
+    source: string,
+    target: { readonly threadId: string; readonly generation: number },
+  ) => Promise<void>;
 }
 
 /** What `deleteThread` removes: log records, segments and task writes. */
@@ -77,6 +82,17 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
     await removeOldGenerations(table, thread, live);
     branches.forget(threadId);
   };
+  const copyInto = async (
+    source: string,
+    { threadId, generation }: { readonly threadId: string; readonly generation: number },
+    index?: IndexEntries,
+  ): Promise<void> => {
+    withoutLease("copied");
+    for await (const branch of branches.matching(source, undefined)) {
+      await collectLast(pruneDeps(source), branch, await branch.read());
+      await copyNamespace({ cells, writes, index }, branch, branches.logOf(threadId, generation, branch.log.at.ns));
+    }
+  };
 
   return {
     deleteThread,
@@ -103,6 +119,7 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
           await removeRuns(pruneDeps(branch.log.at.thread.threadId), branch, runs);
       }
     },
+    copyInto: (source, target) => copyInto(source, target),
     async copyThread(source, target) {
       withoutLease("copied");
       if (source === target) throw new HoldpointError("invalid", "a thread is not copied to itself");
@@ -112,11 +129,7 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
       // What an earlier copy left that did not come to its end, and now cannot.
       await removeGenerations(table, to, { from: live + 1, before: given });
       await blobs.removeOld(to, { before: given, unplaced: false });
-      const index = firstIndexOf(options, target);
-      for await (const branch of branches.matching(source, undefined)) {
-        await collectLast(pruneDeps(source), branch, await branch.read());
-        await copyNamespace({ cells, writes, index }, branch, branches.logOf(target, given, branch.log.at.ns));
-      }
+      await copyInto(source, { threadId: target, generation: given }, firstIndexOf(options, target));
       await assertEmpty(table, to);
       await changeGenerations(table, to, (now) => {
         if (now.live === live && now.given === given) return { live: given, given };

@@ -94,9 +94,25 @@ export const DEFAULT_LIMITS: Limits = {
   eventRetentionMs: 30 * 24 * 3_600_000,
 };
 
+/** What sets a bound of a run where it is not the variable. */
+export type SetBy = Readonly<Partial<Record<keyof RunLimits, string>>>;
+
+/** The bounds that a graph has of its own, by where they stand. */
+export function setByGraph({
+  graphId,
+  limits,
+}: {
+  readonly graphId: string;
+  readonly limits: Partial<RunLimits>;
+}): SetBy {
+  return Object.fromEntries(
+    Object.keys(limits).map((limit) => [limit, `graphs.${graphId}.limits.${limit} in langgraph.json`]),
+  );
+}
+
 /** What is said of a bound that was reached: its name, its value, and the setting that moves it. */
-export function limitReached(limit: keyof Limits, what: string, value: number) {
-  const setting = LIMIT_SETTINGS[limit];
+export function limitReached(limit: keyof Limits, what: string, value: number, setBy: SetBy = {}) {
+  const setting = { ...LIMIT_SETTINGS, ...setBy }[limit];
   const message = `${what} (limit: ${NAMES[limit]}, ${value}; setting: ${setting})`;
   return { message, limit: NAMES[limit], value, setting };
 }
@@ -106,3 +122,15 @@ export function limitError(limit: keyof Limits, what: string, value: number, ret
   const { message, ...detail } = limitReached(limit, what, value);
   return new HoldpointError("limit", message, { detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }
+
+/** The error of a bound that names the variable, naming what has set it for this run. */
+export function attributed(error: HoldpointError, setBy: SetBy): HoldpointError {
+  const { code, message, detail = {} } = error;
+  const variable = String(detail["setting"]);
+  const own = Object.entries(setBy).find(([limit]) => variables.get(limit) === variable)?.[1];
+  if (code !== "limit" || own === undefined) return error;
+  const told = message.replace(`; setting: ${variable})`, `; setting: ${own})`);
+  return new HoldpointError(code, told, { detail: { ...detail, setting: own }, cause: error.cause });
+}
+
+const variables: ReadonlyMap<string, string> = new Map(Object.entries(LIMIT_SETTINGS));

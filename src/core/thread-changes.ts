@@ -2,6 +2,7 @@
  * Every change of a thread's header, as functions from old to new. Releasing is a function of the header as it is now,
  * never of what a worker remembers (I11).
  */
+import { HoldpointError } from "./errors.ts";
 import type { RunId } from "./ids.ts";
 import { isEnded } from "./run.ts";
 import type { Run, StopAction } from "./run.ts";
@@ -211,6 +212,7 @@ export function tombstone(thread: Thread, now: number): Thread {
     waiting: _waiting,
     lastEnd: _lastEnd,
     ttl: _ttl,
+    copyingUntil: _copyingUntil,
     ...rest
   } = thread;
   return {
@@ -243,8 +245,10 @@ export function settledTtl(thread: Thread, updatedAt: number): Thread {
   return thread.ttl === undefined ? thread : { ...thread, ttl: { ...thread.ttl, done: true }, updatedAt };
 }
 
-/** A thread created again in the place of a deleted one. */
-export function recreated(fresh: Thread, { generation, fence, remnants }: Thread): Thread {
+/** A thread created again in the place of a deleted one. @throws HoldpointError `conflict` where one is being copied to */
+export function recreated(fresh: Thread, { generation, fence, remnants, copyingUntil }: Thread): Thread {
+  if (copyingUntil !== undefined)
+    throw new HoldpointError("conflict", `thread ${fresh.threadId} is being made as a copy of another`);
   return { ...fresh, generation, fence, ...(remnants === undefined ? {} : { remnants }) };
 }
 

@@ -74,6 +74,8 @@ export interface Thread {
   readonly deleted: boolean;
   /** What generations before this one kept is still to be removed (I11); also on a thread that was created again meanwhile. */
   readonly remnants?: true;
+  /** Deleted so far: checkpoints are being copied to it, by someone who is taken for dead at this time of the table's. */
+  readonly copyingUntil?: number;
   /** The fence given out last (I2). */
   readonly fence: number;
   readonly lease?: Lease;
@@ -142,6 +144,7 @@ export function threadDue(thread: Thread): Due | undefined {
   if (thread.lease) return { kind: "lease", at: thread.lease.endsAt, pool };
   if (thread.wakeAt !== undefined) return { kind: "timer", at: thread.wakeAt, pool };
   if (next) return { kind: "ready", at: thread.readyAt, pool };
+  if (thread.copyingUntil !== undefined) return { kind: "removal", at: thread.copyingUntil, pool };
   if (thread.remnants) return { kind: "removal", at: thread.updatedAt + REMOVAL_MS, pool };
   const at = expiryOf(thread);
   return at === undefined || thread.ttl?.done ? undefined : { kind: "expiry", at, pool };

@@ -16,7 +16,7 @@ import type { Frame } from "../core/event.ts";
 import type { RaisedBy } from "../core/hold.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { plainJson } from "../core/plain-json.ts";
-import { limitError } from "../core/limits.ts";
+import { limitError, setByGraph } from "../core/limits.ts";
 import type { RunLimits } from "../core/limits.ts";
 import type { Retries, Run, RunPayload } from "../core/run.ts";
 import { isNewerFormat } from "../core/newer-format.ts";
@@ -277,6 +277,9 @@ function taskName(state: Tasks, taskId: string): string | undefined {
   return undefined;
 }
 
+/** What sets the step budget where neither the settings nor the graph's entry do. */
+const RECURSION_LIMIT = "recursion_limit of the run, its assistant or its graph";
+
 interface FailureOf {
   readonly steps: number;
   readonly saver: RunSaver;
@@ -290,7 +293,8 @@ function failure(d: Drive, error: unknown, { steps, saver, attempts }: FailureOf
   if (d.signal.aborted) return { kind: "aborted" };
   if (isGraphDrained(error)) return backoffOf(attempts) ?? { kind: "drained" };
   const { nodeTimeoutMs } = d.limits;
-  return { kind: "failed", error: graphErrorInfo(error, { steps, nodeTimeoutMs }), parks: false };
+  const setBy = steps === d.limits.steps ? setByGraph(d.graph) : { ...setByGraph(d.graph), steps: RECURSION_LIMIT };
+  return { kind: "failed", error: graphErrorInfo(error, { steps, nodeTimeoutMs, setBy }), parks: false };
 }
 
 /** Where a node is to be tried again, its superstep is not over: what else waits there waits with it. */

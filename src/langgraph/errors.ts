@@ -1,7 +1,8 @@
 /** What graphs throw, as readable and typed facts: LangGraph itself passes on whatever it was handed. */
 import { HoldpointError, errorInfo } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
-import { LIMIT_SETTINGS, limitError } from "../core/limits.ts";
+import { LIMIT_SETTINGS, attributed, limitError } from "../core/limits.ts";
+import type { SetBy } from "../core/limits.ts";
 import { describe } from "./thrown.ts";
 
 const TROUBLESHOOTING = /\s*Troubleshooting URL: \S+\s*$/;
@@ -12,11 +13,15 @@ const DEPTH = 5;
 export interface GraphBounds {
   readonly steps: number;
   readonly nodeTimeoutMs: number;
+  readonly setBy: SetBy;
 }
 
 /** A thrown value as a name and a readable message with its causes, whatever it was. A limit is named when it was reached. */
 export function graphErrorInfo(thrown: unknown, bounds?: GraphBounds): ErrorInfo {
-  if (thrown instanceof HoldpointError) return isStepsUsedUp(thrown) ? recursionError(thrown) : errorInfo(thrown);
+  if (thrown instanceof HoldpointError) {
+    const told = attributed(thrown, bounds?.setBy ?? {});
+    return isStepsUsedUp(thrown) ? recursionError(told) : errorInfo(told);
+  }
   if (thrown instanceof AggregateError) return aggregateInfo(thrown, bounds);
   const { name, message } = describe(thrown);
   const reached = bounds && limitOf(name, thrown, bounds);
@@ -33,13 +38,14 @@ const isStepsUsedUp = ({ code, detail }: HoldpointError): boolean =>
 /** Under the name that clients know. */
 const recursionError = ({ message }: HoldpointError): ErrorInfo => ({ name: "GraphRecursionError", message });
 
-function limitOf(name: string, thrown: unknown, { steps, nodeTimeoutMs }: GraphBounds): string | undefined {
-  if (name === "GraphRecursionError") return stepsUsedUp(steps).message;
+function limitOf(name: string, thrown: unknown, { steps, nodeTimeoutMs, setBy }: GraphBounds): string | undefined {
+  if (name === "GraphRecursionError") return attributed(stepsUsedUp(steps), setBy).message;
   const isTimeout = name === "NodeTimeoutError" && typeof thrown === "object" && thrown !== null;
   // An author's own time-out is said in LangGraph's words.
   if (!isTimeout || !("runTimeout" in thrown) || thrown.runTimeout !== nodeTimeoutMs) return undefined;
   const node = "node" in thrown ? String(thrown.node) : "";
-  return limitError("nodeTimeoutMs", `node "${node}" took longer than ${nodeTimeoutMs} ms`, nodeTimeoutMs).message;
+  const error = limitError("nodeTimeoutMs", `node "${node}" took longer than ${nodeTimeoutMs} ms`, nodeTimeoutMs);
+  return attributed(error, setBy).message;
 }
 
 function withCauses(message: string, thrown: unknown): string {

@@ -5,6 +5,7 @@
 import type { BaseMessageChunk } from "@langchain/core/messages";
 import { isCheckpointEnvelope } from "@langchain/langgraph";
 import type { StreamMode as LibraryMode } from "@langchain/langgraph";
+import { HoldpointError, isHoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
 import type { Json, JsonObject } from "../core/json.ts";
@@ -93,7 +94,7 @@ export class Frames {
       case "updates":
         return data(event("updates"), shownUpdates(payload));
       case "custom":
-        return data(event("custom"), payload);
+        return data(event("custom"), written(payload));
       case "messages":
         return this.#message(event, payload);
       default:
@@ -141,6 +142,16 @@ export class Frames {
 const data = (event: string, value: unknown): readonly FrameToEmit[] => [
   { frame: { kind: "data", event, data: plainJson(value) }, after: undefined },
 ];
+
+/** What a node has given to `config.writer`. */
+function written(value: unknown): Json {
+  try {
+    return plainJson(value);
+  } catch (error) {
+    if (!isHoldpointError(error, "invalid")) throw error;
+    throw new HoldpointError("invalid", `what a node gave to config.writer: ${error.message}`, { cause: error });
+  }
+}
 
 const isInterrupts = (payload: unknown): boolean =>
   typeof payload === "object" && payload !== null && "__interrupt__" in payload;

@@ -164,7 +164,7 @@ function shownSnapshot(snapshot: StateSnapshot): ShownState {
     values: shownState(snapshot.values),
     next: snapshot.next,
     tasks: snapshot.tasks.map(shownTask),
-    metadata: shownMetadata(snapshot.metadata),
+    metadata: shownMetadata(snapshot.metadata, snapshot.config),
     createdAt: snapshot.createdAt,
     checkpoint: selectorOf(snapshot.config),
     parentCheckpoint: selectorOf(snapshot.parentConfig),
@@ -220,7 +220,7 @@ function shownTuple({ checkpoint, config, metadata, parentConfig, pendingWrites 
       state: null,
       result: null,
     })),
-    metadata: shownMetadata(metadata),
+    metadata: shownMetadata(metadata, config),
     createdAt: checkpoint.ts,
     checkpoint: selectorOf(config),
     parentCheckpoint: selectorOf(parentConfig),
@@ -244,12 +244,15 @@ function selectorOf(config: RunnableConfig | undefined): JsonObject | null {
   };
 }
 
-/** Credentials and what LangGraph keeps for itself are never shown. */
-function shownMetadata(metadata: unknown): JsonObject {
+/** Credentials and what LangGraph keeps for itself are never shown. A checkpoint that was copied is its new thread's. */
+function shownMetadata(metadata: unknown, { configurable }: RunnableConfig): JsonObject {
   if (typeof metadata !== "object" || metadata === null) return {};
   const hidden = (key: string): boolean =>
     key.startsWith("__") || key.startsWith("langgraph_auth") || key === "counters_since_delta_snapshot";
-  return plainJson(Object.fromEntries(Object.entries(metadata).filter(([key]) => !hidden(key)))) as JsonObject; // an object comes back as one
+  const shown = Object.fromEntries(Object.entries(metadata).filter(([key]) => !hidden(key)));
+  const { thread_id: thread }: Readonly<Record<string, unknown>> = configurable ?? {};
+  const place = "thread_id" in shown ? { thread_id: thread } : {};
+  return plainJson({ ...shown, ...place }) as JsonObject; // an object comes back as one
 }
 
 function plainList(value: unknown): Json[] {

@@ -151,6 +151,8 @@ export interface ThreadUseCases {
     change: { readonly metadata: JsonObject; readonly ttl?: ThreadTtl },
   ): Promise<ThreadView>;
   remove(principal: Principal, threadId: ThreadId): Promise<void>;
+  /** A new thread with everything that this one has come to, but for its runs and what waits there. */
+  copy(principal: Principal, threadId: ThreadId): Promise<ThreadView>;
   /** How many of these threads are now deleted, or hold their latest checkpoints only; one that is in use keeps them all. */
   prune(principal: Principal, threadIds: readonly ThreadId[], strategy: ThreadTtl["strategy"]): Promise<number>;
   search(

@@ -44,7 +44,8 @@ const threadPartition = (t: ThreadRef): string => `${part(t.tenant)}#t#${part(t.
 export const threadKeys = {
   partition: threadPartition,
   header: (t: ThreadRef): Key => ({ pk: threadPartition(t), sk: "H" }),
-  metadata: (t: ThreadRef, id: string): Key => ({ pk: threadPartition(t), sk: `M#${id}` }),
+  metadata: (t: ThreadRef, id: string): Key => ({ pk: threadPartition(t), sk: `${threadKeys.metadataPrefix}${id}` }),
+  metadataPrefix: "M#",
   run: (t: ThreadRef, runId: string): Key => ({ pk: threadPartition(t), sk: `R#${runId}` }),
   runPrefix: "R#",
   /** The request body of a run, when it is too long for the run item. */

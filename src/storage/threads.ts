@@ -42,12 +42,21 @@ export interface Threads {
     change: (thread: Thread) => Thread | undefined,
     known?: Stored<Thread>,
   ): Promise<Stored<Thread> | undefined>;
-  /** Stores metadata where the header can name it; write the header with the result afterwards. */
-  keepMetadata(ref: ThreadRef, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
+  /** Stores metadata where the header of this generation can name it; write the header with the result afterwards. */
+  keepMetadata(of: InGeneration, metadata: JsonObject, itemId: string): Promise<ThreadMetadata>;
+  /** Has metadata expire that this header named, or was to name, and none does any more; who still holds one that did finds it for an hour. */
+  dropMetadata(thread: Thread): Promise<void>;
   metadata(thread: Thread): Promise<JsonObject>;
   /** Threads of a tenant by the time of their creation; confirmed on the base items. Without those of a later format. */
   list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
 }
+
+export interface InGeneration extends ThreadRef {
+  readonly generation: number;
+}
+
+/** A reader that still holds the header of before finds the metadata it names for this long. */
+const OLD_METADATA_KEPT_MS = 3_600_000;
 
 export interface ThreadsOptions {
   readonly table: Table;
@@ -90,7 +99,7 @@ export function createThreads({ table, shards, sealers = plainSealers, ttl }: Th
     },
     put: (thread, when) => records.put(thread, when),
     update: (ref, change, known) => update(records, threadKeys.header(ref), change, known),
-    async keepMetadata(ref, metadata, itemId) {
+    async keepMetadata({ generation, ...ref }, metadata, itemId) {
       const text = JSON.stringify(metadata);
       const bytes = Buffer.from(text);
       const isShort = bytes.length <= INLINE_METADATA_BYTES;
@@ -99,8 +108,16 @@ export function createThreads({ table, shards, sealers = plainSealers, ttl }: Th
       const key = isShort ? threadKeys.header(ref) : threadKeys.metadata(ref, itemId);
       const sealed = sealer.encrypts && (await sealedFor(sealer, bytes, itemPlace(ref.tenant, key)));
       if (isShort && sealed) return { kind: "sealed", bytes: sealed };
-      await table.put({ ...key, attributes: sealed ? sealedAttributes(sealed) : { d: text } }, "any");
+      const attributes = { ...(sealed ? sealedAttributes(sealed) : { d: text }), g: generation };
+      await table.put({ ...key, attributes }, "any");
       return { kind: "item", id: itemId };
+    },
+    async dropMetadata({ generation, metadata, ...ref }) {
+      if (metadata.kind !== "item") return;
+      const item = await table.get(threadKeys.metadata(ref, metadata.id));
+      // One of the same name may have been written since, for a thread that was made again.
+      if (!item || Number(item.attributes["g"] ?? 0) > generation) return;
+      await table.put({ ...item, expiresAt: table.now() + OLD_METADATA_KEPT_MS }, { version: item.version });
     },
     async metadata({ metadata, ...ref }) {
       const [sealer, place] = [sealers(ref.tenant), itemPlace(ref.tenant, threadKeys.header(ref))];

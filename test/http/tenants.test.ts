@@ -79,6 +79,7 @@ const PROBES: Readonly<Record<string, Probe>> = {
   "POST /threads/:thread_id/state": onThread("/state", () => ({ values: { text: "taken" } })),
   "GET /threads/:thread_id/history": onThread("/history"),
   "POST /threads/:thread_id/history": onThread("/history", () => ({})),
+  "POST /threads/:thread_id/copy": onThread("/copy", () => ({})),
   "POST /threads/:thread_id/runs": onThread("/runs", RUN_BODY),
   "POST /threads/:thread_id/runs/stream": onThread("/runs/stream", RUN_BODY),
   "POST /threads/:thread_id/runs/wait": onThread("/runs/wait", RUN_BODY),

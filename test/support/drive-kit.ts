@@ -91,9 +91,14 @@ export class DrivenThread {
   #fence = 0;
   #runs = 0;
 
-  constructor(graph: unknown, table: Table = createMemoryTable({ now: () => this.clock.wall() })) {
+  /** `limits`: bounds that the graph has of its own, as its entry says; what holds is for a delivery to say. */
+  constructor(
+    graph: unknown,
+    table: Table = createMemoryTable({ now: () => this.clock.wall() }),
+    limits: RegisteredGraph["limits"] = {},
+  ) {
     this.table = table;
-    this.graph = registeredGraph("g", graph);
+    this.graph = { ...registeredGraph("g", graph), limits };
   }
 
   /** A run that has not been delivered. */

@@ -59,6 +59,24 @@ describe("what a graph throws", () => {
     expect(await failure(thrown)).toEqual({ name: "unavailable", message: "the model is away" });
   });
 
+  it("says that it was config.writer which was given what cannot be streamed, and where that is", async () => {
+    const said = { list: [circular] };
+    const graph = single((_, config) => {
+      config.writer?.(said);
+      return {};
+    });
+    const { outcome } = await new DrivenThread(graph).invoke({}, { settings: { streamModes: ["custom"] } });
+    expect(outcome).toEqual({
+      kind: "failed",
+      parks: false,
+      error: {
+        name: "invalid",
+        message:
+          "what a node gave to config.writer: a value that contains itself at list.0.self cannot be written as JSON",
+      },
+    });
+  });
+
   it("names the limit that was reached", async () => {
     const graph = new StateGraph(State)
       .addNode("x", () => ({}))
@@ -72,7 +90,7 @@ describe("what a graph throws", () => {
         name: "GraphRecursionError",
         message:
           "the run used up its supersteps (recursion_limit) before it ended " +
-          "(limit: step budget, 5; setting: HOLDPOINT_MAX_STEPS)",
+          "(limit: step budget, 5; setting: recursion_limit of the run, its assistant or its graph)",
       },
     });
   });

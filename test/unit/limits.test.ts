@@ -21,7 +21,7 @@ interface Case {
   /** A value of it that a test can reach. */
   readonly value: number;
   /** Does what the limit is there for, until it says something; undefined when nothing stops it. */
-  readonly reach: (value: number) => Promise<string | undefined>;
+  readonly reach: (value: number, isOwn?: boolean) => Promise<string | undefined>;
 }
 
 const State = Annotation.Root({
@@ -31,8 +31,10 @@ const single = (node: () => Promise<object> | object) =>
   new StateGraph(State).addNode("x", node).addEdge(START, "x").addEdge("x", "__end__");
 
 const messageOf = (outcome: DriveOutcome) => (outcome.kind === "failed" ? outcome.error.message : undefined);
-const driven = async (graph: unknown, limits: Partial<DriveLimits>) =>
-  messageOf((await new DrivenThread(graph).invoke({}, { limits })).outcome);
+const driven = async (graph: unknown, limits: Partial<DriveLimits>, isOwn = false) =>
+  messageOf((await new DrivenThread(graph, undefined, isOwn ? limits : {}).invoke({}, { limits })).outcome);
+/** Bounds of the settings, or the graph's own. */
+const given = (limits: Partial<Limits>, isOwn = false): Given => (isOwn ? { graphs: { g: { limits } } } : { limits });
 
 const aThread = (kit: Kit) => threadId(kit.deps.ids.uuid());
 const accept = (kit: Kit, thread = aThread(kit), as = ALICE) => kit.runtime.runs.accept(as, inputFor(thread));
@@ -60,11 +62,8 @@ async function longRun(given: Given) {
 }
 
 /** What a run says, with its markers in full. */
-async function markersOf(
-  limits: Partial<Limits>,
-  speak: (kit: Kit, say: (word: string) => Promise<void>) => Promise<unknown>,
-) {
-  const kit = createKit(undefined, { limits });
+async function markersOf(of: Given, speak: (kit: Kit, say: (word: string) => Promise<void>) => Promise<unknown>) {
+  const kit = createKit(undefined, of);
   const speaker = createSpeaker();
   const run = await accept(kit);
   await using worker = kit.worker(speaker);
@@ -112,8 +111,8 @@ const CASES: Readonly<Record<Exclude<keyof Limits, "tenantConcurrency">, Case>> 
   runTimeoutMs: {
     name: "run time-out",
     value: 60_000,
-    reach: async (runTimeoutMs) => {
-      const { status, error } = await longRun({ limits: { runTimeoutMs } });
+    reach: async (runTimeoutMs, isOwn) => {
+      const { status, error } = await longRun(given({ runTimeoutMs }, isOwn));
       return status === "timeout" ? error?.message : undefined;
     },
   },
@@ -121,13 +120,13 @@ const CASES: Readonly<Record<Exclude<keyof Limits, "tenantConcurrency">, Case>> 
     name: "step budget",
     value: 3,
     // Ten rounds, of which each is resumed: what was used up before counts.
-    reach: async (steps) => {
+    reach: async (steps, isOwn = false) => {
       const graph = new StateGraph(State)
         .addNode("round", () => ({ log: [String(interrupt("go on?"))] }))
         .addEdge(START, "round")
         .addConditionalEdges("round", ({ log }) => (log.length < 10 ? "round" : "__end__"));
-      const thread = new DrivenThread(graph);
       const limits = { steps };
+      const thread = new DrivenThread(graph, undefined, isOwn ? limits : {});
       let { outcome } = await thread.invoke({}, { limits });
       for (let [asked] = interruptsOf(outcome); asked; [asked] = interruptsOf(outcome))
         ({ outcome } = await thread.resume({ [asked.id]: "yes" }, { limits }));
@@ -137,42 +136,44 @@ const CASES: Readonly<Record<Exclude<keyof Limits, "tenantConcurrency">, Case>> 
   nodeTimeoutMs: {
     name: "node time-out",
     value: 20,
-    reach: (nodeTimeoutMs) =>
+    reach: (nodeTimeoutMs, isOwn) =>
       driven(
         single(() => new Promise((resolve) => setTimeout(resolve, 200, {}))),
         { nodeTimeoutMs },
+        isOwn,
       ),
   },
   stateBytes: {
     name: "state size",
     value: 2000,
-    reach: (stateBytes) =>
+    reach: (stateBytes, isOwn) =>
       driven(
         single(() => ({ log: ["x".repeat(5000)] })),
         { stateBytes },
+        isOwn,
       ),
   },
   parallelTasks: {
     name: "parallel tasks",
     value: 5,
-    reach: (parallelTasks) => {
+    reach: (parallelTasks, isOwn) => {
       const graph = new StateGraph(State)
         .addNode("plan", () => ({}))
         .addNode("leaf", () => ({}))
         .addEdge(START, "plan")
         .addConditionalEdges("plan", () => Array.from({ length: 6 }, () => new Send("leaf", {})));
-      return driven(graph, { parallelTasks });
+      return driven(graph, { parallelTasks }, isOwn);
     },
   },
   eventBytes: {
     name: "event log per run",
     value: 2000,
-    reach: (eventBytes) => markersOf({ eventBytes }, (_, say) => say("x".repeat(3000))),
+    reach: (eventBytes, isOwn) => markersOf(given({ eventBytes }, isOwn), (_, say) => say("x".repeat(3000))),
   },
   eventRetentionMs: {
     name: "event retention",
     value: 60_000,
-    reach: (eventRetentionMs) => markersOf({ eventRetentionMs }, (kit) => pass(kit, 61_000)),
+    reach: (eventRetentionMs) => markersOf({ limits: { eventRetentionMs } }, (kit) => pass(kit, 61_000)),
   },
   queuePerThread: {
     name: "queue per thread",
@@ -240,6 +241,19 @@ describe.each(Object.entries(CASES) as [keyof typeof CASES, Case][])(
   },
 );
 
+describe.each(["runTimeoutMs", "steps", "nodeTimeoutMs", "stateBytes", "parallelTasks", "eventBytes"] as const)(
+  "the limit %s",
+  (limit) => {
+    it("is named with the graph's own setting where that holds", async () => {
+      const { name, value, reach } = CASES[limit];
+      const setting = `graphs.g.limits.${limit} in langgraph.json`;
+      const told = await reach(value, true);
+      expect(told).toContain(`(limit: ${name}, ${value}; setting: ${setting})`);
+      expect(told).not.toContain(LIMIT_SETTINGS[limit]);
+    });
+  },
+);
+
 describe.each(Object.keys(LIMIT_SETTINGS) as (keyof Limits)[])("the limit %s", (limit) => {
   it("has a default and a setting", () => {
     expect(DEFAULT_LIMITS[limit]).toBeGreaterThan(0);
@@ -256,7 +270,9 @@ describe("the time-out of a run", () => {
       graphs: { g: { limits: { runTimeoutMs: 60_000 } } },
     });
     expect(own.status).toBe("timeout");
-    expect(own.error?.message).toContain("(limit: run time-out, 60000; setting: HOLDPOINT_RUN_TIMEOUT_MS)");
+    expect(own.error?.message).toContain(
+      "(limit: run time-out, 60000; setting: graphs.g.limits.runTimeoutMs in langgraph.json)",
+    );
     const longer = await longRun({
       limits: { runTimeoutMs: 60_000 },
       graphs: { g: { limits: { runTimeoutMs: 3_600_000 } } },

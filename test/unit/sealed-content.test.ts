@@ -172,7 +172,10 @@ const short = { note: SECRET };
 const long = { note: SECRET.repeat(10) };
 const threadOf = (id: string) => ({ tenant, threadId: threadId(id) });
 const writeThread = async ({ threads }: Opened, id: string, metadata: typeof short) =>
-  threads.put(newThread(threadOf(id), await threads.keepMetadata(threadOf(id), metadata, "m"), 1), "absent");
+  threads.put(
+    newThread(threadOf(id), await threads.keepMetadata({ ...threadOf(id), generation: 0 }, metadata, "m"), 1),
+    "absent",
+  );
 const readMetadata = async ({ threads }: Opened, id: string, as = tenant): Promise<unknown> => {
   const stored = await threads.get({ ...threadOf(id), tenant: as });
   return stored && threads.metadata(stored.value);

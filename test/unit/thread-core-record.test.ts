@@ -52,10 +52,11 @@ describe("a thread's header item", () => {
     await fc.assert(
       fc.asyncProperty(queue, async (all) => {
         const id = { tenant: tenantId("t".repeat(36)), threadId: threadId("00000000-0000-7000-8000-000000000001") };
+        const first = { ...id, generation: 0 };
         const threads = createThreads({ table: createMemoryTable({ now: () => NOW }), shards: SHARDS });
-        const metadata = await threads.keepMetadata(id, { text: "m".repeat(189) }, "m");
+        const metadata = await threads.keepMetadata(first, { text: "m".repeat(189) }, "m");
         expect(metadata.kind).toBe("inline");
-        expect((await threads.keepMetadata(id, { text: "m".repeat(190) }, "m")).kind).toBe("item");
+        expect((await threads.keepMetadata(first, { text: "m".repeat(190) }, "m")).kind).toBe("item");
         const base = newThread(id, metadata, NOW);
         const spread = all.map((entry, i) => ({
           ...entry,

@@ -112,6 +112,10 @@ export function addThreadRoutes(routes: Routes, threads: ThreadUseCases): void {
     response.json(threadObject(patched));
   });
 
+  routes.post("/threads/:thread_id/copy", "threads:write", async ({ principal, request, response }) => {
+    response.json(threadObject(await threads.copy(principal, threadIdOf(request))));
+  });
+
   routes.delete("/threads/:thread_id", "threads:write", async ({ principal, request, response }) => {
     await threads.remove(principal, threadIdOf(request));
     response.status(204).end();

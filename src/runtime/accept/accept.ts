@@ -26,6 +26,7 @@ import { cancelWaiting } from "../decisions/cancel-holds.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
 import { makeRoom, noRoomFor } from "./room.ts";
 import type { AcceptRequest } from "../runtime.ts";
+import { putWithMetadata } from "../threads/put-with-metadata.ts";
 import { repairHeader, upToDate } from "../threads/repair.ts";
 import { assertCheckpoint } from "../state-reader.ts";
 
@@ -223,7 +224,7 @@ async function writeAppended(deps: Deps, { ref, run, entry }: Accepting, header:
   if (header && !header.value.deleted) {
     const labelled =
       header.value.lastEnd || isBusy(header.value) ? header.value : await withLabels(deps, header.value, labelsOf(run));
-    return deps.threads.put(appended(makingRoom(labelled, run), entry, now), { version: header.version });
+    return putWithMetadata(deps, appended(makingRoom(labelled, run), entry, now), header);
   }
   return putFresh(deps, { ref, run }, header, (thread) => appended(thread, entry, now));
 }
@@ -235,10 +236,10 @@ async function putFresh(
   header: Header,
   change: (thread: Thread) => Thread,
 ) {
-  const labels = await deps.threads.keepMetadata(ref, labelsOf(run), run.runId);
-  const thread = { ...newThread(ref, labels, deps.table.now()), priority: run.priority };
-  if (!header) return deps.threads.put(change(thread), "absent");
-  return deps.threads.put(change(recreated(thread, header.value)), { version: header.version });
+  const base = newThread(ref, { kind: "inline", value: {} }, deps.table.now());
+  const fresh = { ...(header ? recreated(base, header.value) : base), priority: run.priority };
+  const metadata = await deps.threads.keepMetadata(fresh, labelsOf(run), run.runId);
+  return putWithMetadata(deps, change({ ...fresh, metadata }), header);
 }
 
 const labelsOf = (run: Run) => ({ graph_id: run.graphId, assistant_id: run.assistantId });

@@ -15,6 +15,7 @@ import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { HoldpointError } from "../../core/errors.ts";
 import { asleep, ended, isEnded, marked, untouchedEnd } from "../../core/run.ts";
 import type { Outcome, Run } from "../../core/run.ts";
+import { setByGraph } from "../../core/limits.ts";
 import type { QueueEntry } from "../../core/thread.ts";
 import { metadataFrame } from "../../langgraph/frames.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -116,8 +117,8 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   mark.catch(() => undefined);
   const before = delivery.first && !place.isOwn ? undefined : await mark;
   if (before && before.kind !== "marked") return before;
-  const maxBytes = deps.graphs.get(run.graphId)?.limits.eventBytes ?? deps.settings.limits.eventBytes;
-  const position = { run, fence: lease.fence, end: place.end, maxBytes, onLost: () => lease.lose() };
+  const bound = eventBound(deps, run);
+  const position = { run, fence: lease.fence, end: place.end, ...bound, onLost: () => lease.lose() };
   const events = new EventWriter(deps, position, metadataFrame(run, run.deliveries + 1));
   let early = opened;
   const execution = new Execution(host, delivery, {
@@ -242,4 +243,11 @@ async function sleep(deps: Deps, { lease }: Delivery, found: Stored<Run>, asked:
     current = written.current;
   }
   return { kind: "ended", run: undefined };
+}
+
+/** How much the log takes from the run, and what has set that. */
+function eventBound({ graphs, settings }: Deps, { graphId }: Run) {
+  const graph = graphs.get(graphId);
+  const maxBytes = graph?.limits.eventBytes ?? settings.limits.eventBytes;
+  return { maxBytes, setBy: graph ? setByGraph(graph) : {} };
 }

@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { errorInfo } from "../../core/errors.ts";
 import type { ErrorInfo } from "../../core/errors.ts";
-import { limitError } from "../../core/limits.ts";
+import { attributed, limitError, setByGraph } from "../../core/limits.ts";
 import type { RunLimits } from "../../core/limits.ts";
 import type { Run } from "../../core/run.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
@@ -27,7 +27,8 @@ export function leftMs(deps: Deps, run: Run, graph: RegisteredGraph): number {
 
 export function timedOut(deps: Deps, graph: RegisteredGraph): TimedOut {
   const { runTimeoutMs } = limitsOf(deps, graph);
-  return { kind: "timeout", error: errorInfo(limitError("runTimeoutMs", "the run took too long", runTimeoutMs)) };
+  const error = attributed(limitError("runTimeoutMs", "the run took too long", runTimeoutMs), setByGraph(graph));
+  return { kind: "timeout", error: errorInfo(error) };
 }
 
 /** The longest that a timer of the machine can be set to. */

@@ -10,6 +10,7 @@
 import { HoldpointError } from "../../core/errors.ts";
 import type { EventBatch, Frame } from "../../core/event.ts";
 import { limitReached } from "../../core/limits.ts";
+import type { SetBy } from "../../core/limits.ts";
 import type { Run } from "../../core/run.ts";
 import { MAX_BATCH_FRAMES } from "../../storage/events.ts";
 import type { EventsEnd } from "../../storage/events.ts";
@@ -35,6 +36,7 @@ interface Position {
   readonly end: EventsEnd;
   /** Bytes of frames that the log takes from one run. */
   readonly maxBytes: number;
+  readonly setBy?: SetBy;
   /** Called once, as soon as it is known that another holder writes this log. */
   readonly onLost: () => void;
 }
@@ -103,11 +105,11 @@ export class EventWriter {
   #fits(frame: Frame, bytes: number): boolean {
     if (frame.kind === "state" || frame.event === "error") return true;
     const before = this.#used;
-    const { maxBytes } = this.#at;
+    const { maxBytes, setBy } = this.#at;
     if (before > maxBytes) return false;
     this.#used += BARE_BYTES + bytes;
     if (this.#used <= maxBytes) return true;
-    const data = limitReached("eventBytes", "what the run said after this is not kept", maxBytes);
+    const data = limitReached("eventBytes", "what the run said after this is not kept", maxBytes, setBy);
     this.#push({ kind: "data", event: "truncated", data }, BARE_BYTES);
     return false;
   }

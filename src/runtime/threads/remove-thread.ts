@@ -21,6 +21,14 @@ export async function removeThread(deps: Deps, ref: ThreadRef): Promise<void> {
   await removeRemnants(deps, header.value);
 }
 
+/** Removes what was copied to a thread that does not come to be shown. */
+export async function abandonCopy(deps: Deps, ref: ThreadRef): Promise<void> {
+  const header = await deps.threads.update(ref, (thread) =>
+    thread.copyingUntil === undefined ? undefined : tombstone(thread, deps.table.now()),
+  );
+  if (header?.value.remnants) await removeRemnants(deps, header.value);
+}
+
 /** Removes what the generations before this one kept. Until it has, the header says so and stands in the `due` index. */
 export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> {
   const { generation } = thread;
@@ -36,6 +44,10 @@ export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> 
 
   const isOld = (item: Item): boolean => numberOf(readableInClear(item), "g") < generation;
   const pk = threadKeys.partition(ref);
+  // Without a generation: of an older version, and perhaps about to be named by the header of this one.
+  await removeItems(deps, pk, { prefix: threadKeys.metadataPrefix }, (item) =>
+    item.attributes["g"] !== undefined && isOld(item) ? [item] : [],
+  );
   await removeItems(deps, pk, { prefix: threadKeys.holdPrefix }, (item) => (isOld(item) ? [item] : []));
   await removeItems(deps, pk, { prefix: threadKeys.runPrefix }, (item) => {
     const runId = item.sk.slice(threadKeys.runPrefix.length);

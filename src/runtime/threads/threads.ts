@@ -19,8 +19,9 @@ import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Deps } from "../deps.ts";
-import { threadKeys } from "../../storage/keys.ts";
+import { copyThread } from "./copy-thread.ts";
 import { pruneThread } from "./prune-thread.ts";
+import { putWithMetadata } from "./put-with-metadata.ts";
 import { removeThread } from "./remove-thread.ts";
 import { repairHeader } from "./repair.ts";
 import type { NewThread, ThreadUseCases, ThreadView } from "../runtime.ts";
@@ -34,9 +35,6 @@ async function asOfNow(deps: Deps, thread: Thread): Promise<Thread> {
   const run = active && (await deps.runs.get(thread, active));
   return run && isEnded(run.value.status) ? movedOn(thread, run.value, deps.table.now()) : thread;
 }
-
-/** A reader that still holds the header of before finds the metadata it names for this long. */
-const OLD_METADATA_KEPT_MS = 3_600_000;
 
 export function createThreadUseCases(deps: Deps): ThreadUseCases {
   const find = async (principal: Principal, threadId: ThreadId): Promise<Stored<Thread>> => {
@@ -69,6 +67,9 @@ export function createThreadUseCases(deps: Deps): ThreadUseCases {
     async remove(principal, threadId) {
       await find(principal, threadId);
       await removeThread(deps, { tenant: principal.tenant, threadId });
+    },
+    async copy(principal, threadId) {
+      return viewOf(deps, createReading(deps, principal), await copyThread(deps, principal, threadId));
     },
     async prune(principal, threadIds, strategy) {
       let count = 0;
@@ -109,17 +110,16 @@ type Created = { readonly won: boolean; readonly thread: Thread };
 type Given = Pick<NewThread, "metadata" | "ttl">;
 
 async function create(deps: Deps, ref: ThreadRef, { metadata, ttl }: Given): Promise<Created> {
-  const kept = await deps.threads.keepMetadata(ref, metadata, deps.ids.token(8));
-  const fresh = withTtl(newThread(ref, kept, deps.table.now()), ttl, deps.table.now());
-  let written = await deps.threads.put(fresh, "absent");
-  while (!written.won) {
-    const { current } = written;
-    if (current && !current.value.deleted) return { won: false, thread: current.value };
+  const empty = withTtl(newThread(ref, { kind: "inline", value: {} }, deps.table.now()), ttl, deps.table.now());
+  for (let current: Stored<Thread> | undefined; ;) {
     // The tombstone of a deleted thread: its numbers go on, so that nothing of the old one fits.
-    const again = current ? recreated(fresh, current.value) : fresh;
-    written = await deps.threads.put(again, current ? { version: current.version } : "absent");
+    const fresh = current ? recreated(empty, current.value) : empty;
+    const kept = await deps.threads.keepMetadata(fresh, metadata, deps.ids.token(8));
+    const written = await putWithMetadata(deps, { ...fresh, metadata: kept }, current);
+    if (written.won) return { won: true, thread: written.stored.value };
+    ({ current } = written);
+    if (current && !current.value.deleted) return { won: false, thread: current.value };
   }
-  return { won: true, thread: written.stored.value };
 }
 
 /** Merges into the metadata, key by key. */
@@ -130,20 +130,11 @@ async function patchThread(deps: Deps, first: Stored<Thread>, { metadata: patch,
     const merged = { ...(await deps.threads.metadata(before)), ...patch };
     const metadata = await deps.threads.keepMetadata(before, merged, deps.ids.token(8));
     const thread: Thread = { ...withTtl(before, ttl, deps.table.now()), metadata };
-    const written = await deps.threads.put(thread, { version: header.version });
-    if (written.won) {
-      await letExpire(deps, before);
-      return thread;
-    }
+    const written = await putWithMetadata(deps, thread, header);
+    if (written.won) return thread;
     header = written.current;
   }
   throw threadNotFound(first.value);
-}
-
-async function letExpire({ table }: Deps, { metadata, ...ref }: Thread): Promise<void> {
-  if (metadata.kind !== "item") return;
-  const item = await table.get(threadKeys.metadata(ref, metadata.id));
-  if (item) await table.put({ ...item, expiresAt: table.now() + OLD_METADATA_KEPT_MS }, "any");
 }
 
 /** Reads states of one tenant; each graph is compiled once, however many threads are read. */

@@ -1,7 +1,7 @@
 /**
  * Follow-ups whose time has come. On a run item: a pending run that no header names is an orphan of an accept that died
  * (its client was never told that it exists); an ended stateless run takes its thread with it. On a header: a deletion
- * that was begun and not completed, and the end of its time to live.
+ * or a copy that was begun and not completed, and the end of its time to live.
  */
 import { isHoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
@@ -14,7 +14,7 @@ import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { pruneThread } from "../threads/prune-thread.ts";
-import { removeRemnants } from "../threads/remove-thread.ts";
+import { abandonCopy, removeRemnants } from "../threads/remove-thread.ts";
 import { repairHeader } from "../threads/repair.ts";
 import { begin } from "../accept/scheduled.ts";
 
@@ -96,6 +96,8 @@ export async function sweepThread(deps: Deps, ref: ThreadRef): Promise<void> {
   const header = await deps.threads.get(ref);
   const due = header && threadDue(header.value);
   if (!due) return;
+  if (due.kind === "removal" && header.value.copyingUntil !== undefined)
+    return due.at > deps.table.now() ? undefined : abandonCopy(deps, ref);
   if (due.kind === "removal") return removeRemnants(deps, header.value);
   if (due.kind === "expiry") return due.at > deps.table.now() ? undefined : prune(deps, header);
   if (due.kind !== "timer" || due.at > deps.table.now()) return;
