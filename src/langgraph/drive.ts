@@ -290,7 +290,9 @@ function failure(d: Drive, error: unknown, { steps, saver, attempts }: FailureOf
   if (d.signal.aborted) return { kind: "aborted" };
   if (isGraphDrained(error)) return backoffOf(attempts) ?? { kind: "drained" };
   const { nodeTimeoutMs } = d.limits;
-  return { kind: "failed", error: graphErrorInfo(error, { steps, nodeTimeoutMs }), parks: false };
+  const node = attempts.nodeOf(error);
+  const info = graphErrorInfo(error, { steps, nodeTimeoutMs });
+  return { kind: "failed", error: node === undefined ? info : { ...info, node }, parks: false };
 }
 
 /** Where a node is to be tried again, its superstep is not over: what else waits there waits with it. */
