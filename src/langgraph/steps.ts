@@ -99,12 +99,16 @@ const isObject = (value: unknown): value is Message => typeof value === "object"
 
 function toolCallsOf(messages: readonly Message[], before: readonly Message[]): readonly ToolCall[] {
   const known = new Set(before.flatMap(callsIn).map(({ id }) => id));
-  const answers = new Map(messages.map((message) => [message["tool_call_id"], message["status"] ?? "success"]));
+  const answers = new Map(
+    messages.map((message) => [message["tool_call_id"], message["status"] === "error" ? "error" : "success"]),
+  );
   return messages
     .flatMap(callsIn)
     .filter(({ id }) => !known.has(id))
-    .map(({ id, name }) => ({ id, name, ...(answers.has(id) ? { status: String(answers.get(id)) } : {}) }));
+    .map(({ id, name }) => ({ id, name, ...statusIn(answers.get(id)) }));
 }
+
+const statusIn = (status: string | undefined) => (status === undefined ? {} : { status });
 
 function callsIn({ tool_calls: calls }: Message): readonly { readonly id: string; readonly name: string }[] {
   if (!Array.isArray(calls)) return [];
