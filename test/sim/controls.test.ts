@@ -60,7 +60,8 @@ const CONTROLS: readonly Control[] = [
         // Beside it, as it were: lost with the process.
         audit: {
           ...deps.audit,
-          record: async (entry) => void deps.clock.sleep(50).then(() => deps.audit.record(entry)),
+          record: async (entry) =>
+            void deps.clock.sleep(50).then(() => deps.audit.record(entry).catch(() => undefined)),
         },
       }),
     },
