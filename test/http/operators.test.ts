@@ -219,7 +219,7 @@ describe("runs across threads", () => {
     const [one, two] = [await failed("1234"), await failed("5678")];
     const both = [two.run, one.run];
     const ids = ({ items }: Answer) => items.map(({ run_id }) => run_id);
-    const { fingerprint = "" } = await runOf(one.run);
+    const { fingerprint } = await runOf(one.run);
     for (const query of [
       "status=error",
       "node=ship",

@@ -1,12 +1,15 @@
 /** The audit log: entries under names of their own, chained by whoever finds them, verified without any key. */
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
 import { auditId, entryDigest, linkAfter } from "../../src/core/audit.ts";
 import type { AuditEntry, Link } from "../../src/core/audit.ts";
 import type { Json } from "../../src/core/json.ts";
 import { tenantId } from "../../src/core/ids.ts";
 import { jsonPatch } from "../../src/core/json-patch.ts";
+import type { Principal } from "../../src/core/principal.ts";
 import type { PatchOperation } from "../../src/core/json-patch.ts";
+import { createAuditUseCases } from "../../src/runtime/audit/audit-log.ts";
 import { chainEntries } from "../../src/runtime/audit/chain.ts";
 import { verifyChain } from "../../src/runtime/audit/verify.ts";
 import { createAudit } from "../../src/storage/audit.ts";
@@ -15,9 +18,11 @@ import { auditKeys } from "../../src/storage/keys.ts";
 import { textOf } from "../../src/storage/records.ts";
 import type { Item, Table } from "../../src/storage/table.ts";
 import { everyTable } from "../support/engines.ts";
+import { encryptionOn } from "../support/sealers.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 
 const ACME = tenantId("acme");
+const AUDITOR: Principal = { tenant: ACME, subject: "ann", roles: ["auditor"], groups: [] };
 const T0 = 1_700_000_000_000;
 
 const entry = (n: number, fields: Partial<AuditEntry> = {}): AuditEntry => ({
@@ -181,6 +186,31 @@ describe("an entry", () => {
     const content = kept && (await audit.content(ACME, kept));
     expect(content).toMatchObject({ actor: "alice", detail: { omitted: { bytes: 500_014 } } });
     expect(content?.reason).toBeUndefined();
+  });
+});
+
+describe("with encryption", () => {
+  it("the chain is verified without keys, and once they are dropped; what was said is gone then", async () => {
+    const table = createMemoryTable({ now: () => systemClock.wall() });
+    const { sealers, dataKeys } = encryptionOn(table);
+    const audit = createAudit({ table, shards: 1, sealers });
+    await audit.record(entry(1, { reason: "the customer is Ada" }));
+    await chainEntries({ audit, table }, ACME, idsOf([entry(1)]));
+    const [kept] = await audit.kept(ACME, idsOf([entry(1)]));
+    expect(Buffer.from(kept?.bytes ?? []).toString("latin1")).not.toContain("Ada");
+    const shown = async () => (await createAuditUseCases({ audit }).list(AUDITOR, { limit: 1 })).items;
+    expect(await shown()).toMatchObject([{ content: { reason: "the customer is Ada" } }]);
+    await dataKeys.drop(ACME);
+    expect(await shown()).toMatchObject([{ kind: "decision", link: 1, content: undefined }]);
+    const keyless = createAudit({ table, shards: 1 });
+    expect(await verifyChain(keyless, ACME)).toMatchObject({ problems: [], entries: 1 });
+  });
+
+  it("what is not encrypted can be read by everybody (negative control)", async () => {
+    const audit = createAudit({ table: createMemoryTable(), shards: 1 });
+    await audit.record(entry(1, { reason: "the customer is Ada" }));
+    const [kept] = await audit.kept(ACME, idsOf([entry(1)]));
+    expect(Buffer.from(kept?.bytes ?? []).toString("latin1")).toContain("Ada");
   });
 });
 
