@@ -55,6 +55,8 @@ export function isHoldpointError(error: unknown, code?: ErrorCode): error is Hol
 export interface ErrorInfo {
   readonly name: string;
   readonly message: string;
+  /** The node that threw, under those that it runs in (`desk|pay`), where that is known. */
+  readonly node?: string;
 }
 
 /** Normalises whatever was thrown (also a string, or nothing) to a name and a readable message. */
@@ -73,8 +75,12 @@ export function errorInfo(thrown: unknown): ErrorInfo {
 const MAX_KEPT = { name: 256, message: 16_384 } as const;
 
 /** An error as short as an item can hold, however long the text that was thrown. */
-export function shortened({ name, message }: ErrorInfo): ErrorInfo {
-  return { name: cut(name, MAX_KEPT.name), message: cut(message, MAX_KEPT.message) };
+export function shortened({ name, message, node }: ErrorInfo): ErrorInfo {
+  return {
+    name: cut(name, MAX_KEPT.name),
+    message: cut(message, MAX_KEPT.message),
+    ...(node === undefined ? {} : { node: cut(node, MAX_KEPT.name) }),
+  };
 }
 
 const cut = (text: string, length: number): string => (text.length <= length ? text : `${text.slice(0, length)}…`);

@@ -7,6 +7,7 @@ import { decisionId, holdId, namedUuid, runId, sha256 } from "./ids.ts";
 import type { DecisionId, HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
 import { canonicalJson } from "./json.ts";
 import type { Json, JsonObject } from "./json.ts";
+import type { Origin } from "./principal.ts";
 import type { Run } from "./run.ts";
 
 /** What `review()` shows to a person, and what its digest covers. */
@@ -72,6 +73,8 @@ export interface Decision {
   readonly at: number;
   readonly comment?: string;
   readonly answer: HoldAnswer;
+  /** Where it came from, for the record. */
+  readonly origin?: Origin;
   /** The run that carries it on, unless another continuation is queued already. */
   readonly continuation: RunId;
 }
@@ -112,6 +115,8 @@ export interface Hold {
   /** Whether its follow-up (the continuation in the header's queue) is still to be done (I11). */
   readonly followUpDue: boolean;
   readonly reason?: string;
+  /** Who cancelled it. */
+  readonly cancelledBy?: string;
   readonly raisedAt: number;
   readonly updatedAt: number;
 }
@@ -195,7 +200,14 @@ export function cancelledHold(
   reason: string,
   at: { readonly now: number; readonly followUpDue: boolean },
 ): Hold {
-  return { ...hold, state: "cancelled", followUpDue: at.followUpDue, reason: `${reason} (${by})`, updatedAt: at.now };
+  return {
+    ...hold,
+    state: "cancelled",
+    followUpDue: at.followUpDue,
+    reason: `${reason} (${by})`,
+    cancelledBy: by,
+    updatedAt: at.now,
+  };
 }
 
 /** `queued`: the continuation that is to carry the decision on, unless one has been given it already. */

@@ -3,12 +3,22 @@ import type { TenantId } from "./ids.ts";
 export const ROLES = ["viewer", "developer", "reviewer", "operator", "auditor", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 
+/** Where a request came from, for the record. */
+export interface Origin {
+  /** The trace id that was answered with. */
+  readonly requestId: string;
+  /** Address of the peer. */
+  readonly address?: string;
+}
+
 /** Who asks: made from a verified credential and from nothing else (I8). */
 export interface Principal {
   readonly tenant: TenantId;
   readonly subject: string;
   readonly roles: readonly Role[];
   readonly groups: readonly string[];
+  /** Only of a request over HTTP. */
+  readonly origin?: Origin;
 }
 
 /** What a principal may want to do, in the words of the API's scopes. */
@@ -19,10 +29,12 @@ export type Action =
   | "threads:write"
   | "runs:read"
   | "runs:write"
+  | "runs:operate"
   | "store:read"
   | "store:write"
   | "reviews:read"
-  | "reviews:decide";
+  | "reviews:decide"
+  | "audit:read";
 
 const READS: readonly Action[] = ["assistants:read", "threads:read", "runs:read", "store:read", "reviews:read"];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
@@ -30,9 +42,9 @@ const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],
   reviewer: [...READS, "reviews:decide"],
-  operator: [...READS, ...WRITES],
-  auditor: READS,
-  admin: [...READS, ...WRITES, "reviews:decide"],
+  operator: [...READS, ...WRITES, "runs:operate"],
+  auditor: [...READS, "audit:read"],
+  admin: [...READS, ...WRITES, "runs:operate", "reviews:decide", "audit:read"],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

@@ -94,6 +94,8 @@ export interface Run {
   readonly root: RunId;
   /** The run whose holds this one continues. */
   readonly parent?: RunId;
+  /** The failed run that this one tries again, as an operator said. */
+  readonly replayOf?: RunId;
   readonly assistantId: string;
   readonly graphId: string;
   readonly graphVersion?: string;
@@ -152,6 +154,8 @@ export interface CancelRequest {
   readonly by: string;
   readonly at: number;
   readonly reason?: string;
+  /** It ends as parked, and not as cancelled: it is to go on later, when an operator says so. */
+  readonly parks?: true;
 }
 
 /** Where a run ended: what `wait` reads, whatever runs came after it. */
@@ -238,6 +242,21 @@ export function sleepsSince({ sleep }: Run, kind: SleepKind, now: number): numbe
   return sleep?.kind === kind && now - sleep.until <= SAME_SLEEP_MS ? sleep.since : now;
 }
 
+/** Name of the error of a run that an operator parked. */
+export const PARKED = "parked";
+
+const parkedEnd = ({ by, reason }: CancelRequest): { readonly status: "parked"; readonly error: ErrorInfo } => ({
+  status: "parked",
+  error: { name: PARKED, message: reason === undefined ? `parked by ${by}` : `parked by ${by}: ${reason}` },
+});
+
+/** How a run ends that was asked to stop: what has succeeded all the same was not stopped in time to be parked. */
+export function honouring(asked: CancelRequest | undefined, outcome: Outcome): Outcome {
+  const { status, end } = outcome;
+  if (asked?.parks && status === "cancelled" && !outcome.rolledBack) return { ...parkedEnd(asked), end };
+  return asked && !asked.parks && status === "success" ? { status: "cancelled", end } : outcome;
+}
+
 /** The end of a run, written by the holder of `fence`. */
 export function ended(run: Run, fence: number, outcome: Outcome): Run {
   const { error: _error, followUpAt: _followUpAt, sleep: _sleep, retries: _retries, ...rest } = run;
@@ -285,7 +304,8 @@ export type CancelResult =
 export function cancelled(run: Run, request: CancelRequest): CancelResult {
   const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
   const { at } = request;
-  const end = { status: "cancelled", cancelAsked: request, end: untouchedEnd(at), updatedAt: at } as const;
+  const stopped = request.parks ? parkedEnd(request) : ({ status: "cancelled" } as const);
+  const end = { ...stopped, cancelAsked: request, end: untouchedEnd(at), updatedAt: at } as const;
   const hidden = request.action === "rollback" ? ({ rolledBack: true } as const) : {};
   switch (run.status) {
     case "pending":

@@ -26,7 +26,9 @@ import { DEFAULT_LIMITS } from "./limits.ts";
 import type { HttpLimits } from "./limits.ts";
 import { createRoutes } from "./route.ts";
 import { tracing } from "./trace.ts";
+import { addAuditRoutes } from "./v1/audit.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
+import { addOperatorRoutes } from "./v1/runs.ts";
 
 export interface AppOptions {
   readonly runtime: Runtime;
@@ -73,6 +75,8 @@ function createSurfaces(options: AppOptions): Router {
 
   const own = express.Router({ caseSensitive: true });
   addReviewRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.reviews);
+  addAuditRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.audit);
+  addOperatorRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.operators);
   router.use(OWN_SURFACE, own);
 
   const routes = createRoutes(router, { ...gate, prefix: "" });

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Request, Response, Router } from "express";
-import type { Action, Principal } from "../core/principal.ts";
+import type { Action, Origin, Principal } from "../core/principal.ts";
 import type { Admission } from "./admission.ts";
 import { authorized } from "./auth.ts";
 import type { Authenticator } from "./auth.ts";
@@ -13,6 +13,7 @@ import type { Body, BodyReader } from "./body.ts";
 import type { HttpLimits } from "./limits.ts";
 import { rankingOf } from "./ranks.ts";
 import type { Rank, Ranking } from "./ranks.ts";
+import { traceOf } from "./trace.ts";
 
 /** One request of a principal who may do what the route does. */
 export interface Call {
@@ -58,7 +59,8 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
   const serve = (route: string, action: Action, handle: Handler, kind?: BodyKind) => {
     const ranking = rankingOf(route);
     return async (request: Request, response: Response) => {
-      const principal = await authorized(auth, request, action);
+      const origin = originOf(request, response);
+      const principal: Principal = { ...(await authorized(auth, request, action)), origin };
       const read = kind === undefined ? undefined : once(readers[kind], request, response);
       const rank = await admittedAs(ranking, { admission, principal, request, read });
       using admitted = admission.enter(rank, principal.tenant);
@@ -82,6 +84,11 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
     post: (path, action, handle, body = "json") =>
       void router.post(path, serve(at("POST", path), action, handle, body)),
   };
+}
+
+function originOf({ socket }: Request, response: Response): Origin {
+  const { remoteAddress: address } = socket;
+  return { requestId: traceOf(response), ...(address === undefined ? {} : { address }) };
 }
 
 type ReadBody = () => Promise<Body>;

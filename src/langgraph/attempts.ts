@@ -102,6 +102,16 @@ export class Attempts implements Disposable {
     return { delayMs, retries: Object.fromEntries(this.#failures), error: last.error };
   }
 
+  /** Names of the node that threw this error and of those that it runs in, as `desk|pay`; undefined when no task did. */
+  nodeOf(error: unknown): string | undefined {
+    const hasTask = typeof error === "object" && error !== null && "pregelTaskId" in error;
+    const task = hasTask ? this.#tasks.get(String(error.pregelTaskId)) : undefined;
+    return task?.ns
+      .split("|")
+      .map((segment) => segment.split(":")[0])
+      .join("|");
+  }
+
   /** The policy as LangGraph is to have it, also of what has none: it asks here after every failure, and never sleeps. */
   policy(policy: RetryPolicy | undefined): RetryPolicy {
     const retryOn = (error: Error): boolean => this.#goesOn(error, policy);

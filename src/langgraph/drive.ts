@@ -294,7 +294,9 @@ function failure(d: Drive, error: unknown, { steps, saver, attempts }: FailureOf
   if (isGraphDrained(error)) return backoffOf(attempts) ?? { kind: "drained" };
   const { nodeTimeoutMs } = d.limits;
   const setBy = steps === d.limits.steps ? setByGraph(d.graph) : { ...setByGraph(d.graph), steps: RECURSION_LIMIT };
-  return { kind: "failed", error: graphErrorInfo(error, { steps, nodeTimeoutMs, setBy }), parks: false };
+  const node = attempts.nodeOf(error);
+  const info = graphErrorInfo(error, { steps, nodeTimeoutMs, setBy });
+  return { kind: "failed", error: node === undefined ? info : { ...info, node }, parks: false };
 }
 
 /** Where a node is to be tried again, its superstep is not over: what else waits there waits with it. */

@@ -2,6 +2,7 @@ import type { ThreadTtl } from "../core/thread.ts";
 import { waitingFor } from "../core/waiting-for.ts";
 import { createStores } from "../checkpoint/store/store.ts";
 import type { StoreSettings } from "../langgraph/store-config.ts";
+import { createAudit } from "../storage/audit.ts";
 import { createEffects } from "../storage/effects.ts";
 import { createSegmentCache } from "../checkpoint/segment-cache.ts";
 import { plainSealers } from "../storage/encryption/sealer.ts";
@@ -11,16 +12,20 @@ import { createRuns } from "../storage/runs.ts";
 import { createThreads } from "../storage/threads.ts";
 import { threadNotFound } from "./accept/accept-answer.ts";
 import { accept, threadOfRun } from "./accept/accept.ts";
+import { createAuditUseCases } from "./audit/audit-log.ts";
 import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
 import { createReviews } from "./decisions/decide.ts";
 import type { Deps } from "./deps.ts";
+import { langGraphEngine } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import { cancelMany } from "./cancel/cancel-many.ts";
 import { cancelRun } from "./cancel/cancel.ts";
 import { findRun, follow, waitForRun } from "./events/follow.ts";
 import type { FollowDeps } from "./events/follow.ts";
 import type { Runtime, RunUseCases } from "./runtime.ts";
 import { createHints } from "./hints.ts";
+import { createOperators } from "./operators/operators.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
@@ -49,6 +54,7 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
     holds: createHolds(table, shards, sealers),
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
     effects: createEffects(table, sealers),
+    audit: createAudit({ table, shards, sealers }),
     stores: createStores({ table, blobs, ids, sealers, ...store }),
     hints: createHints(),
     values: createValueCache(),
@@ -56,7 +62,10 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
 }
 
 /** The use cases on one set of dependencies. `assistants` is shared with the worker of the same process. */
-export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assistants } {
+export function createRuntime(
+  deps: Deps,
+  engine: Pick<Engine, "missingNodes"> = langGraphEngine,
+): Runtime & { readonly assistants: Assistants } {
   const assistants = createAssistants(deps);
   const host: FollowDeps = { deps, tails: createTails(deps), states: createStateReader(deps) };
   return {
@@ -64,6 +73,8 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    audit: createAuditUseCases(deps),
+    operators: createOperators({ ...host, assistants, engine }),
     store: createStoreUseCases(deps),
   };
 }

@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import type { IdSource, TenantId } from "../core/ids.ts";
 import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
+import type { Audit } from "../storage/audit.ts";
 import type { Blobs } from "../storage/blobs.ts";
 import type { Effects } from "../storage/effects.ts";
 import type { Sealers } from "../storage/encryption/sealer.ts";
@@ -49,6 +50,8 @@ export interface Deps {
   readonly holds: Holds;
   readonly events: Events;
   readonly effects: Effects;
+  /** Who decided and did what: `record` is awaited before what it records is acknowledged. */
+  readonly audit: Audit;
   /** The long-term memory of each tenant. */
   readonly stores: (tenant: TenantId) => TableStore;
   readonly graphs: GraphRegistry;

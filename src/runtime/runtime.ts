@@ -1,5 +1,5 @@
 /** The use cases as the API sees them. Each takes the principal first; another tenant's object is `not_found`. */
-import type { ErrorInfo } from "../core/errors.ts";
+import type { ErrorInfo, HoldpointError } from "../core/errors.ts";
 import type { Hold, HoldAnswer } from "../core/hold.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
@@ -8,6 +8,8 @@ import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } fro
 import type { Thread, ThreadTtl } from "../core/thread.ts";
 import type { WaitingFor } from "../core/waiting-for.ts";
 import type { ShownState } from "../langgraph/views.ts";
+import type { AuditUseCases } from "./audit/audit-log.ts";
+import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 
 export interface AcceptRequest {
@@ -25,6 +27,14 @@ export interface AcceptRequest {
   /** With the strategy `rollback`: also over effects that happened. */
   readonly force?: boolean;
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
+  readonly replay?: Replay;
+}
+
+/** The run is another attempt at one that has ended: of its root, and on behalf of who started that. */
+export interface Replay {
+  readonly of: Run;
+  /** Why the thread, as its header is now, does not take it: asked before every attempt to append it there. */
+  readonly obstacle: (thread: Thread, run: Run) => Promise<HoldpointError | undefined>;
 }
 
 /** What a run came to: what `wait` and `join` answer. */
@@ -79,6 +89,8 @@ export interface CancelRun {
   readonly action?: StopAction;
   /** Roll back although an effect happened. */
   readonly force?: boolean;
+  /** It ends as parked: see `CancelRequest`. */
+  readonly parks?: true;
   /** Meant is what the run does: one that has ended as held keeps its questions. */
   readonly onlyUnfinished?: boolean;
   readonly reason?: string;
@@ -274,4 +286,6 @@ export interface Runtime {
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
+  readonly audit: AuditUseCases;
+  readonly operators: OperatorUseCases;
 }

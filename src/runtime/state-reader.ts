@@ -35,7 +35,7 @@ export interface InThread extends ThreadRef {
 }
 
 /** A saver without a lease, for one generation of a thread. */
-function readingSaver(deps: Deps, { tenant, threadId, generation }: InThread): FencedSaver {
+export function readingSaver(deps: Deps, { tenant, threadId, generation }: InThread): FencedSaver {
   return new FencedSaver({ ...saverParts(deps, tenant), threadId, generation });
 }
 

@@ -116,6 +116,24 @@ export const effectKeys = {
   prefix: "X#",
 } as const;
 
+/** The audit log: an entry is alone in its partition, so that none waits for another; the links of a tenant's chain. */
+export const auditKeys = {
+  entry: (tenant: TenantId, id: string): Key => ({ pk: `${part(tenant)}#u#${part(id)}`, sk: "E" }),
+  chain: (tenant: TenantId): string => `${part(tenant)}#u`,
+  link: (tenant: TenantId, n: number): Key => ({
+    pk: auditKeys.chain(tenant),
+    sk: `${auditKeys.linkPrefix}${seqPart(n)}`,
+  }),
+  linkPrefix: "C#",
+} as const;
+
+/** Takes the key of an audit entry apart again; undefined for any other. */
+export function parseAuditKey({ pk, sk }: Key): { readonly tenant: string; readonly id: string } | undefined {
+  const parts = pk.split("#");
+  if (parts.length !== 3 || parts[1] !== "u" || sk !== "E") return undefined;
+  return { tenant: unpart(parts[0] ?? ""), id: unpart(parts[2] ?? "") };
+}
+
 /** Finds the thread of a run id. */
 export const runMapKey = (tenant: TenantId, runId: string): Key => ({
   pk: `${part(tenant)}#r#${part(runId)}`,
@@ -185,8 +203,10 @@ const hashOf = (text: string): string => createHash("sha256").update(text).diges
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
 
 /** Partitions of the `list` index, one a tenant and kind. */
-export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants" | "checkpoints"): string =>
-  `${part(tenant)}#${kind}`;
+export const listPartition = (
+  tenant: TenantId,
+  kind: "threads" | "reviews" | "assistants" | "checkpoints" | "audit" | "runs" | "errors",
+): string => `${part(tenant)}#${kind}`;
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
 export function duePartition(pool: string, tenant: TenantId, shards: number): string {
@@ -230,7 +250,7 @@ export function parseThreadPartition(pk: string): { readonly tenant: string; rea
   if (parts.length !== 3 || parts[1] !== "t") return undefined;
   return { tenant: unpart(parts[0] ?? ""), threadId: unpart(parts[2] ?? "") };
 }
-const unpart = (text: string): string => text.replaceAll("%23", "#").replaceAll("%25", "%");
+export const unpart = (text: string): string => text.replaceAll("%23", "#").replaceAll("%25", "%");
 
 /** Name of a body by its content. */
 export const contentName = (bytes: Uint8Array): string => sha256(bytes);

@@ -2,6 +2,8 @@ import { HoldpointError, errorInfo } from "../core/errors.ts";
 import type { RunId, TenantId, ThreadId } from "../core/ids.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { Blobs } from "./blobs.ts";
+import { failureRow, rowOf, rowsPartition, runRow } from "./run-rows.ts";
+import type { RunRow, RunRowsOf } from "./run-rows.ts";
 import type { Place } from "./encryption/envelope.ts";
 import { whyUnreadable } from "./encryption/sealed-content.ts";
 import { plainSealers } from "./encryption/sealer.ts";
@@ -10,7 +12,7 @@ import { duePartition, futureSort, runMapKey, threadKeys } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
 import type { Codec, Records, Stored, Written } from "./records.ts";
-import type { IndexEntries, Item, RemoveResult, Table, Value } from "./table.ts";
+import type { IndexEntries, Item, Page, Range, RemoveResult, Table, Value } from "./table.ts";
 
 const INLINE_PAYLOAD_BYTES = 4 * 1024;
 const ITEM_PAYLOAD_BYTES = 350 * 1024;
@@ -28,6 +30,10 @@ export interface Runs {
   create(run: Run): Promise<Written<Run>>;
   put(run: Run, version: number): Promise<Written<Run>>;
   update(ref: ThreadRef, run: RunId, change: (run: Run) => Run | undefined): Promise<Stored<Run> | undefined>;
+  /** Makes a failure findable by its fingerprint; to be done before the end is written, and harmless to repeat. */
+  noteFailure(run: Run): Promise<void>;
+  /** Rows of the runs of one class, or of those that failed alike, from the newest on: see run-rows.ts. */
+  rows(tenant: TenantId, of: RunRowsOf, range: Range): Promise<Page<RunRow>>;
   remove(run: Stored<Run>): Promise<RemoveResult>;
   payload(run: Run): Promise<RunPayload>;
   /** The runs of a thread's generation, newest first. Without those of a later format. */
@@ -105,6 +111,16 @@ export function createRuns({ table, blobs, shards, sealers = plainSealers }: Run
     },
     put: (run, version) => records.put(run, { version }),
     update: (ref, run, change) => update(records, threadKeys.run(ref, run), change),
+    async noteFailure(run) {
+      const row = failureRow(run);
+      if (!row) return;
+      const map = runMapKey(run.tenant, run.runId);
+      await table.put({ ...map, attributes: { thread: run.threadId }, index: { list: row } }, "any");
+    },
+    async rows(tenant, of, range) {
+      const page = await table.queryIndex("list", rowsPartition(tenant, of), range);
+      return { ...page, items: page.items.flatMap((row) => rowOf(row) ?? []) };
+    },
     remove: (run) => records.remove(threadKeys.run(run.value, run.value.runId), run.version),
     async payload(run) {
       if (run.payload) return run.payload;
@@ -148,12 +164,14 @@ function decode(item: Item): Run {
 }
 
 function indexEntries(run: Run, shards: number): IndexEntries {
-  if (run.followUpAt === undefined) return {};
+  const row = runRow(run);
+  const listed = row ? { list: row } : {};
+  if (run.followUpAt === undefined) return listed;
   const at = {
     tenant: run.tenant,
     priority: run.priority,
     dueAt: run.followUpAt,
     subject: `${run.threadId}/${run.runId}`,
   };
-  return { due: { pk: duePartition(run.pool, run.tenant, shards), sk: futureSort(at) } };
+  return { ...listed, due: { pk: duePartition(run.pool, run.tenant, shards), sk: futureSort(at) } };
 }

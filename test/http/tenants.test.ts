@@ -114,6 +114,17 @@ const PROBES: Readonly<Record<string, Probe>> = {
     json: () => ({}),
     answer: { status: 200, body: { namespaces: [] } },
   },
+  "GET /v1/audit": { path: () => "/v1/audit", answer: { status: 200, body: { items: [], next_cursor: null } } },
+  "GET /v1/errors": { path: () => "/v1/errors", answer: { status: 200, body: { items: [], next_cursor: null } } },
+  "GET /v1/runs": {
+    path: () => "/v1/runs?status=held",
+    answer: { status: 200, body: { items: [], next_cursor: null } },
+  },
+  "GET /v1/runs/:run_id": { path: ({ run }) => `/v1/runs/${run}` },
+  "POST /v1/runs/:run_id/cancel": { path: ({ run }) => `/v1/runs/${run}/cancel` },
+  "POST /v1/runs/:run_id/park": { path: ({ run }) => `/v1/runs/${run}/park` },
+  "POST /v1/runs/:run_id/resume": { path: ({ run }) => `/v1/runs/${run}/resume` },
+  "POST /v1/runs/:run_id/retry": { path: ({ run }) => `/v1/runs/${run}/retry` },
   "GET /v1/reviews": { path: () => "/v1/reviews", answer: { status: 200, body: { items: [], next_cursor: null } } },
   "GET /v1/reviews/:review_id": { path: ({ review }) => `/v1/reviews/${review}` },
   "POST /v1/reviews/:review_id/decisions": {

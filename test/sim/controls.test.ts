@@ -53,6 +53,20 @@ const CONTROLS: readonly Control[] = [
     },
   },
   {
+    off: "a decision is on the record before its follow-up is over, and before it is handed over",
+    options: {
+      adapt: (deps) => ({
+        ...deps,
+        // Beside it, as it were: lost with the process.
+        audit: {
+          ...deps.audit,
+          record: async (entry) =>
+            void deps.clock.sleep(50).then(() => deps.audit.record(entry).catch(() => undefined)),
+        },
+      }),
+    },
+  },
+  {
     off: "a decision is conditional on the hold as it was read",
     options: {
       adapt: (deps) => ({

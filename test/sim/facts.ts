@@ -61,6 +61,8 @@ export type Fact = { readonly at: number; readonly by: string } & (
   /** From here on nothing goes wrong any more. */
   | { readonly kind: "calm" }
   | { readonly kind: "defect"; readonly message: string }
+  /** The audit log at the end: ids of the entries in its chain, and what is wrong with that. */
+  | { readonly kind: "audit"; readonly chained: readonly string[]; readonly problems: readonly string[] }
   /** What the thread's graph has in its state at the end: one entry for everything that took place, in its order. */
   | { readonly kind: "state"; readonly thread: string; readonly log: readonly string[] }
 );

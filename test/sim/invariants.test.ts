@@ -311,6 +311,10 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     after({ kind: "hold", hold: won }, said({ do: "cancel", thread: THREAD, run: one.runId }, yes(one.runId))),
   ],
   "a hold that is due is followed up": [finally_({ kind: "hold", hold: won })],
+  "every decision that was won is in the audit log, and in one link of its chain": [
+    finally_({ kind: "audit", chained: [], problems: [] }),
+    finally_({ kind: "audit", chained: [], problems: ["link 2: does not follow link 1"] }),
+  ],
   "no effect takes place twice": [finally_({ kind: "effect", token: "t1", run: one.runId })],
   "an effect is in doubt only after an earlier delivery broke off": [
     finally_(run(ended(mark(newRun(4), 3), 3, { status: "parked", end: END }))),

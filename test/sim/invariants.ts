@@ -5,6 +5,7 @@
 import type { Fact } from "./facts.ts";
 import { historyOf } from "./history.ts";
 import type { Invariants } from "./history.ts";
+import { auditInvariants } from "./invariants-audit.ts";
 import { fenceInvariants } from "./invariants-fences.ts";
 import { holdInvariants } from "./invariants-holds.ts";
 import { runInvariants } from "./invariants-runs.ts";
@@ -17,7 +18,13 @@ export interface Violation {
   readonly at: number;
 }
 
-export const INVARIANTS: Invariants = { ...runInvariants, ...fenceInvariants, ...holdInvariants, ...stateInvariants };
+export const INVARIANTS: Invariants = {
+  ...runInvariants,
+  ...fenceInvariants,
+  ...holdInvariants,
+  ...stateInvariants,
+  ...auditInvariants,
+};
 
 /** Every violation of every invariant. */
 export function check(facts: readonly Fact[], { leaseMs }: { readonly leaseMs: number }): readonly Violation[] {

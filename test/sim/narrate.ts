@@ -56,6 +56,7 @@ const TELL: { readonly [K in Fact["kind"]]: (fact: FactOf<K>) => string } = {
   waited: ({ run, end }) => `was told that run ${short(run)} is ${end}`,
   heard: ({ tag }) => `heard the answer of ${tag}`,
   effect: ({ token, run }) => `EFFECT ${short(token)} by run ${short(run)}`,
+  audit: ({ chained, problems }) => `audit: ${chained.length} entries, ${problems.length} problems`,
   state: ({ log }) => `state: ${log.join(" | ")}`,
   defect: ({ message }) => `DEFECT ${message}`,
   started: () => "started",

@@ -4,6 +4,9 @@
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { threadId } from "../../src/core/ids.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
+import { verifyChain } from "../../src/runtime/audit/verify.ts";
+import { createAudit } from "../../src/storage/audit.ts";
+import type { Table } from "../../src/storage/table.ts";
 import { createChaos, drawProfile } from "./chaos.ts";
 import type { Chaos, Planned, Profile } from "./chaos.ts";
 import { TENANT, createClients } from "./clients.ts";
@@ -76,7 +79,23 @@ export async function simulate(options: Options): Promise<Verdict> {
     });
     recorder.note({ kind: "state", at: scheduler.now(), by: "checker", thread, log: await stage.logOf(saver, thread) });
   }
+  recorder.note({ kind: "audit", at: scheduler.now(), by: "checker", ...(await auditOf(world.table.direct)) });
   return verdictOf(options.seed, await recorder.facts(), setting);
+}
+
+async function auditOf(
+  table: Table,
+): Promise<{ readonly chained: readonly string[]; readonly problems: readonly string[] }> {
+  const audit = createAudit({ table, shards: 2 });
+  const chained: string[] = [];
+  for (let from = 1; ;) {
+    const links = await audit.links(TENANT, from);
+    if (links.length === 0) break;
+    chained.push(...links.flatMap(({ entries }) => entries.map(({ id }) => id)));
+    from += links.length;
+  }
+  const { problems } = await verifyChain(audit, TENANT);
+  return { chained, problems: problems.map(({ link, what }) => `link ${link}: ${what}`) };
 }
 
 interface Setting {

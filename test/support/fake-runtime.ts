@@ -8,6 +8,8 @@ import { holdId, namedUuid, runId, threadId } from "../../src/core/ids.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { pendingRun } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
+import type { AuditUseCases } from "../../src/runtime/audit/audit-log.ts";
+import type { OperatorUseCases } from "../../src/runtime/operators/use-cases.ts";
 import type {
   AcceptRequest,
   AssistantUseCases,
@@ -56,6 +58,8 @@ export function createFakeRuntime(): FakeRuntime {
       threads: notUsed("threads") as ThreadUseCases,
       assistants: notUsed("assistants") as AssistantUseCases,
       store: notUsed("store") as StoreUseCases,
+      audit: notUsed("audit") as AuditUseCases,
+      operators: notUsed("operators") as OperatorUseCases,
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;

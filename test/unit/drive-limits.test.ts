@@ -62,6 +62,7 @@ describe("the node time-out", () => {
       error: {
         name: "NodeTimeoutError",
         message: `node "x" took longer than ${nodeTimeoutMs} ms ${setting("node time-out", nodeTimeoutMs, "HOLDPOINT_NODE_TIMEOUT_MS")}`,
+        node: "x",
       },
     });
     resolve();
@@ -209,7 +210,8 @@ describe("the number of parallel tasks", () => {
       .addNode("sub", sub, { retryPolicy: { initialInterval: 1, jitter: false } })
       .addEdge(START, "sub");
     const { outcome } = await new DrivenThread(graph).invoke({ item: "3" }, { limits: { parallelTasks: 2 } });
-    expect(outcome).toEqual(refused(3, 2));
+    const expected = refused(3, 2);
+    expect(outcome).toEqual({ ...expected, error: { ...expected.error, node: "sub" } });
     expect(started).toBe(0);
   });
 

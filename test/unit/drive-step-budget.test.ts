@@ -128,7 +128,8 @@ describe("the step budget", () => {
 
   it("counts inside a graph that is a node as well", async () => {
     const graph = new StateGraph(State).addNode("sub", endless(true).compile()).addEdge(START, "sub");
-    expect(await answered(new DrivenThread(graph), { limits })).toEqual(usedUp);
+    const inSub = { ...usedUp, error: { ...usedUp.error, node: "sub" } };
+    expect(await answered(new DrivenThread(graph), { limits })).toEqual(inSub);
   });
 
   it("does not bound a graph that a node calls with a limit of its own", async () => {

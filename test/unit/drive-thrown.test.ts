@@ -23,7 +23,10 @@ describe("what a graph throws", () => {
       }),
     );
     const { outcome } = await thread.invoke({});
-    return outcome.kind === "failed" ? outcome.error : outcome;
+    if (outcome.kind !== "failed") return outcome;
+    const { node, ...told } = outcome.error;
+    expect(node).toBe("x");
+    return told;
   };
   const circular: Record<string, unknown> = { a: 1 };
   circular["self"] = circular;

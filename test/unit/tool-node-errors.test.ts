@@ -12,7 +12,11 @@ import { fixed } from "../support/flaky-nodes.ts";
 import { CALLS, answersOf, failing, graphOf, refunds, tools } from "../support/tool-graphs.ts";
 import type { Call, GraphOptions } from "../support/tool-graphs.ts";
 
-const failed = (message: string) => ({ kind: "failed", error: { name: "ToolFailed", message }, parks: false });
+const failed = (message: string) => ({
+  kind: "failed",
+  error: { name: "ToolFailed", message, node: "tools|refund" },
+  parks: false,
+});
 
 describe("LangGraph's own ToolNode", () => {
   it("makes a message of what a tool throws, so that no retry policy sees it", async () => {

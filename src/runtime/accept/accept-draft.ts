@@ -59,20 +59,23 @@ export function draftRun(
   { principal, request, assistant, graph, ids, generation, graphVersion }: DraftFrom,
 ): Run {
   const now = deps.table.now();
+  const of = request.replay?.of;
   return pendingRun({
     tenant: principal.tenant,
     threadId: ids.threadId,
     runId: ids.runId,
     kind: request.payload.command?.resume === undefined ? "input" : "continuation",
     generation,
-    root: ids.runId,
+    root: of?.root ?? ids.runId,
+    ...(of === undefined ? {} : { replayOf: of.runId }),
     assistantId: assistant.assistantId,
     graphId: assistant.graphId,
-    graphVersion,
+    graphVersion: (graph.pinned ? of?.graphVersion : undefined) ?? graphVersion,
     pool: graph.pool,
     priority: graph.priority,
-    startedBy: principal.subject,
-    stateless: request.threadId === undefined,
+    // Who may not decide what the failed run asks may not decide it now.
+    startedBy: of?.startedBy ?? principal.subject,
+    stateless: of?.stateless ?? request.threadId === undefined,
     settings: request.settings,
     payload: request.payload,
     ...(request.afterMs === undefined

@@ -25,7 +25,7 @@ import type { Deps } from "../deps.ts";
 import { cancelWaiting } from "../decisions/cancel-holds.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";
 import { makeRoom, noRoomFor } from "./room.ts";
-import type { AcceptRequest } from "../runtime.ts";
+import type { AcceptRequest, Replay } from "../runtime.ts";
 import { putWithMetadata } from "../threads/put-with-metadata.ts";
 import { repairHeader, upToDate } from "../threads/repair.ts";
 import { assertCheckpoint } from "../state-reader.ts";
@@ -39,6 +39,7 @@ interface Accepting {
   readonly entry: QueueEntry;
   readonly createThread: boolean;
   readonly force: boolean;
+  readonly replay: Replay | undefined;
   /** True when somebody may have tried to accept this very run before: then nothing is known without asking. */
   readonly repeated: boolean;
   /** Another attempt under the same idempotency key may take it over at any time. */
@@ -92,6 +93,7 @@ export async function accept(
     entry: entryOf(run),
     createThread,
     force: request.force ?? false,
+    replay: request.replay,
     repeated,
     isKeyed: request.idempotency !== undefined,
     deadline,
@@ -271,6 +273,7 @@ async function reasonToRefuse(
   const { run, ref, createThread } = accepting;
   if ((thread?.generation ?? 0) !== run.generation) return threadNotFound(ref);
   if (!thread || thread.deleted) return createThread ? undefined : threadNotFound(ref);
+  if (accepting.replay) return accepting.replay.obstacle(thread, run);
   const { queuePerThread } = deps.settings.limits;
   if (run.kind === "continuation") return reasonNoRoom(thread, accepting.entry, queuePerThread);
   return reasonNotToJoin(deps, accepting, thread);

@@ -25,6 +25,7 @@ export async function cancelRun(host: FollowDeps, principal: Principal, request:
     by: principal.subject,
     at: deps.table.now(),
     ...(force ? { force } : {}),
+    ...(request.parks ? { parks: true as const } : {}),
     ...(reason === undefined ? {} : { reason }),
   };
   let refusal: string | undefined;

@@ -79,6 +79,7 @@ async function decide(deps: Deps, principal: Principal, first: Stored<Hold>, req
       at: deps.table.now(),
       ...(request.comment === undefined ? {} : { comment: request.comment }),
       answer: request.answer,
+      ...(principal.origin === undefined ? {} : { origin: principal.origin }),
       continuation: continuationId(hold.holdId, id),
     };
     const written = await deps.holds.put(decided(hold, decision), { version: current.version });

@@ -17,6 +17,7 @@ import { activeRunId } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
+import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
 
 /** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
@@ -26,7 +27,8 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
   for (;;) {
     const stored = await deps.holds.get(ref, hold);
     if (!stored?.value.followUpDue) return stored?.value;
-    const step = await stepOf(deps, ref, stored.value, { name, owned });
+    // It stays due until both are done.
+    const [step] = await Promise.all([stepOf(deps, ref, stored.value, { name, owned }), auditHold(deps, stored.value)]);
     owned = "owned" in step ? step.owned : owned;
     name = step.kind === "again" ? step.name : undefined;
     if (step.kind === "again") continue;

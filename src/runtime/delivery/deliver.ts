@@ -13,7 +13,7 @@ import { saverParts } from "../saver-parts.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { HoldpointError } from "../../core/errors.ts";
-import { asleep, ended, isEnded, marked, untouchedEnd } from "../../core/run.ts";
+import { asleep, ended, honouring, isEnded, marked, untouchedEnd } from "../../core/run.ts";
 import type { Outcome, Run } from "../../core/run.ts";
 import { setByGraph } from "../../core/limits.ts";
 import type { QueueEntry } from "../../core/thread.ts";
@@ -202,9 +202,11 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     if (run.fence > lease.fence) return { kind: "lost" };
     if (isEnded(run.status)) return { kind: "ended", run };
     if (isToUndo(run.cancelAsked, outcome)) return { kind: "stopped" };
-    const honoured: Outcome =
-      run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
-    const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
+    const honoured = honouring(run.cancelAsked, outcome);
+    const asEnded = ended(run, lease.fence, honoured);
+    // Before the end is: whoever looks for this failure then finds the run.
+    await deps.runs.noteFailure(asEnded);
+    const written = await deps.runs.put(asEnded, current.version);
     if (written.won) {
       deps.hints.changed(run, written.stored.value);
       const { status, error } = honoured;

@@ -10,6 +10,7 @@ import type { Json } from "../../core/json.ts";
 import type { Run, RunPayload } from "../../core/run.ts";
 import type { DriveInput, DriveOutcome } from "../../langgraph/drive.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
+import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
 import type { Engine } from "../engine.ts";
 import { waitingAtHead } from "./raise.ts";
@@ -105,5 +106,8 @@ export async function handOver(deps: Deps, run: Run, fence: number): Promise<rea
       .filter(({ value }) => value.state === "decided")
       .map(({ value }) => deps.holds.update(run, value.holdId, (hold) => handedTo(hold, fence, run.runId))),
   );
-  return taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));
+  const handed = taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));
+  // Before they are settled, which ends their being due: their own follow-up may not have come to it.
+  await Promise.all(handed.filter((hold) => hold.followUpDue).map((hold) => auditHold(deps, hold)));
+  return handed;
 }

@@ -11,6 +11,7 @@ import {
   dueShard,
   expiryUntil,
   futureUntil,
+  parseAuditKey,
   parseThreadPartition,
 } from "../../storage/keys.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
@@ -24,6 +25,8 @@ export interface DueRow {
   readonly sk: string;
   /** Its place in the index, which is another one after every change that matters. */
   readonly sort: string;
+  /** Id of an entry of the audit log, which then stands in the place of the thread. */
+  readonly audit?: string;
 }
 
 export interface DueNow {
@@ -120,6 +123,13 @@ function shards({ settings }: Deps): readonly string[] {
 
 function dueRow({ key, sort }: IndexRow): readonly DueRow[] {
   const parsed = parseThreadPartition(key.pk);
-  if (!parsed) return [];
+  if (!parsed) return auditRow({ key, sort });
   return [{ ref: { tenant: tenantId(parsed.tenant), threadId: threadId(parsed.threadId) }, sk: key.sk, sort }];
+}
+
+function auditRow({ key, sort }: IndexRow): readonly DueRow[] {
+  const parsed = parseAuditKey(key);
+  if (!parsed) return [];
+  const { tenant, id } = parsed;
+  return [{ ref: { tenant: tenantId(tenant), threadId: threadId(id) }, sk: key.sk, sort, audit: id }];
 }

@@ -26,7 +26,7 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
   const stored = await deps.runs.get(ref, runId);
   const dueAt = stored?.value.followUpAt;
   if (!stored || dueAt === undefined || dueAt > deps.table.now()) return;
-  if (stored.value.status === "cancelled") return settleCancelled(deps, stored);
+  if (stored.value.status === "cancelled" || stored.value.status === "parked") return settleCancelled(deps, stored);
   if (isEnded(stored.value.status)) return removeStateless(deps, stored);
   if (stored.value.status === "waiting" && stored.value.cancelAsked) return wake(deps, stored.value);
   if (stored.value.startAt !== undefined) return begin(deps, stored);
@@ -40,7 +40,7 @@ export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promis
     deps.log.info({ thread: ref.threadId, run: runId }, "removed a run that was never accepted");
 }
 
-/** It was cancelled in its sleep, and its thread may not have moved on. */
+/** It was cancelled, or parked, in its sleep, and its thread may not have moved on. */
 async function settleCancelled(deps: Deps, run: Stored<Run>): Promise<void> {
   await moveOn(deps, run.value);
   const { followUpAt: _, ...settled } = run.value;

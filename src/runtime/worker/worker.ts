@@ -11,6 +11,7 @@ import { Cancels } from "./cancels.ts";
 import { dueNow, eachRow, expiredRows, futureRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
+import { chainDue } from "../audit/chain.ts";
 import { followUp } from "../decisions/follow-up.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { LeftToOthers } from "./left-to-others.ts";
@@ -170,13 +171,16 @@ class PollingWorker implements Worker {
     if (rows.length === 0) return;
     const { deps } = this.#options;
     const { runPrefix } = threadKeys;
-    this.#sweeping = eachRow(deps, rows, async ({ ref, sk }) => {
+    const swept = eachRow(deps, rows, async ({ ref, sk }) => {
       if (this.#stop.signal.aborted) return;
       if (sk === "H") await sweepThread(deps, ref);
       else if (sk.startsWith(runPrefix)) await sweepRun(deps, ref, runId(sk.slice(runPrefix.length)));
-    }).finally(() => {
-      this.#sweeping = undefined;
     });
+    this.#sweeping = swept
+      .then(() => chainDue(deps, rows))
+      .finally(() => {
+        this.#sweeping = undefined;
+      });
   }
 
   /** A row that stays is looked at again at the pace at which leases are. */

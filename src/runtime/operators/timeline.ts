@@ -1,0 +1,92 @@
+/** One run from its acceptance to its end, put together from what is kept of it. */
+import type { EffectEntry } from "../../core/effect.ts";
+import { failureOf } from "../../core/fingerprint.ts";
+import type { Hold } from "../../core/hold.ts";
+import type { RunId } from "../../core/ids.ts";
+import type { Principal } from "../../core/principal.ts";
+import type { Run } from "../../core/run.ts";
+import { waitingFor } from "../../core/waiting-for.ts";
+import type { WaitingFor } from "../../core/waiting-for.ts";
+import { stepsOf } from "../../langgraph/steps.ts";
+import type { Steps } from "../../langgraph/steps.ts";
+import { threadOfRun } from "../accept/accept.ts";
+import type { Deps } from "../deps.ts";
+import { findRun } from "../events/follow.ts";
+import { readingSaver } from "../state-reader.ts";
+
+export interface Timeline extends Steps {
+  readonly run: Run;
+  readonly fingerprint: string | undefined;
+  readonly waits: WaitingFor | undefined;
+  readonly times: Times;
+  /** What this run asked, and what that came to. */
+  readonly holds: readonly TimedHold[];
+  /** Of the whole lineage: those of another run were not repeated by this one. */
+  readonly effects: readonly EffectEntry[];
+  /** Every run of the lineage on this thread, oldest first. */
+  readonly lineage: readonly Run[];
+}
+
+/** Milliseconds by the table's time; undefined for what has not come to an end. */
+export interface Times {
+  /** From when it might begin until a worker took it. */
+  readonly queueMs: number | undefined;
+  /** From then to its end: what people took to answer is not in it, since a run ends at its question. */
+  readonly runMs: number | undefined;
+  /** What people took to answer this run, one question after another or at once. */
+  readonly humanMs: number;
+}
+
+export interface TimedHold {
+  readonly hold: Hold;
+  /** Until it was decided, or until now. */
+  readonly waitMs: number;
+}
+
+/** @throws HoldpointError `not_found` */
+export async function timelineOf(deps: Deps, principal: Principal, runId: RunId): Promise<Timeline> {
+  const threadId = await threadOfRun(deps, principal, runId);
+  const run = await findRun(deps, principal, threadId, runId);
+  const now = deps.table.now();
+  const [steps, holds, effects, runs, header] = await Promise.all([
+    stepsOf({ saver: readingSaver(deps, run), threadId, runId, checkpointId: run.end?.checkpointId }),
+    deps.holds.ofThread(run, run.generation),
+    deps.effects.ofRoot(run.tenant, run.root),
+    deps.runs.list(run, run.generation),
+    deps.threads.get(run),
+  ]);
+  const asked = holds.map(({ value }) => value).filter((hold) => hold.runId === runId);
+  return {
+    ...steps,
+    run,
+    fingerprint: failureOf(run)?.fingerprint,
+    waits: header && waitingFor(run, header.value, now),
+    times: timesOf(run, asked, now),
+    holds: asked.map((hold) => ({ hold, waitMs: (answeredAt(hold) ?? now) - hold.raisedAt })),
+    effects,
+    lineage: runs.filter(({ root }) => root === run.root).toReversed(),
+  };
+}
+
+function timesOf(run: Run, holds: readonly Hold[], now: number): Times {
+  const { startedAt, end, createdAt, startAt } = run;
+  return {
+    queueMs: startedAt === undefined ? undefined : Math.max(0, startedAt - Math.max(createdAt, startAt ?? 0)),
+    runMs: startedAt === undefined || end === undefined ? undefined : Math.max(0, end.at - startedAt),
+    humanMs: covered(holds.map((hold) => [hold.raisedAt, answeredAt(hold) ?? now])),
+  };
+}
+
+/** While it is pending somebody may still answer it. */
+const answeredAt = ({ state, decision, updatedAt }: Hold): number | undefined =>
+  state === "pending" ? undefined : (decision?.at ?? updatedAt);
+
+/** Time that is covered by any of these intervals. */
+function covered(intervals: readonly (readonly [from: number, to: number])[]): number {
+  let [sum, end] = [0, -Infinity];
+  for (const [from, to] of intervals.toSorted(([a], [b]) => a - b)) {
+    sum += Math.max(0, to - Math.max(from, end));
+    end = Math.max(end, to);
+  }
+  return sum;
+}
