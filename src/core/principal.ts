@@ -32,19 +32,28 @@ export type Action =
   | "runs:operate"
   | "store:read"
   | "store:write"
+  | "effects:read"
+  | "effects:settle"
   | "reviews:read"
   | "reviews:decide"
   | "audit:read";
 
-const READS: readonly Action[] = ["assistants:read", "threads:read", "runs:read", "store:read", "reviews:read"];
+const READS: readonly Action[] = [
+  "assistants:read",
+  "threads:read",
+  "runs:read",
+  "store:read",
+  "reviews:read",
+  "effects:read",
+];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],
   reviewer: [...READS, "reviews:decide"],
-  operator: [...READS, ...WRITES, "runs:operate"],
+  operator: [...READS, ...WRITES, "runs:operate", "effects:settle"],
   auditor: [...READS, "audit:read"],
-  admin: [...READS, ...WRITES, "runs:operate", "reviews:decide", "audit:read"],
+  admin: [...READS, ...WRITES, "runs:operate", "reviews:decide", "effects:settle", "audit:read"],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

@@ -27,6 +27,7 @@ import type { HttpLimits } from "./limits.ts";
 import { createRoutes } from "./route.ts";
 import { tracing } from "./trace.ts";
 import { addAuditRoutes } from "./v1/audit.ts";
+import { addEffectRoutes } from "./v1/effects.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
 import { addOperatorRoutes } from "./v1/runs.ts";
 
@@ -74,9 +75,11 @@ function createSurfaces(options: AppOptions): Router {
   const router = express.Router({ caseSensitive: true });
 
   const own = express.Router({ caseSensitive: true });
-  addReviewRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.reviews);
-  addAuditRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.audit);
-  addOperatorRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.operators);
+  const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
+  addReviewRoutes(ownRoutes, runtime.reviews);
+  addEffectRoutes(ownRoutes, runtime.effects);
+  addAuditRoutes(ownRoutes, runtime.audit);
+  addOperatorRoutes(ownRoutes, runtime.operators);
   router.use(OWN_SURFACE, own);
 
   const routes = createRoutes(router, { ...gate, prefix: "" });

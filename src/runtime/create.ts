@@ -17,6 +17,7 @@ import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
 import { createReviews } from "./decisions/decide.ts";
 import type { Deps } from "./deps.ts";
+import { createEffectUseCases } from "./effects/effects.ts";
 import { langGraphEngine } from "./engine.ts";
 import type { Engine } from "./engine.ts";
 import { cancelMany } from "./cancel/cancel-many.ts";
@@ -53,7 +54,7 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
     runs: createRuns({ table, blobs, shards, sealers }),
     holds: createHolds(table, shards, sealers),
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
-    effects: createEffects(table, sealers),
+    effects: createEffects({ table, blobs, shards, sealers }),
     audit: createAudit({ table, shards, sealers }),
     stores: createStores({ table, blobs, ids, sealers, ...store }),
     hints: createHints(),
@@ -73,6 +74,7 @@ export function createRuntime(
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    effects: createEffectUseCases(deps),
     audit: createAuditUseCases(deps),
     operators: createOperators({ ...host, assistants, engine }),
     store: createStoreUseCases(deps),

@@ -11,6 +11,7 @@ import type { ShownState } from "../langgraph/views.ts";
 import type { AuditUseCases } from "./audit/audit-log.ts";
 import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
+import type { EffectUseCases } from "./effects/effects.ts";
 
 export interface AcceptRequest {
   /** Undefined: a stateless run, on a fresh thread. */
@@ -286,6 +287,7 @@ export interface Runtime {
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
+  readonly effects: EffectUseCases;
   readonly audit: AuditUseCases;
   readonly operators: OperatorUseCases;
 }

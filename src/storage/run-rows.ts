@@ -5,7 +5,7 @@
  */
 import { failureOf } from "../core/fingerprint.ts";
 import type { Failure } from "../core/fingerprint.ts";
-import { runId, tenantId, threadId } from "../core/ids.ts";
+import { runId, sha256, tenantId, threadId } from "../core/ids.ts";
 import type { RunId, TenantId } from "../core/ids.ts";
 import { isEnded } from "../core/run.ts";
 import type { Run } from "../core/run.ts";
@@ -32,7 +32,8 @@ export interface RunRow extends SortedRow {
 export interface RowAbout {
   readonly graphId: string;
   readonly graphVersion: string;
-  readonly failure?: Failure;
+  /** Of the class there is a digest only: what errors are called is content, which no index has. */
+  readonly failure?: Omit<Failure, "errorClass"> & { readonly classDigest: string };
 }
 
 /** Undefined for one that was never accepted, or is as if it had never been. */
@@ -40,6 +41,8 @@ export function classOf({ status, rolledBack }: Pick<Run, "status" | "rolledBack
   if (status === "refused" || rolledBack) return undefined;
   return isEnded(status) ? (status as RunClass) : "active"; // every other status is a class of its own
 }
+
+export const classDigestOf = (errorClass: string): string => sha256(errorClass).slice(0, 16);
 
 export const rowsPartition = (tenant: TenantId, of: RunRowsOf): string =>
   "class" in of
@@ -57,7 +60,7 @@ export function runRow(run: Run): Key | undefined {
   const said = [
     run.graphId,
     run.graphVersion ?? "",
-    ...(failure ? [failure.fingerprint, failure.errorClass, failure.node] : []),
+    ...(failure ? [failure.fingerprint, classDigestOf(failure.errorClass), failure.node] : []),
   ];
   return { pk: rowsPartition(run.tenant, { class: is }), sk: [placeOf(run), ...said.map(part)].join("#") };
 }
@@ -71,12 +74,12 @@ export function failureRow(run: Run): Key | undefined {
 export function rowOf({ sort, key }: IndexRow): RunRow | undefined {
   const [at, id, ...rest] = sort.split("#");
   const said = rest.map(unpart);
-  const [first = "", second = "", print, errorClass = "", node = ""] = said;
+  const [first = "", second = "", print, classDigest = "", node = ""] = said;
   const parsed = parseThreadPartition(key.pk);
   const tenant = parsed?.tenant ?? unpart(key.pk.split("#")[0] ?? "");
   const thread = parsed?.threadId ?? first.slice(1);
   if (id === undefined || thread === "") return undefined;
-  const failure = print === undefined ? {} : { failure: { fingerprint: print, errorClass, node } };
+  const failure = print === undefined ? {} : { failure: { fingerprint: print, classDigest, node } };
   return {
     sort,
     at: Number(at),

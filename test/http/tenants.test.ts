@@ -1,5 +1,8 @@
 /** No route shows, changes or betrays what belongs to another tenant (I8). Every route stands in the table below. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { argsDigest, effectToken } from "../../src/core/effect.ts";
+import type { ParkedEffect } from "../../src/core/effect.ts";
+import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { createTestGraphs } from "../support/graphs.ts";
 import { allRoutes } from "../support/routes.ts";
 import { startService } from "../support/service.ts";
@@ -13,6 +16,7 @@ interface Owned {
   readonly assistant: string;
   readonly review: string;
   readonly digest: string;
+  readonly effect: string;
 }
 
 interface Probe {
@@ -125,6 +129,12 @@ const PROBES: Readonly<Record<string, Probe>> = {
   "POST /v1/runs/:run_id/park": { path: ({ run }) => `/v1/runs/${run}/park` },
   "POST /v1/runs/:run_id/resume": { path: ({ run }) => `/v1/runs/${run}/resume` },
   "POST /v1/runs/:run_id/retry": { path: ({ run }) => `/v1/runs/${run}/retry` },
+  "GET /v1/effects": { path: () => "/v1/effects", answer: { status: 200, body: { items: [], next_cursor: null } } },
+  "GET /v1/effects/:effect_id": { path: ({ effect }) => `/v1/effects/${effect}` },
+  "POST /v1/effects/:effect_id/settlement": {
+    path: ({ effect }) => `/v1/effects/${effect}/settlement`,
+    json: () => ({ outcome: "not_happened", intent: 1, reason: "nobody knows of it" }),
+  },
   "GET /v1/reviews": { path: () => "/v1/reviews", answer: { status: 200, body: { items: [], next_cursor: null } } },
   "GET /v1/reviews/:review_id": { path: ({ review }) => `/v1/reviews/${review}` },
   "POST /v1/reviews/:review_id/decisions": {
@@ -166,7 +176,18 @@ async function prepare(service: Service): Promise<Owned> {
   const [review] = listed.items;
   if (!review) throw new Error("the run raised no review");
   const checkpoint = state.checkpoint.checkpoint_id ?? "";
-  return { thread, run: run.run_id, checkpoint, assistant, review: review.id, digest: review.digest };
+  const effect = await parkedEffect(service, { threadId: threadId(thread), runId: runId(run.run_id) });
+  return { thread, run: run.run_id, checkpoint, assistant, review: review.id, digest: review.digest, effect };
+}
+
+async function parkedEffect({ deps }: Service, at: Pick<ParkedEffect, "threadId" | "runId">): Promise<string> {
+  const now = deps.table.now();
+  const token = effectToken({ tenant: tenantId("acme"), root: at.runId, path: [], name: "pay", call: 0 });
+  const what = { tenant: tenantId("acme"), root: at.runId, token, name: "pay", policy: "unsafe", path: [] } as const;
+  const entry = { ...what, ...at, argsDigest: argsDigest({ of: "acme" }), deadline: now, fence: 1 };
+  const parked = { ...at, reason: "ambiguous", message: "no answer", at: now } as const;
+  await deps.effects.put({ ...entry, parked, createdAt: now, updatedAt: now }, "absent");
+  return `${at.runId}.${token}`;
 }
 
 /** Everything of acme that somebody else could have changed. */
@@ -177,6 +198,7 @@ async function snapshot(): Promise<unknown> {
     `/threads/${owned.thread}/runs`,
     `/assistants/${owned.assistant}`,
     `/v1/reviews/${owned.review}`,
+    `/v1/effects/${owned.effect}`,
     "/store/items?namespace=of.acme&key=k",
   ];
   return Promise.all(paths.map(async (path) => (await service.app.call("GET", path)).json()));

@@ -6,6 +6,7 @@ import { Client } from "@langchain/langgraph-sdk";
 import { systemClock } from "../../src/core/clock.ts";
 import { systemIds } from "../../src/core/ids.ts";
 import type { AppOptions } from "../../src/http/app.ts";
+import type { Services } from "../../src/graph/services.ts";
 import type { GraphRegistry } from "../../src/langgraph/registry.ts";
 import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
@@ -32,6 +33,8 @@ export interface ServiceOptions {
   readonly worker?: boolean;
   readonly app?: Partial<AppOptions>;
   readonly store?: GivenDeps["store"];
+  /** In place of services that only throw. */
+  readonly services?: Partial<Services>;
   /** The caller's to dispose of. */
   readonly table?: Table;
   /** The folder of bodies; the caller's to remove. */
@@ -52,6 +55,7 @@ export async function startService({
   graphs,
   worker: withWorker = true,
   app: options,
+  services = {},
   ...given
 }: ServiceOptions): Promise<Service> {
   await using opening = new AsyncDisposableStack();
@@ -59,7 +63,7 @@ export async function startService({
   opening.defer(() => rm(dir, { recursive: true, force: true }));
   const deps = await openDeps(dir, { graphs, ...given }, opening);
   const runtime = createRuntime(deps);
-  const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants)) : undefined;
+  const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants, services)) : undefined;
   worker?.start();
   const info = { version: "0.0.0", langgraphVersion: "0.0.0", graphs };
   const app = opening.use(await startApp({ runtime, info, ...options }));
@@ -108,7 +112,11 @@ async function openDeps(
   });
 }
 
-function workerOf(deps: Deps, assistants: ReturnType<typeof createRuntime>["assistants"]): Worker {
+function workerOf(
+  deps: Deps,
+  assistants: ReturnType<typeof createRuntime>["assistants"],
+  services: Partial<Services>,
+): Worker {
   return createWorker({
     deps,
     engine: langGraphEngine,
@@ -122,6 +130,7 @@ function workerOf(deps: Deps, assistants: ReturnType<typeof createRuntime>["assi
       retriever: () => {
         throw new Error("these graphs use no documents");
       },
+      ...services,
     }),
     isKnownDead: () => false,
   });

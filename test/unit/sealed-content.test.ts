@@ -129,7 +129,7 @@ function open(table: Table, sealers: Sealers) {
     threads: createThreads({ table, shards: 1, sealers }),
     runs: createRuns({ table, blobs, shards: 1, sealers }),
     holds: createHolds(table, 1, sealers),
-    effects: createEffects(table, sealers),
+    effects: createEffects({ table, blobs, shards: 1, sealers }),
     assistants: createAssistantRecords(table, sealers),
     items: createStoreItems(table, sealers),
     store: createStore({ table, blobs, sealers, tenant }),

@@ -3,6 +3,7 @@ import type { Run } from "../../core/run.ts";
 import type { GraphContext } from "../../graph/context.ts";
 import type { Services } from "../../graph/services.ts";
 import type { Deps } from "../deps.ts";
+import { effectEntry } from "../audit/audit-effect.ts";
 import { createJournal } from "./journal.ts";
 import type { Lease } from "./lease.ts";
 
@@ -23,7 +24,13 @@ export function graphContext(deps: Deps, { run, saver, lease, signal, services }
     tenant: run.tenant,
     run: { runId: run.runId, root: run.root, threadId: run.threadId },
     whereabouts: saver.whereabouts,
-    journal: createJournal({ effects: deps.effects, table: deps.table, fence: lease.fence }),
+    journal: createJournal({
+      effects: deps.effects,
+      table: deps.table,
+      fence: lease.fence,
+      record: (entry, outcome) =>
+        deps.audit.record(effectEntry(entry, outcome, { actor: run.startedBy, at: deps.table.now() }), run.pool),
+    }),
     deadline: () => lease.deadline(),
     now: () => deps.table.now(),
     clock: deps.clock,

@@ -68,7 +68,7 @@ async function withSamples(
     const run = samples.get(newest.runId);
     return {
       fingerprint: print,
-      errorClass: newest.about?.failure?.errorClass ?? "",
+      errorClass: run?.error?.name ?? "",
       node: newest.about?.failure?.node ?? "",
       count,
       firstSeen,

@@ -3,7 +3,7 @@ import type { TenantId } from "../../core/ids.ts";
 import { part, unpart } from "../../storage/keys.ts";
 import { newestFirst } from "../../storage/newest-first.ts";
 import type { TimeWindow } from "../../storage/newest-first.ts";
-import { FAILED_CLASSES, RUN_CLASSES } from "../../storage/run-rows.ts";
+import { FAILED_CLASSES, RUN_CLASSES, classDigestOf } from "../../storage/run-rows.ts";
 import type { RunClass, RunRow, RunRowsOf } from "../../storage/run-rows.ts";
 import type { Deps } from "../deps.ts";
 import type { RunFilter } from "./use-cases.ts";
@@ -55,12 +55,13 @@ export function classesOf({ classes = RUN_CLASSES, errorClass, fingerprint, node
 export function rowPasses(filter: RunFilter, { about }: RunRow): boolean {
   if (!about) return true;
   const { graphId, graphVersion, failure } = about;
+  const { errorClass } = filter;
   const is = (wanted: string | undefined, said: string | undefined): boolean =>
     wanted === undefined || said === unpart(part(wanted));
   return (
     is(filter.graphId, graphId) &&
     is(filter.graphVersion, graphVersion) &&
-    is(filter.errorClass, failure?.errorClass) &&
+    is(errorClass === undefined ? undefined : classDigestOf(errorClass), failure?.classDigest) &&
     is(filter.fingerprint, failure?.fingerprint) &&
     is(filter.node, failure?.node)
   );

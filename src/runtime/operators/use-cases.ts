@@ -25,6 +25,7 @@ export interface RunCounts {
 /** Failures that have class, node and normalised message in common, as far as the page has read. */
 export interface ErrorGroup {
   readonly fingerprint: string;
+  /** Of the sample; empty when that is gone by now. */
   readonly errorClass: string;
   readonly node: string;
   readonly count: number;
