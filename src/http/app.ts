@@ -72,7 +72,8 @@ function createSurfaces(options: AppOptions): Router {
   const router = express.Router({ caseSensitive: true });
 
   const own = express.Router({ caseSensitive: true });
-  addReviewRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.reviews);
+  const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
+  addReviewRoutes(ownRoutes, { reviews: runtime.reviews, clock, log, limits, closing });
   router.use(OWN_SURFACE, own);
 
   const routes = createRoutes(router, { ...gate, prefix: "" });
