@@ -70,26 +70,26 @@ export function marksMatch(filter: ReviewFilter, now: number): (marks: string | 
   });
   if (filter.risk !== undefined) wanted.push(`r${filter.risk}`);
   const { assignee, unassigned, snoozed = "without", dueBefore } = filter;
-  const by = assignee === undefined ? undefined : { s: mark("s", assignee), c: mark("c", assignee) };
+  const by = assignee === undefined ? undefined : mark("", assignee);
   return (marks) => {
     if (marks === undefined) return true;
-    const all = marks.split(".");
-    if (!wanted.every((each) => all.includes(each))) return false;
-    const claim = all.find((each) => each.startsWith("c"));
-    const claimed = claim !== undefined && Number(claim.slice(1 + HASH)) > now ? claim.slice(0, 1 + HASH) : undefined;
-    const assigned = all.find((each) => each.startsWith("s"));
-    if (by && assigned !== by.s && claimed !== by.c) return false;
+    const all = `.${marks}.`;
+    if (!wanted.every((each) => all.includes(`.${each}.`))) return false;
+    const claim = after(all, "c");
+    const claimed = claim !== undefined && Number(claim.slice(HASH)) > now ? claim.slice(0, HASH) : undefined;
+    const assigned = after(all, "s");
+    if (by !== undefined && assigned !== by && claimed !== by) return false;
     if (unassigned === true && (assigned !== undefined || claimed !== undefined)) return false;
-    if (dueBefore !== undefined && !isBefore(all, dueBefore)) return false;
-    return snoozed === "with" || isSnoozed(all, now) === (snoozed === "only");
+    if (dueBefore !== undefined && Number(after(all, "d") ?? Infinity) >= dueBefore) return false;
+    return snoozed === "with" || Number(after(all, "z") ?? 0) > now === (snoozed === "only");
   };
 }
 
-const isBefore = (marks: readonly string[], time: number): boolean =>
-  marks.some((each) => each.startsWith("d") && Number(each.slice(1)) < time);
-
-const isSnoozed = (marks: readonly string[], now: number): boolean =>
-  marks.some((each) => each.startsWith("z") && Number(each.slice(1)) > now);
+/** What stands in the one mark of this kind. */
+function after(marks: string, kind: string): string | undefined {
+  const at = marks.indexOf(`.${kind}`);
+  return at < 0 ? undefined : marks.slice(at + 2, marks.indexOf(".", at + 2));
+}
 
 /** Whether a hold is meant, asked of the hold itself. */
 export function isMeant(filter: ReviewFilter, hold: Hold, now: number): boolean {

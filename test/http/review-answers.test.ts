@@ -113,7 +113,7 @@ describe("the policy of a review", () => {
     const first = await bodyOf(await desk.decide("ann", review, APPROVE, { "idempotency-key": "a" }));
     expect(first).toMatchObject({ state: "pending", quorum: 2, votes: [{ by: "ann", type: "approve" }] });
     const again = await bodyOf(await desk.decide("ann", review, APPROVE, { "idempotency-key": "a" }));
-    expect(again.votes).toEqual(first.votes);
+    expect(again["votes"]).toEqual(first["votes"]);
     expect((await desk.decide("ann", review, APPROVE)).status).toBe(403);
     expect((await desk.openOf(review.thread_id)).map(({ id }) => id)).toEqual([review.id]);
     const second = await bodyOf(await desk.decide("bob", review, APPROVE));
@@ -136,8 +136,8 @@ describe("the policy of a review", () => {
       people.flatMap((who) => [desk.decide(who, review, APPROVE), desk.decide(who, review, APPROVE)]),
     );
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(3);
-    const { votes, decision } = await desk.get(review.id);
-    const by = (votes as { readonly by: string }[]).map((vote) => vote.by);
+    const { decision, ...rest } = await desk.get(review.id);
+    const by = (rest["votes"] as { readonly by: string }[]).map((vote) => vote.by);
     expect(new Set([...by, decision?.by]).size).toBe(3);
     expect(await desk.logOf(review)).toHaveLength(1);
   });

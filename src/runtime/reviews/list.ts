@@ -11,7 +11,7 @@ import type { Deps } from "../deps.ts";
 import type { ReviewCounts, ReviewPage } from "./use-cases.ts";
 
 /** Rows that one page may pass over. */
-const MAX_ROWS = 5_000;
+const MAX_ROWS = 1_500;
 /** Rows of one look: what is filtered out costs little, so looks grow while nothing is found. */
 const FIRST_LOOK = 100;
 const LONGEST_LOOK = 1_000;
