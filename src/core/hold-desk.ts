@@ -83,9 +83,14 @@ export function assertMayDecide(who: Principal, { request, startedBy }: Hold): v
     throw new HoldpointError("forbidden", "whoever started the run may not decide this review");
 }
 
+export function isClaimedByOthers(subject: string, { claim }: Hold, now: number): boolean {
+  return claim !== undefined && claim.by !== subject && claim.until > now;
+}
+
 /** @throws HoldpointError `conflict` while somebody else has claimed it */
-export function assertUnclaimed(who: Principal, { claim }: Hold, now: number): void {
-  if (!claim || claim.by === who.subject || claim.until <= now) return;
+export function assertUnclaimed(who: Principal, hold: Hold, now: number): void {
+  const { claim } = hold;
+  if (!claim || !isClaimedByOthers(who.subject, hold, now)) return;
   const until = new Date(claim.until).toISOString();
   throw new HoldpointError("conflict", `${claim.by} has claimed this review until ${until}`, {
     detail: { claimed_by: claim.by, claimed_until: until },

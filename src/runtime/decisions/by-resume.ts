@@ -3,7 +3,7 @@
  * that came with the answer as its continuation. Where the policy of a review asks who decides, it is decided as a review.
  */
 import { HoldpointError } from "../../core/errors.ts";
-import { assertUnclaimed, hasPolicy } from "../../core/hold-desk.ts";
+import { hasPolicy, isClaimedByOthers } from "../../core/hold-desk.ts";
 import { decided, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
@@ -83,13 +83,8 @@ function mayResume(principal: Principal, hold: Hold, now: number): HoldpointErro
       detail: { review, subject: principal.subject },
     });
   }
-  try {
-    assertUnclaimed(principal, hold, now);
-    return undefined;
-  } catch (error) {
-    if (error instanceof HoldpointError) return error;
-    throw error;
-  }
+  if (!isClaimedByOthers(principal.subject, hold, now)) return undefined;
+  return new HoldpointError("conflict", `${hold.claim?.by} has claimed review ${review}`, { detail: { review } });
 }
 
 interface DecideWith {
@@ -101,6 +96,8 @@ interface DecideWith {
 async function decideWith(deps: Deps, first: Stored<Hold>, { by, run, answer }: DecideWith): Promise<boolean> {
   let current: Stored<Hold> | undefined = first;
   while (current && current.value.state === "pending") {
+    // It may have been claimed since it was looked at.
+    if (isClaimedByOthers(by, current.value, deps.table.now())) return false;
     const decision: Decision = {
       id: decisionId(run.runId),
       by,
