@@ -109,7 +109,14 @@ async function raise({ deps, runtime }: Bench, n: number): Promise<Hold> {
   const hold = holdOf(threadId, n, deps.table.now());
   const { tenant, runId: id, root, graphId, assistantId, pool, generation } = hold;
   const pending = pendingRun({
-    ...{ tenant, threadId, runId: id, root, graphId, assistantId, pool, generation },
+    tenant,
+    threadId,
+    runId: id,
+    root,
+    graphId,
+    assistantId,
+    pool,
+    generation,
     kind: "input",
     priority: 5,
     startedBy: "somebody",

@@ -12,7 +12,6 @@ import type { DecideMany } from "../../runtime/reviews/use-cases.ts";
 import { json, jsonObject, name, optional, parse, present, queryFlag } from "../parse.ts";
 
 export const STATES = ["open", "done"] as const;
-export type State = (typeof STATES)[number];
 
 const time = z.iso
   .datetime({ offset: true })
