@@ -15,33 +15,40 @@ it.each(["./guide/refunds.ts", "./guide/inbox.ts"])("shows %s as it is", async (
   expect(await textOf("../../docs/reviews.md")).toContain(`\`\`\`ts\n${await textOf(file)}\`\`\`\n`);
 });
 
-it("pays once what two people agree on, corrected as they say", async () => {
-  const people = ["sam", "ann", "bob"] as const;
+const PEOPLE = ["sam", "ann", "bob"] as const;
+const EDIT = { type: "edit", args: { order: "A-1", amount: 80 }, comment: "without shipping" };
+
+/** The service with the graph of the guide, and one refund that waits. */
+async function desk() {
   const { apiKeys, texts } = createTestKeys(
-    people.map((subject) => ({ tenant: "acme", subject, roles: ["admin"], groups: ["payments"] })),
+    PEOPLE.map((subject) => ({ tenant: "acme", subject, roles: ["admin"], groups: ["payments"] })),
   );
   const [sam = "", ann = "", bob = ""] = texts;
   const paid: object[] = [];
   const graph = refunds(async (_token, refund) => `receipt ${paid.push(refund)}`);
   const graphs = createRegistry([registeredGraph("refunds", graph)], []);
-  await using service = await startService({ graphs, app: { auth: keyAuthenticator(apiKeys) } });
+  const service = await startService({ graphs, app: { auth: keyAuthenticator(apiKeys) } });
   const { url } = service.app;
   const client = new Client({ apiUrl: url, apiKey: sam });
   const { thread_id: thread } = await client.threads.create();
   await client.runs.wait(thread, "refunds", { input: { asked: { order: "A-1", amount: 100 } } });
+  const inboxes = { sam: inbox(url, sam), ann: inbox(url, ann), bob: inbox(url, bob) };
+  return { service, client, thread, paid, ...inboxes };
+}
 
-  const [annsInbox, bobsInbox] = [inbox(url, ann), inbox(url, bob)];
-  const [review] = await annsInbox.waiting("group=payments&risk=high&tag=tents");
+it("pays once what two people agree on, corrected as they say", async () => {
+  const { service, client, thread, paid, sam, ann, bob } = await desk();
+  await using _ = service;
+  const [review] = await ann.waiting("group=payments&risk=high&tag=tents");
   if (!review) throw new Error("nothing waits");
-  const edit = { type: "edit", args: { order: "A-1", amount: 80 }, comment: "without shipping" };
-  await expect(inbox(url, sam).decide(review, edit, "sam")).rejects.toThrow(/403/);
-  await annsInbox.claim(review);
-  await expect(bobsInbox.decide(review, edit, "bob")).rejects.toThrow(/409/);
-  expect((await annsInbox.decide(review, edit, "ann")).state).toBe("pending");
-  const tooMuch = { ...edit, args: { order: "A-1", amount: 501 } };
-  await expect(bobsInbox.decide(review, tooMuch, "bob-1")).rejects.toThrow(/422.*\/args\/amount/s);
-  await bobsInbox.decide(review, edit, "bob");
-  await bobsInbox.decide(review, edit, "bob");
+  await expect(sam.decide(review, EDIT, "sam")).rejects.toThrow(/403/);
+  await ann.claim(review);
+  await expect(bob.decide(review, EDIT, "bob")).rejects.toThrow(/409/);
+  expect((await ann.decide(review, EDIT, "ann")).state).toBe("pending");
+  const tooMuch = { ...EDIT, args: { order: "A-1", amount: 501 } };
+  await expect(bob.decide(review, tooMuch, "bob-1")).rejects.toThrow(/422.*\/args\/amount/s);
+  await bob.decide(review, EDIT, "bob");
+  await bob.decide(review, EDIT, "bob");
   const runs = await client.runs.list(thread);
   await Promise.all(runs.map(({ run_id: run }) => client.runs.join(thread, run)));
   expect((await client.threads.getState(thread)).values).toMatchObject({ receipt: "receipt 1" });
