@@ -32,6 +32,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "What checkpoint savers must not do, case by case: ours and those of others, who passes what.",
     load: () => import("./checkpoint/hard-suite.ts"),
   },
+  reviews: {
+    summary: "A queue of 100,000 open reviews: a page of it by filter, a decision, and what that writes.",
+    load: () => import("./table/reviews.ts"),
+  },
   turns: {
     summary: "Event and run write units of turn 2,000 of a thread beside those of turn 10.",
     load: () => import("./table/turns.ts"),

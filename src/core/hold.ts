@@ -3,10 +3,12 @@
  * bound to the digest of what was shown.
  */
 import { HoldpointError } from "./errors.ts";
+import type { HoldDesk } from "./hold-desk.ts";
 import { decisionId, holdId, namedUuid, runId, sha256 } from "./ids.ts";
 import type { DecisionId, HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
 import { canonicalJson } from "./json.ts";
 import type { Json, JsonObject } from "./json.ts";
+import { middlewareReply } from "./middleware-value.ts";
 import type { Origin } from "./principal.ts";
 import type { Run } from "./run.ts";
 
@@ -22,6 +24,12 @@ export interface ReviewRequest {
   readonly risk?: "low" | "medium" | "high";
   /** Who may decide; empty means every reviewer of the tenant. */
   readonly groups?: readonly string[];
+  /** How many people must give the same answer; one when it is left out. A rejection needs no second one. */
+  readonly quorum?: number;
+  /** Whoever started the run may not decide. */
+  readonly fourEyes?: boolean;
+  /** For finding it. */
+  readonly tags?: readonly string[];
 }
 
 /** Digest of what was shown: never of times, groups or quorum. */
@@ -61,13 +69,20 @@ export type Answer =
   | { readonly type: "reject"; readonly message?: string }
   | { readonly type: "response"; readonly message: string };
 
-/** For a review: a typed answer. For a plain interrupt: the value that `interrupt()` returns. */
-export type HoldAnswer = Answer | { readonly type: "value"; readonly value: Json };
+/**
+ * For a review: a typed answer. For a plain interrupt: the value that `interrupt()` returns. For tool calls that LangChain's
+ * middleware asks about: one answer for each of them.
+ */
+export type HoldAnswer =
+  | Answer
+  | { readonly type: "value"; readonly value: Json }
+  | { readonly type: "decisions"; readonly decisions: readonly Answer[] };
 
 /** How the interrupt was raised, and so the one form of answer that its code accepts. */
-export type HoldOrigin = "review" | "interrupt";
+export type HoldOrigin = "review" | "interrupt" | "middleware";
 
-export interface Decision {
+/** What one person said of a review that needs several. */
+export interface Vote {
   readonly id: DecisionId;
   readonly by: string;
   readonly at: number;
@@ -75,13 +90,16 @@ export interface Decision {
   readonly answer: HoldAnswer;
   /** Where it came from, for the record. */
   readonly origin?: Origin;
+}
+
+export interface Decision extends Vote {
   /** The run that carries it on, unless another continuation is queued already. */
   readonly continuation: RunId;
 }
 
 export type HoldState = "pending" | "decided" | "applied" | "superseded" | "cancelled";
 
-export interface Hold {
+export interface Hold extends HoldDesk {
   readonly tenant: TenantId;
   readonly threadId: ThreadId;
   readonly holdId: HoldId;
@@ -117,6 +135,8 @@ export interface Hold {
   readonly reason?: string;
   /** Who cancelled it. */
   readonly cancelledBy?: string;
+  /** When it is settled without a person, if nobody decides before. */
+  readonly dueAt?: number;
   readonly raisedAt: number;
   readonly updatedAt: number;
 }
@@ -167,9 +187,12 @@ export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefine
   return hold.state === "decided" && isNew ? { ...hold, handedTo: fence, carriedBy: run } : undefined;
 }
 
-/** A decision that its continuation could not carry on is asked for again, and no earlier holder may raise it anew. */
+/**
+ * A decision that its continuation could not carry on is asked for again, of everyone who had a part in it too, and no
+ * earlier holder may raise it anew.
+ */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, carriedBy: _carriedBy, ...rest } = hold;
+  const { decision: _decision, carriedBy: _carriedBy, votes: _votes, ...rest } = hold;
   return { ...rest, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
 
@@ -221,6 +244,7 @@ export function resumeValue(hold: Hold): Json {
   const answer = hold.decision?.answer;
   if (!answer) throw new HoldpointError("internal", `hold ${hold.holdId} has no decision`);
   if (answer.type === "value") return answer.value;
+  if (answer.type === "decisions") return middlewareReply(hold.value, answer.decisions);
   const by = hold.decision?.by ?? "";
   const comment = hold.decision?.comment;
   return {

@@ -16,9 +16,17 @@ export interface RaisedReview {
   readonly supersedes?: string;
 }
 
+/** Why a review is raised again. */
+export interface AskedAgain {
+  /** Digest of what this one replaces. */
+  readonly supersedes: string;
+  /** What the author's schema found in the arguments of the last answer. */
+  readonly problem?: string;
+}
+
 /** The value that `review()` hands to `interrupt()`. */
-export function reviewValue(request: ReviewRequest, supersedes?: string): JsonObject {
-  const { number, title, description, action, args, argsSchema, risk, groups } = request;
+export function reviewValue(request: ReviewRequest, again?: AskedAgain): JsonObject {
+  const { number, title, description, action, args, argsSchema, risk, groups, quorum, fourEyes, tags } = request;
   return {
     holdpoint: "review",
     number,
@@ -27,7 +35,10 @@ export function reviewValue(request: ReviewRequest, supersedes?: string): JsonOb
     ...(description === undefined ? {} : { description }),
     ...(risk === undefined ? {} : { risk }),
     ...(groups === undefined || groups.length === 0 ? {} : { groups }),
-    ...(supersedes === undefined ? {} : { supersedes }),
+    ...(quorum === undefined || quorum <= 1 ? {} : { quorum }),
+    ...(fourEyes === true ? { four_eyes: true } : {}),
+    ...(tags === undefined || tags.length === 0 ? {} : { tags }),
+    ...again,
     action_requests: [{ name: action, args, arguments: args, description: description ?? title }],
     review_configs: [
       {
@@ -44,7 +55,7 @@ export function reviewValue(request: ReviewRequest, supersedes?: string): JsonOb
 /** The review in an interrupt's value; undefined when the interrupt is a plain one. */
 export function reviewRequestOf(value: unknown): RaisedReview | undefined {
   if (!isObject(value) || value["holdpoint"] !== "review") return undefined;
-  const { number, title, description, risk, groups, supersedes } = value;
+  const { number, title, description, risk, groups, quorum, tags, supersedes } = value;
   const shown = first(value["action_requests"]);
   const config = first(value["review_configs"]);
   if (typeof number !== "number" || typeof title !== "string" || !isObject(shown)) return undefined;
@@ -60,6 +71,9 @@ export function reviewRequestOf(value: unknown): RaisedReview | undefined {
     ...(isObject(argsSchema) ? { argsSchema: argsSchema as JsonObject } : {}),
     ...(risk === "low" || risk === "medium" || risk === "high" ? { risk } : {}),
     ...(Array.isArray(groups) ? { groups: groups.filter((group) => typeof group === "string") } : {}),
+    ...(typeof quorum === "number" ? { quorum } : {}),
+    ...(value["four_eyes"] === true ? { fourEyes: true } : {}),
+    ...(Array.isArray(tags) ? { tags: tags.filter((tag) => typeof tag === "string") } : {}),
   };
   return {
     request,
@@ -157,7 +171,8 @@ function editedArgs(reply: JsonObject, action: string | undefined): JsonObject {
   if (!isAction) return edited;
   const name = edited["name"] ?? edited["action"];
   if (action !== undefined && name !== undefined && name !== action) {
-    throw new HoldpointError("invalid", `an edit may not change the action from ${action} to ${JSON.stringify(name)}`);
+    const message = `an edit may not change the action from ${action} to ${JSON.stringify(name)}`;
+    throw new HoldpointError("invalid", message, { detail: { errors: [{ pointer: "/edited_action/name", message }] } });
   }
   const args = edited["args"] ?? edited["arguments"];
   if (!isObject(args)) throw new HoldpointError("invalid", "an edit needs the edited arguments");

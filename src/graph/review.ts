@@ -9,13 +9,15 @@ import type { Answer, ReviewRequest } from "../core/hold.ts";
 import type { JsonObject } from "../core/json.ts";
 import { strictJson } from "../core/plain-json.ts";
 import { carriedAnswer, reviewValue } from "../core/review-value.ts";
-import type { CarriedAnswer } from "../core/review-value.ts";
+import type { AskedAgain } from "../core/review-value.ts";
 import { contextOf, nextCall, scratchpadOf } from "./context.ts";
 import type { NodeConfig, Scratchpad } from "./context.ts";
+import { parsedArgs, shownSchema } from "./schema.ts";
+import type { ArgsOf, ArgsSchema } from "./schema.ts";
 import { isCallNumber } from "./where.ts";
 
-/** What is shown to the person who decides. */
-export interface ReviewSpec {
+/** What is shown to the person who decides, and who that may be. */
+export interface ReviewSpec<Schema extends ArgsSchema = object> {
   readonly title: string;
   /** Markdown. */
   readonly description?: string;
@@ -23,49 +25,79 @@ export interface ReviewSpec {
   readonly action: string;
   /** JSON. Part of what is approved: with other arguments the review is asked again. */
   readonly args: object;
-  /** JSON Schema that edited arguments must fit. */
-  readonly argsSchema?: object;
+  /** Zod schema or JSON Schema that edited arguments must fit. */
+  readonly argsSchema?: Schema;
   readonly risk?: "low" | "medium" | "high";
   /** Who may decide; every reviewer of the tenant when it is left out. */
   readonly groups?: readonly string[];
+  /** How many people must give the same answer, 1 to 10; one when it is left out. One rejection is enough. */
+  readonly quorum?: number;
+  /** Whoever started the run may not decide. */
+  readonly fourEyes?: boolean;
+  /** For finding it among others. */
+  readonly tags?: readonly string[];
 }
 
-/** What the person answered, who it was, and the comment that was left. */
-export type ReviewAnswer = Answer & { readonly decidedBy: string; readonly comment?: string };
+/** What the person answered, who it was (the last one, where several had to), and the comment that was left. */
+export type ReviewAnswer<Args = JsonObject> = (
+  | Exclude<Answer, { readonly type: "edit" }>
+  | { readonly type: "edit"; readonly args: Args }
+) & { readonly decidedBy: string; readonly comment?: string };
 
 /**
  * Waits for a person. The run ends as `held`; the answer starts a new run of the same root, in which this returns.
- * @throws HoldpointError `unsupported` in a subgraph compiled without a checkpointer, where nobody could answer it
+ * @throws HoldpointError `unsupported` in a subgraph compiled without a checkpointer, where nobody could answer it;
+ * `invalid` for a policy or arguments that cannot be
  */
-export async function review(config: NodeConfig, spec: ReviewSpec): Promise<ReviewAnswer> {
+export async function review<const Schema extends ArgsSchema = object>(
+  config: NodeConfig,
+  spec: ReviewSpec<Schema>,
+): Promise<ReviewAnswer<ArgsOf<Schema>>> {
   const number = nextCall(config, "review");
   assertAnswerable(config);
   const request = requestOf(number, spec);
   const digest = reviewDigest(request);
   const scratchpad = scratchpadOf(config);
-  let supersedes: string | undefined;
+  let again: AskedAgain | undefined;
   for (;;) {
-    const carried = carriedAnswer(interrupt(reviewValue(request, supersedes)));
-    if (carried?.number === number && carried.digest === digest && !isAnsweredAgain(scratchpad, number))
-      return answerOf(carried);
-    supersedes = carried?.digest;
+    const carried = carriedAnswer(interrupt(reviewValue(request, again)));
+    again = carried && { supersedes: carried.digest };
+    if (carried?.number !== number || carried.digest !== digest || isAnsweredAgain(scratchpad, number)) continue;
+    const { answer, decidedBy, comment } = carried;
+    const by = { decidedBy, ...(comment === undefined ? {} : { comment }) };
+    if (answer.type !== "edit") return { ...answer, ...by };
+    const parsed = await parsedArgs(spec.argsSchema, answer.args);
+    if (parsed.success) return { type: "edit", args: parsed.args as ArgsOf<Schema>, ...by }; // as the schema made them
+    again = { supersedes: digest, problem: parsed.problem };
   }
 }
 
-function requestOf(
-  number: number,
-  { title, description, action, args, argsSchema, risk, groups }: ReviewSpec,
-): ReviewRequest {
+function requestOf(number: number, spec: ReviewSpec<ArgsSchema>): ReviewRequest {
+  const { title, description, action, args, argsSchema, risk, groups, quorum, fourEyes, tags } = spec;
+  assertPolicy(spec);
   return {
     number,
     title,
     ...(description === undefined ? {} : { description }),
     action,
     args: asObject(args, "args"),
-    ...(argsSchema === undefined ? {} : { argsSchema: asObject(argsSchema, "argsSchema") }),
+    ...(argsSchema === undefined ? {} : { argsSchema: shownSchema(argsSchema) }),
     ...(risk === undefined ? {} : { risk }),
     ...(groups === undefined ? {} : { groups }),
+    ...(quorum === undefined ? {} : { quorum }),
+    ...(fourEyes === undefined ? {} : { fourEyes }),
+    ...(tags === undefined ? {} : { tags }),
   };
+}
+
+const MAX_QUORUM = 10;
+const MAX_NAMES = 16;
+
+function assertPolicy({ quorum = 1, groups = [], tags = [] }: ReviewSpec<ArgsSchema>): void {
+  if (!Number.isInteger(quorum) || quorum < 1 || quorum > MAX_QUORUM)
+    throw new HoldpointError("invalid", `a review's quorum is a whole number from 1 to ${MAX_QUORUM}`);
+  if (groups.length > MAX_NAMES || tags.length > MAX_NAMES)
+    throw new HoldpointError("invalid", `a review has at most ${MAX_NAMES} groups and as many tags`);
 }
 
 function asObject(value: object, what: string): JsonObject {
@@ -78,10 +110,6 @@ function asObject(value: object, what: string): JsonObject {
 /** A later answer to the same review replaces this one. */
 function isAnsweredAgain({ resume, interruptCounter }: Scratchpad, number: number): boolean {
   return resume.slice(interruptCounter + 1).some((value) => carriedAnswer(value)?.number === number);
-}
-
-function answerOf({ answer, decidedBy, comment }: CarriedAnswer): ReviewAnswer {
-  return { ...answer, decidedBy, ...(comment === undefined ? {} : { comment }) };
 }
 
 /** In a subgraph without our checkpointer the task's id, and so the interrupt's, is new on every execution. */

@@ -76,7 +76,7 @@ function createSurfaces(options: AppOptions): Router {
 
   const own = express.Router({ caseSensitive: true });
   const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
-  addReviewRoutes(ownRoutes, runtime.reviews);
+  addReviewRoutes(ownRoutes, { reviews: runtime.reviews, clock, log, limits, closing });
   addEffectRoutes(ownRoutes, runtime.effects);
   addAuditRoutes(ownRoutes, runtime.audit);
   addOperatorRoutes(ownRoutes, runtime.operators);

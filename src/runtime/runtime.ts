@@ -1,6 +1,5 @@
 /** The use cases as the API sees them. Each takes the principal first; another tenant's object is `not_found`. */
 import type { ErrorInfo, HoldpointError } from "../core/errors.ts";
-import type { Hold, HoldAnswer } from "../core/hold.ts";
 import type { RunId, ThreadId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
@@ -12,6 +11,7 @@ import type { AuditUseCases } from "./audit/audit-log.ts";
 import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 import type { EffectUseCases } from "./effects/effects.ts";
+import type { ReviewUseCases } from "./reviews/use-cases.ts";
 
 export interface AcceptRequest {
   /** Undefined: a stateless run, on a fresh thread. */
@@ -212,25 +212,6 @@ export interface HistoryPage {
   readonly before?: string;
   readonly metadata?: JsonObject;
   readonly checkpoint?: CheckpointSelector;
-}
-
-export interface ReviewUseCases {
-  list(
-    principal: Principal,
-    page: { readonly state: "open" | "done"; readonly limit: number; readonly after?: string },
-  ): Promise<{ readonly items: readonly Hold[]; readonly next?: string }>;
-  /** A review's id is `<thread id>.<hold id>`. */
-  get(principal: Principal, reviewId: string): Promise<Hold>;
-  decide(principal: Principal, reviewId: string, decision: DecideRequest): Promise<Hold>;
-}
-
-export interface DecideRequest {
-  /** A typed answer for a review; for a plain `interrupt()`, the value that it returns. */
-  readonly answer: HoldAnswer;
-  readonly comment?: string;
-  /** Digest of what the reviewer was shown. */
-  readonly digest: string;
-  readonly idempotencyKey?: string;
 }
 
 export interface StoredItem {

@@ -1,12 +1,13 @@
 import type { Hold, HoldState } from "../core/hold.ts";
 import type { HoldId, TenantId } from "../core/ids.ts";
+import { marksOf } from "../core/review-filter.ts";
 import { plainSealers } from "./encryption/sealer.ts";
 import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, textOf, update } from "./records.ts";
 import type { Codec, Records, Stored, Written } from "./records.ts";
-import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
+import type { IndexEntries, Item, Key, Range, Table, Value } from "./table.ts";
 
 /** Hold items: a decision is one conditional write on one of them (I4). */
 export interface Holds {
@@ -16,8 +17,28 @@ export interface Holds {
   update(ref: ThreadRef, hold: HoldId, change: (hold: Hold) => Hold | undefined): Promise<Stored<Hold> | undefined>;
   /** Every hold of the thread's generation. */
   ofThread(ref: ThreadRef, generation: number): Promise<readonly Stored<Hold>[]>;
-  /** Holds of a tenant in the order in which they were raised; confirmed on the base items. Without those of a later format. */
-  list(tenant: TenantId, open: boolean, range: Range): Promise<Page<Hold>>;
+  /** What the index says of a tenant's holds, in the order in which they were raised: a hint. */
+  rows(tenant: TenantId, rows: RowRange): Promise<readonly HoldRow[]>;
+  /** The holds that rows speak of, in their order. Without those of a later format, and those that are done by now, or open. */
+  ofRows(rows: readonly HoldRow[], open: boolean): Promise<readonly Hold[]>;
+}
+
+export interface RowRange extends Pick<Range, "descending" | "limit"> {
+  readonly open: boolean;
+  /** The last row that was seen: those after it are meant. */
+  readonly after?: string;
+  /** Times between which they were raised, the first included. */
+  readonly since?: number;
+  readonly before?: number;
+}
+
+/** A row of the index of holds. */
+export interface HoldRow {
+  /** Its place: what to continue after. */
+  readonly sort: string;
+  readonly key: Key;
+  /** See core/review-filter.ts; undefined in what an older version wrote. */
+  readonly marks: string | undefined;
 }
 
 /** `sealers`: what encrypts what was shown and answered; nothing by default. */
@@ -33,7 +54,10 @@ export function createHolds(table: Table, shards: number, sealers: Sealers = pla
     }),
     decode: (item: Item) => ({ ...(JSON.parse(textOf(item, "d")) as Hold), generation: numberOf(item, "g") }),
     index: (hold) => indexEntries(hold, shards),
-    content: { paths: ["value", "request", "digest", "decision", "reason"], tenantOf: ({ tenant }) => tenant },
+    content: {
+      paths: ["value", "request", "digest", "decision", "votes", "comments", "reason"],
+      tenantOf: ({ tenant }) => tenant,
+    },
   };
   const records: Records<Hold> = createRecords(table, codec, sealers);
   return {
@@ -54,25 +78,50 @@ export function createHolds(table: Table, shards: number, sealers: Sealers = pla
       } while (after !== undefined);
       return found;
     },
-    async list(tenant, open, range) {
+    async rows(tenant, { open, after, since, before, descending = false, limit }) {
+      const prefix = listPrefix(open);
       const rows = await table.queryIndex("list", listPartition(tenant, "reviews"), {
-        ...range,
-        prefix: listPrefix(open),
+        prefix,
+        descending,
+        ...(limit === undefined ? {} : { limit: limit + 1 }),
+        ...rangeOf(prefix, { after, since, before, descending }),
       });
+      const found = rows.items.filter(({ sort }) => sort !== after).slice(0, limit);
+      return found.map(({ sort, key }) => ({ sort, key, marks: sort.split("#")[MARKS] }));
+    },
+    async ofRows(rows, open) {
       const found = await records.getMany(
-        rows.items.map((row) => row.key),
+        rows.map(({ key }) => key),
         "skip",
       );
-      const bySort = new Map(found.map(({ value }) => [listSort(value), value]));
-      return { ...rows, items: rows.items.flatMap((row) => bySort.get(row.sort) ?? []) };
+      const byKey = new Map(found.map(({ value }) => [nameOf(threadKeys.hold(value, value.holdId)), value]));
+      const holds = rows.flatMap(({ key }) => byKey.get(nameOf(key)) ?? []);
+      return holds.filter(({ state }) => isOpen(state) === open);
     },
   };
+}
+
+const nameOf = ({ pk, sk }: Key): string => `${pk} ${sk}`;
+
+/** Both ends of a range of the table are included: the row that was seen is taken out of what was read. */
+function rangeOf(
+  prefix: string,
+  { after, since, before, descending }: { readonly [K in "after" | "since" | "before" | "descending"]: RowRange[K] },
+): Pick<Range, "from" | "to"> {
+  const earliest = since === undefined ? undefined : `${prefix}${timePart(since)}`;
+  // `#` follows the time in every row.
+  const latest = before === undefined ? undefined : `${prefix}${timePart(before)}`;
+  const from = descending === true ? earliest : (after ?? earliest);
+  const to = descending === true ? (after ?? latest) : latest;
+  return { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
 }
 
 const isOpen = (state: HoldState): boolean => state === "pending";
 const listPrefix = (open: boolean): string => (open ? "open#" : "done#");
 const listSort = (hold: Hold): string =>
-  `${listPrefix(isOpen(hold.state))}${timePart(hold.raisedAt)}#${hold.threadId}#${hold.holdId}`;
+  `${listPrefix(isOpen(hold.state))}${timePart(hold.raisedAt)}#${hold.threadId}#${hold.holdId}#${marksOf(hold)}`;
+/** Where the marks stand in it. */
+const MARKS = 4;
 
 function indexEntries(hold: Hold, shards: number): IndexEntries {
   const list = { pk: listPartition(hold.tenant, "reviews"), sk: listSort(hold) };

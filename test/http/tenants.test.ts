@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { argsDigest, effectToken } from "../../src/core/effect.ts";
 import type { ParkedEffect } from "../../src/core/effect.ts";
 import { runId, tenantId, threadId } from "../../src/core/ids.ts";
+import { eventually } from "../support/eventually.ts";
 import { createTestGraphs } from "../support/graphs.ts";
 import { allRoutes } from "../support/routes.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
+import { SseReader } from "../support/sse.ts";
 
 /** What belongs to acme. */
 interface Owned {
@@ -23,7 +25,12 @@ interface Probe {
   readonly path: (owned: Owned) => string;
   readonly json?: (owned: Owned) => object;
   /** What the other tenant is answered; 404 unless said otherwise. */
-  readonly answer?: { readonly status: number; readonly body?: unknown };
+  readonly answer?: {
+    readonly status: number;
+    readonly body?: unknown;
+    /** All that a stream which goes on says. */
+    readonly stream?: string;
+  };
 }
 
 const RUN_BODY = () => ({ assistant_id: "echo", input: { text: "intruder" } });
@@ -32,6 +39,10 @@ const onThread = (rest: string, json?: Probe["json"]): Probe => ({
   ...(json === undefined ? {} : { json }),
 });
 const onRun = (rest: string): Probe => ({ path: ({ thread, run }) => `/threads/${thread}/runs/${run}${rest}` });
+const onReview = (work: string, json: object): Probe => ({
+  path: ({ review }) => `/v1/reviews/${review}/${work}`,
+  json: () => json,
+});
 const withAssistant = (path: string): Probe => ({
   path: () => path,
   json: ({ assistant }) => ({ assistant_id: assistant, input: {} }),
@@ -137,6 +148,38 @@ const PROBES: Readonly<Record<string, Probe>> = {
   },
   "GET /v1/reviews": { path: () => "/v1/reviews", answer: { status: 200, body: { items: [], next_cursor: null } } },
   "GET /v1/reviews/:review_id": { path: ({ review }) => `/v1/reviews/${review}` },
+  "GET /v1/reviews/counts": {
+    path: () => "/v1/reviews/counts",
+    answer: {
+      status: 200,
+      body: {
+        open: 0,
+        assigned_to_me: 0,
+        unassigned: 0,
+        snoozed: 0,
+        by_risk: { low: 0, medium: 0, high: 0, none: 0 },
+        at_least: false,
+      },
+    },
+  },
+  "GET /v1/reviews/statistics": {
+    path: () => "/v1/reviews/statistics",
+    answer: { status: 200, body: { reviews: 0, truncated: false, reviewers: [] } },
+  },
+  "GET /v1/reviews/stream": {
+    path: () => "/v1/reviews/stream",
+    answer: { status: 200, stream: 'event: ready\ndata: {"truncated":false}\n\n' },
+  },
+  "POST /v1/reviews/decisions": {
+    path: () => "/v1/reviews/decisions",
+    json: ({ review, digest }) => ({ type: "approve", reviews: [{ id: review, digest }] }),
+    answer: { status: 200 },
+  },
+  "POST /v1/reviews/:review_id/claim": onReview("claim", {}),
+  "POST /v1/reviews/:review_id/release": onReview("release", {}),
+  "POST /v1/reviews/:review_id/snooze": onReview("snooze", { until: null }),
+  "POST /v1/reviews/:review_id/assign": onReview("assign", { assignee: "gustav" }),
+  "POST /v1/reviews/:review_id/comments": onReview("comments", { text: "hello" }),
   "POST /v1/reviews/:review_id/decisions": {
     path: ({ review }) => `/v1/reviews/${review}/decisions`,
     json: ({ digest }) => ({ type: "approve", digest }),
@@ -204,14 +247,25 @@ async function snapshot(): Promise<unknown> {
   return Promise.all(paths.map(async (path) => (await service.app.call("GET", path)).json()));
 }
 
+/** What a stream says until it has said as much as is expected. */
+async function firstOf(response: Response, expected: string): Promise<string> {
+  const reader = new SseReader(response);
+  await eventually(async () => reader.text.length >= expected.length, "the beginning of the stream");
+  expect(reader.text).toBe(expected);
+  return reader.text;
+}
+
 describe("a route, called by another tenant with the right ids", () => {
   it.each(Object.entries(PROBES))("%s", async (route, { path, json, answer = { status: 404 } }) => {
     const before = await snapshot();
     const method = route.split(" ", 1)[0] ?? "";
     const body = json && { json: json(owned) };
-    const response = await service.app.call(method, path(owned), { ...body, as: "globex" });
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    const response = await service.app.call(method, path(owned), { ...body, as: "globex", signal });
     expect(response.status).toBe(answer.status);
-    const text = await response.text();
+    const text = await (answer.stream === undefined ? response.text() : firstOf(response, answer.stream));
+    leaving.abort();
     if (answer.body !== undefined) expect(JSON.parse(text)).toEqual(answer.body);
     expect(text).not.toMatch(/"of":\s*"acme"/);
     expect(await snapshot()).toEqual(before);

@@ -64,6 +64,8 @@ export interface Clients {
   resume(thread: string, tag: string): Promise<Answer>;
   open(): Promise<readonly Hold[]>;
   decide(by: string, hold: Hold, tag: string): Promise<Answer>;
+  /** Keeps others from deciding it for a while, if nobody else does. */
+  claim(by: string, hold: Hold): Promise<void>;
   /** Not repeated, since nothing makes an update recognisable. */
   update(thread: string, tag: string, cancelsPending: boolean): Promise<Answer>;
   cancel(thread: string, run: string, action?: StopAction): Promise<Answer>;
@@ -117,6 +119,10 @@ export function createClients(host: ClientHost): Clients {
         const decided = await runtime.reviews.decide(principalOf(by), `${hold.threadId}.${hold.holdId}`, request);
         return decided.decision?.id ?? "none";
       });
+    },
+    async claim(by, hold) {
+      const work = { kind: "claim", forMs: random.pick([50, 500, 5_000]) } as const;
+      await once(host, (runtime) => runtime.reviews.work(principalOf(by), `${hold.threadId}.${hold.holdId}`, { work }));
     },
     async update(thread, tag, cancelsPending) {
       const update = { ...host.stage.updateOf(tag), ...(cancelsPending ? { onPending: "cancel" as const } : {}) };

@@ -19,6 +19,20 @@ export const holdInvariants: Invariants = {
     }
   },
 
+  "nobody decides what somebody else has claimed": ({ facts }, report) => {
+    const before = new Map<string, Hold>();
+    for (const fact of factsOf(facts, "hold")) {
+      const { hold } = fact;
+      const old = before.get(hold.holdId);
+      before.set(hold.holdId, hold);
+      const { claim, state } = old ?? {};
+      const { decision } = hold;
+      if (state !== "pending" || !claim || !decision || claim.by === decision.by || claim.until <= decision.at)
+        continue;
+      report(fact, `${decision.by} decided hold ${hold.holdId}, which ${claim.by} had claimed`);
+    }
+  },
+
   "two decisions of one hold are never both acknowledged": ({ facts }, report) => {
     const standing = new Map<string, string>();
     const back = new Set<string>();

@@ -283,6 +283,12 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     finally_({ kind: "hold", hold: applied(decided(hold, decisionBy("bob")), 0) }),
     finally_({ kind: "hold", hold: reopened(won, "why not", 0) }),
   ],
+  "nobody decides what somebody else has claimed": [
+    [
+      { kind: "hold", hold: { ...hold, claim: { by: "bob", until: 1 } } },
+      { kind: "hold", hold: won },
+    ],
+  ],
   "two decisions of one hold are never both acknowledged": [finally_(said(decide("bob-1"), yes("decision of bob")))],
   "who is told that a decision lost does not stand as the one who decided, unless the review has come back since": [
     finally_(said(decide("eve-1"), no)),

@@ -209,6 +209,7 @@ async function review(name: string, { plan, over, stage: { clients, scheduler, r
     if (open.length === 0 || random.chance(0.2)) continue;
     const [first] = open;
     const hold = first && random.chance(0.7) ? first : random.pick(open);
+    if (random.chance(0.3)) await clients.claim(name, hold);
     await clients.decide(name, hold, `${name}-${n}`);
   }
 }

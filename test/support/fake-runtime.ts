@@ -15,7 +15,6 @@ import type {
   AssistantUseCases,
   CancelMany,
   CancelRun,
-  DecideRequest,
   Followed,
   FollowRequest,
   Runtime,
@@ -23,6 +22,7 @@ import type {
   StoreUseCases,
   ThreadUseCases,
 } from "../../src/runtime/runtime.ts";
+import type { DecideRequest } from "../../src/runtime/decisions/decide.ts";
 
 export interface FakeRuntime {
   readonly runtime: Runtime;
@@ -90,6 +90,13 @@ export function createFakeRuntime(): FakeRuntime {
           ...(page.after === undefined ? { next: `after ${principal.tenant}` } : {}),
         }),
         get: async (principal) => holdOf(principal),
+        work: async (principal) => holdOf(principal),
+        count: () => Promise.reject(new Error("this test does not count")),
+        decideMany: () => Promise.reject(new Error("this test decides one")),
+        statistics: () => Promise.reject(new Error("this test does not count")),
+        async *watch(principal) {
+          yield { kind: "review", hold: holdOf(principal) };
+        },
         async decide(principal, _id, decision) {
           if (fake.refusal) throw fake.refusal;
           fake.decisions.push(decision);

@@ -1,5 +1,4 @@
 /** Effects: what graphs did to the world, and the word of operators on what nobody knows. */
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import { intentOf, settlesFrom } from "../../core/effect.ts";
 import type { EffectEntry } from "../../core/effect.ts";
@@ -7,12 +6,12 @@ import type { Settlement } from "../../core/effect-settlement.ts";
 import { notKept } from "../../core/effect-result.ts";
 import { HoldpointError } from "../../core/errors.ts";
 import { runId } from "../../core/ids.ts";
-import type { TenantId } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { EffectSearch, EffectUseCases, SettleEffect } from "../../runtime/effects/effects.ts";
 import { isoTime } from "../langgraph/objects.ts";
 import { json, optional, parse, present, queryLimit, queryOffset, uuid } from "../parse.ts";
 import type { Routes } from "../route.ts";
+import { readCursor, writeCursor } from "./cursor.ts";
 
 const DEFAULT_PAGE = 50;
 
@@ -45,9 +44,10 @@ export function addEffectRoutes(routes: Routes, effects: EffectUseCases): void {
       return void response.json({ items: items.map(effectObject), next_cursor: null });
     }
     const search = searchOf(query);
-    const after = query.cursor === undefined ? undefined : readCursor(principal.tenant, search, query.cursor);
+    const list = { name: "effects", state: search.state, tool: search.tool };
+    const after = query.cursor === undefined ? undefined : readCursor(principal, list, query.cursor);
     const page = await effects.list(principal, { ...search, ...present({ after }) });
-    const next = page.next === undefined ? null : writeCursor(principal.tenant, search, page.next);
+    const next = page.next === undefined ? null : writeCursor(principal, list, page.next);
     response.json({ items: page.items.map(effectObject), next_cursor: next });
   });
 
@@ -133,32 +133,4 @@ function wordObject(word: Settlement): JsonObject {
     continuation_run_id: word.continuation ?? null,
     not_continued: word.notContinued ?? null,
   };
-}
-
-/** A cursor says whose list it continues, so that it is refused, and not misread, anywhere else. */
-function writeCursor(tenant: TenantId, search: EffectSearch, after: string): string {
-  return Buffer.from(JSON.stringify([listMark(tenant, search), after])).toString("base64url");
-}
-
-function readCursor(tenant: TenantId, search: EffectSearch, cursor: string): string {
-  const parsed = cursorParts.safeParse(decoded(cursor));
-  if (parsed.success && parsed.data[0] === listMark(tenant, search)) return parsed.data[1];
-  throw new HoldpointError("invalid", "query.cursor: not a cursor of this list");
-}
-
-const cursorParts = z.tuple([z.string(), z.string()]);
-
-function decoded(cursor: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(cursor, "base64url").toString("utf8"));
-  } catch {
-    return undefined;
-  }
-}
-
-function listMark(tenant: TenantId, { state, tool }: EffectSearch): string {
-  return createHash("sha256")
-    .update(JSON.stringify(["effects", state, tool ?? null, tenant]))
-    .digest("base64url")
-    .slice(0, 22);
 }

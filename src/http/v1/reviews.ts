@@ -1,138 +1,145 @@
 /** Reviews: what waits for a person, and the answers of people. */
-import { createHash } from "node:crypto";
+import type { Response } from "express";
 import { z } from "zod";
+import type { Clock } from "../../core/clock.ts";
 import { HoldpointError } from "../../core/errors.ts";
-import type { Hold, HoldAnswer } from "../../core/hold.ts";
-import type { TenantId } from "../../core/ids.ts";
+import { deskVersion } from "../../core/hold-desk.ts";
+import type { Hold } from "../../core/hold.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
-import type { DecideRequest, ReviewUseCases } from "../../runtime/runtime.ts";
+import type { Log } from "../../runtime/deps.ts";
+import type { Decided, ReviewChange, ReviewUseCases } from "../../runtime/reviews/use-cases.ts";
+import { problemOf } from "../errors.ts";
 import { idempotencyOf } from "../langgraph/headers.ts";
-import { isObject, isoTime } from "../langgraph/objects.ts";
-import { json, jsonObject, optional, parse, present, queryLimit } from "../parse.ts";
-import type { Routes } from "../route.ts";
+import type { HttpLimits } from "../limits.ts";
+import { parse, present, queryLimit } from "../parse.ts";
+import { whenGone } from "../reader.ts";
+import type { Call, Routes } from "../route.ts";
+import { openEventStream } from "../sse.ts";
+import { traceOf } from "../trace.ts";
+import { batchOf, decisionOf, filterOf, filterQuery, ifMatchOf, STATES, WORKS } from "./review-bodies.ts";
+import { readCursor, writeCursor } from "./cursor.ts";
+import { reviewObject } from "./review-object.ts";
+
+export interface ReviewRoutes {
+  readonly reviews: ReviewUseCases;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: HttpLimits;
+  /** Aborts when this process stops serving. */
+  readonly closing: AbortSignal;
+}
 
 const DEFAULT_PAGE = 50;
-const STATES = ["open", "done"] as const;
-type State = (typeof STATES)[number];
+const DAY_MS = 24 * 3_600_000;
 
-const listQuery = z.object({
+const listQuery = filterQuery.extend({
   state: z.enum(STATES).default("open"),
   limit: queryLimit(DEFAULT_PAGE),
   cursor: z.string().max(4096).optional(),
 });
+const sinceQuery = z.object({ since: z.iso.datetime({ offset: true }).optional() });
 const reviewPath = z.object({ review_id: z.string().min(1).max(256) });
 
-const text = z.string().max(10_000);
-const accompanying = { digest: optional(z.string().max(256)), comment: optional(text) };
-const accompaniment = z.object(accompanying);
-/** Strict: who approves with other arguments has meant to edit. */
-const answer = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("approve"), ...accompanying }),
-  z.strictObject({ type: z.literal("edit"), args: jsonObject, ...accompanying }),
-  z.strictObject({ type: z.literal("reject"), message: optional(text), ...accompanying }),
-  z.strictObject({ type: z.literal("response"), message: text, ...accompanying }),
-  z.strictObject({ type: z.literal("value"), value: json, ...accompanying }),
-]);
-
-export function addReviewRoutes(routes: Routes, reviews: ReviewUseCases): void {
-  routes.get("/reviews", "reviews:read", async ({ principal, request, response }) => {
-    const { state, limit, cursor } = parse(listQuery, request.query, "query");
-    const after = cursor === undefined ? undefined : readCursor(principal.tenant, state, cursor);
-    const page = await reviews.list(principal, { state, limit, ...present({ after }) });
-    const next = page.next === undefined ? null : writeCursor(principal.tenant, state, page.next);
-    if (next !== null) {
-      response.setHeader(
-        "link",
-        `<${request.baseUrl}/reviews?state=${state}&limit=${limit}&cursor=${next}>; rel="next"`,
-      );
-    }
-    response.json({ items: page.items.map(reviewObject), next_cursor: next });
+export function addReviewRoutes(routes: Routes, host: ReviewRoutes): void {
+  const { reviews, clock } = host;
+  routes.get("/reviews", "reviews:read", (call) => answerPage(reviews, call));
+  routes.get("/reviews/counts", "reviews:read", async ({ principal, request, response }) => {
+    const filter = filterOf(parse(filterQuery, request.query, "query"), principal);
+    const { open, assignedToMe, unassigned, snoozed, byRisk, atLeast } = await reviews.count(principal, filter);
+    response.json({ open, assigned_to_me: assignedToMe, unassigned, snoozed, by_risk: byRisk, at_least: atLeast });
+  });
+  routes.get("/reviews/statistics", "reviews:read", async ({ principal, request, response }) => {
+    const { since } = parse(sinceQuery, request.query, "query");
+    const from = since === undefined ? clock.wall() - 30 * DAY_MS : Date.parse(since);
+    const { reviewers, ...rest } = await reviews.statistics(principal, from);
+    response.json({ ...rest, reviewers: reviewers.map(snakeCase) });
+  });
+  routes.get("/reviews/stream", "reviews:read", (call) => answerChanges(host, call));
+  routes.post("/reviews/decisions", "reviews:decide", async (call) => {
+    const decisions = { ...batchOf(call.body), ...present({ idempotencyKey: idempotencyOf(call)?.key }) };
+    const decided = await reviews.decideMany(call.principal, decisions);
+    call.response.json({ dry_run: decisions.dryRun, items: decided.map(decidedObject) });
   });
 
   routes.get("/reviews/:review_id", "reviews:read", async ({ principal, request, response }) => {
     const { review_id: id } = parse(reviewPath, request.params, "path");
-    response.json(reviewObject(await reviews.get(principal, id)));
+    answerReview(response, await reviews.get(principal, id));
   });
-
   routes.post("/reviews/:review_id/decisions", "reviews:decide", async (call) => {
     const { review_id: id } = parse(reviewPath, call.request.params, "path");
-    const decided = await reviews.decide(call.principal, id, parseDecision(call.body, idempotencyOf(call)?.key));
-    call.response.json(reviewObject(decided));
+    const given = present({ idempotencyKey: idempotencyOf(call)?.key, ifMatch: ifMatchOf(call.request) });
+    answerReview(call.response, await reviews.decide(call.principal, id, { ...decisionOf(call.body), ...given }));
   });
-}
-
-function parseDecision(body: unknown, idempotencyKey: string | undefined): DecideRequest {
-  const { digest, comment } = parse(accompaniment, body, "body");
-  if (digest === undefined) {
-    throw new HoldpointError(
-      "precondition_required",
-      "digest is missing: send the digest of the review that was shown",
-    );
+  for (const [what, workOf] of Object.entries(WORKS)) {
+    routes.post(`/reviews/:review_id/${what}`, "reviews:decide", async ({ principal, request, response, body }) => {
+      const { review_id: id } = parse(reviewPath, request.params, "path");
+      const work = workOf(body, clock.wall());
+      answerReview(response, await reviews.work(principal, id, { work, ...present({ ifMatch: ifMatchOf(request) }) }));
+    });
   }
-  return { answer: answerOf(parse(answer, body, "body")), digest, ...present({ comment, idempotencyKey }) };
 }
 
-function answerOf({ digest: _digest, comment: _comment, ...given }: z.infer<typeof answer>): HoldAnswer {
-  return given.type === "reject" ? { type: "reject", ...present({ message: given.message }) } : given;
+function answerReview(response: Response, hold: Hold): void {
+  response.setHeader("etag", `"${deskVersion(hold)}"`);
+  response.json(reviewObject(hold));
 }
 
-function reviewObject(hold: Hold): JsonObject {
-  const { request } = hold;
-  return {
-    id: `${hold.threadId}.${hold.holdId}`,
-    thread_id: hold.threadId,
-    run_id: hold.runId,
-    graph_id: hold.graphId,
-    assistant_id: hold.assistantId,
-    node: hold.node,
-    origin: hold.origin,
-    state: hold.state,
-    reason: hold.reason ?? null,
-    title: request?.title ?? null,
-    description: request?.description ?? null,
-    action: request?.action ?? null,
-    args: request?.args ?? null,
-    args_schema: request?.argsSchema ?? null,
-    risk: request?.risk ?? null,
-    groups: request?.groups ?? [],
-    digest: hold.digest,
-    interrupt_id: hold.interruptId,
-    value: hold.value,
-    started_by: hold.startedBy,
-    raised_at: isoTime(hold.raisedAt),
-    updated_at: isoTime(hold.updatedAt),
-    decision: decisionObject(hold),
-  };
+async function answerPage(reviews: ReviewUseCases, { principal, request, response }: Call): Promise<void> {
+  const { state, limit, cursor, ...query } = parse(listQuery, request.query, "query");
+  const filter = filterOf(query, principal);
+  const list = { name: "reviews", state, filter };
+  const after = cursor === undefined ? undefined : readCursor(principal, list, cursor);
+  const page = await reviews.list(principal, { state, filter, limit, ...present({ after }) });
+  const next = page.next === undefined ? null : writeCursor(principal, list, page.next);
+  if (next !== null) {
+    const asked = new URLSearchParams(request.originalUrl.split("?")[1] ?? "");
+    asked.set("cursor", next);
+    response.setHeader("link", `<${request.baseUrl}/reviews?${asked.toString()}>; rel="next"`);
+  }
+  response.json({ items: page.items.map(reviewObject), next_cursor: next });
 }
 
-/** Which run carries a decision on is not known before its follow-up: another decision's may. */
-function decisionObject({ decision, carriedBy, followUpDue }: Hold): JsonObject | null {
-  if (!decision) return null;
-  const { id, by, at, comment, answer: given, continuation } = decision;
-  const run = carriedBy ?? (followUpDue ? null : continuation);
-  return { ...given, id, by, at: isoTime(at), comment: comment ?? null, continuation_run_id: run };
+function decidedObject(decided: Decided): JsonObject {
+  if ("hold" in decided) return { id: decided.id, status: 200, review: reviewObject(decided.hold) };
+  const { code, message } = decided.error;
+  const { status } = problemOf(new HoldpointError(code, message));
+  return { id: decided.id, status, error: { code, detail: message } };
 }
 
-/** A cursor says whose list it continues, so that it is refused, and not misread, anywhere else. */
-function writeCursor(tenant: TenantId, state: State, after: string): string {
-  return Buffer.from(JSON.stringify([listMark(tenant, state), after])).toString("base64url");
-}
-
-function readCursor(tenant: TenantId, state: State, cursor: string): string {
-  const [mark, after] = cursorParts(cursor);
-  if (mark === listMark(tenant, state) && typeof after === "string") return after;
-  throw new HoldpointError("invalid", "query.cursor: not a cursor of this list");
-}
-
-function cursorParts(cursor: string): readonly Json[] {
+/** Server-sent events until the reader has gone: `review`, `gone`, and `ready` once everything open was sent. */
+async function answerChanges({ reviews, clock, log, limits, closing }: ReviewRoutes, call: Call): Promise<void> {
+  const { principal, request, response } = call;
+  const filter = filterOf(parse(filterQuery, request.query, "query"), principal);
+  call.waits();
+  const signal = AbortSignal.any([whenGone(response), closing]);
+  const stream = openEventStream(response, clock, limits);
   try {
-    const value = JSON.parse(Buffer.from(cursor, "base64url").toString("utf8")) as Json;
-    return Array.isArray(value) && !isObject(value) ? (value as readonly Json[]) : [];
-  } catch {
-    return [];
+    for await (const change of reviews.watch(principal, filter, signal)) {
+      if (!(await stream.send({ event: change.kind, data: changeObject(change) })) || signal.aborted) break;
+    }
+    stream.end();
+  } catch (error) {
+    if (!signal.aborted) log.error({ trace_id: traceOf(response), err: error }, "a stream of reviews broke off");
+    response.destroy();
   }
 }
 
-function listMark(tenant: TenantId, state: State): string {
-  return createHash("sha256").update(`${state} ${tenant}`).digest("base64url").slice(0, 22);
+function changeObject(change: ReviewChange): JsonObject {
+  switch (change.kind) {
+    case "review":
+      return reviewObject(change.hold);
+    case "gone":
+      return { id: change.id };
+    case "ready":
+      return { truncated: change.truncated };
+  }
 }
+
+/** Keys of one flat object as the API spells them. */
+const snakeCase = (figures: object): JsonObject =>
+  Object.fromEntries(
+    Object.entries(figures).map(([key, value]) => [
+      key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      value as Json, // numbers and texts
+    ]),
+  );

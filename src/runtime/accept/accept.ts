@@ -20,7 +20,7 @@ import type { Stored } from "../../storage/records.ts";
 import { answerFor, asRefusal, confirm, refuse, threadNotFound } from "./accept-answer.ts";
 import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-draft.ts";
 import type { Assistants } from "../assistants.ts";
-import { decideByResume } from "../decisions/decide.ts";
+import { decideByResume } from "../decisions/by-resume.ts";
 import type { Deps } from "../deps.ts";
 import { cancelWaiting } from "../decisions/cancel-holds.ts";
 import { makingRoom, reasonNotToJoin, tellStopped } from "./multitask.ts";

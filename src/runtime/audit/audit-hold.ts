@@ -1,5 +1,5 @@
 import type { AuditEntry } from "../../core/audit.ts";
-import type { Hold } from "../../core/hold.ts";
+import type { Hold, Vote } from "../../core/hold.ts";
 import { jsonPatch } from "../../core/json-patch.ts";
 import type { Deps } from "../deps.ts";
 
@@ -12,26 +12,39 @@ export async function auditHold({ audit }: Pick<Deps, "audit">, hold: Hold): Pro
   if (entry) await audit.record(entry, hold.pool);
 }
 
+/**
+ * Records that somebody has answered a review which needs others as well. Before the vote is put, since nothing follows
+ * it: an entry whose vote lost is possible, a vote without its entry is not.
+ */
+export async function auditVote({ audit }: Pick<Deps, "audit">, hold: Hold, vote: Vote): Promise<void> {
+  const entry = answerEntry(hold, vote);
+  await audit.record({ ...entry, detail: { ...entry.detail, vote: true } }, hold.pool);
+}
+
 function entryOf(hold: Hold): AuditEntry | undefined {
-  const { tenant, threadId, holdId, runId, root, state, decision } = hold;
-  const common = {
-    tenant,
-    kind: "decision",
-    subject: { threadId, runId, root, review: `${threadId}.${holdId}` },
-    detail: { digest: hold.digest, graph: hold.graphId, node: hold.node },
-  } as const;
+  const { threadId, holdId, state, decision } = hold;
   if (state === "cancelled") {
     const { cancelledBy = "", reason = "", updatedAt } = hold;
     const key = [threadId, holdId, "cancelled", String(updatedAt)];
-    return { ...common, key, at: updatedAt, actor: cancelledBy, action: "cancel", reason };
+    return { ...commonOf(hold), key, at: updatedAt, actor: cancelledBy, action: "cancel", reason };
   }
-  if (!decision) return undefined;
-  const { id, by, at, origin, answer, comment } = decision;
+  return decision && answerEntry(hold, decision);
+}
+
+const commonOf = ({ tenant, threadId, holdId, runId, root, digest, graphId, node }: Hold) =>
+  ({
+    tenant,
+    kind: "decision",
+    subject: { threadId, runId, root, review: `${threadId}.${holdId}` },
+    detail: { digest, graph: graphId, node },
+  }) as const;
+
+function answerEntry(hold: Hold, { id, by, at, origin, answer, comment }: Vote): AuditEntry {
   const reason = comment ?? (answer.type === "reject" ? answer.message : undefined);
   const shown = hold.request?.args;
   return {
-    ...common,
-    key: [threadId, holdId, id],
+    ...commonOf(hold),
+    key: [hold.threadId, hold.holdId, id],
     at,
     actor: by,
     ...(origin === undefined ? {} : { origin }),

@@ -71,7 +71,7 @@ export async function cancelPlainHolds(
   deps: Deps,
   cancelling: Cancelling & { readonly runId: RunId },
 ): Promise<Hold | undefined> {
-  const isMeant = ({ origin, runId }: Hold): boolean => origin === "interrupt" && runId !== cancelling.runId;
+  const isMeant = ({ origin, runId }: Hold): boolean => origin !== "review" && runId !== cancelling.runId;
   const { decided } = await cancelHolds(deps, cancelling, isMeant);
   if (decided) await followUp(deps, decided, decided.holdId);
   return decided;

@@ -3,55 +3,47 @@
  * until the thread's header has a continuation in its queue (I11). It is recognised by its own id: a reviewer whose
  * decision stands is never told that it lost.
  */
-import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
+import {
+  assertHasNotVoted,
+  assertMayDecide,
+  assertUnclaimed,
+  decides,
+  deskVersion,
+  voted,
+} from "../../core/hold-desk.ts";
 import { continuationId, decided, keyedDecisionId, namesHold } from "../../core/hold.ts";
-import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
-import { decisionId, holdId as asHoldId, isUuid, threadId as asThreadId } from "../../core/ids.ts";
-import type { Json, JsonObject } from "../../core/json.ts";
+import type { Hold, HoldAnswer, Vote } from "../../core/hold.ts";
+import { decisionId } from "../../core/ids.ts";
+import { canonicalJson } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
-import { parseAnswer } from "../../core/review-value.ts";
-import type { Run } from "../../core/run.ts";
 import type { Stored } from "../../storage/records.ts";
+import { auditVote } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
-import { followUpSoon } from "./follow-up.ts";
-import type { DecideRequest, ReviewUseCases } from "../runtime.ts";
+import { assertCommented, fittingAnswer } from "./answers.ts";
+
+export interface DecideRequest {
+  /** A typed answer for a review; for a plain `interrupt()`, the value that it returns. */
+  readonly answer: HoldAnswer;
+  readonly comment?: string;
+  /** Digest of what the reviewer was shown. */
+  readonly digest: string;
+  /** `deskVersion` of the review as the reviewer saw it. */
+  readonly ifMatch?: string;
+  readonly idempotencyKey?: string;
+}
 
 /** How long a decision waits for the run that raised its hold to have ended as `held`. */
 const HELD_SOON_MS = 1000;
 const HELD_POLL_MS = 50;
 
-export function createReviews(deps: Deps): ReviewUseCases {
-  const find = async (principal: Principal, reviewId: string): Promise<Stored<Hold>> => {
-    const [thread = "", hold = ""] = reviewId.split(".");
-    const ref = { tenant: principal.tenant, threadId: asThreadId(thread) };
-    const found = isUuid(thread) && hold ? await deps.holds.get(ref, asHoldId(hold)) : undefined;
-    const header = found && (await deps.threads.get(ref));
-    if (!found || !header || header.value.deleted || header.value.generation !== found.value.generation) {
-      throw new HoldpointError("not_found", `Review ${reviewId} not found`);
-    }
-    return found;
-  };
-  return {
-    async list(principal, { state, limit, after }) {
-      const page = await deps.holds.list(principal.tenant, state === "open", {
-        limit,
-        descending: state === "done",
-        ...(after === undefined ? {} : { after }),
-      });
-      return { items: page.items, ...(page.next === undefined ? {} : { next: page.next }) };
-    },
-    get: async (principal, reviewId) => (await find(principal, reviewId)).value,
-    async decide(principal, reviewId, request) {
-      const hold = await decide(deps, principal, await find(principal, reviewId), request);
-      const now = await followUpSoon(deps, hold);
-      // It may have come back meanwhile, and somebody else have decided it: nobody is answered with another's decision.
-      return now && now.decision?.id === hold.decision?.id ? now : hold;
-    },
-  };
-}
-
-async function decide(deps: Deps, principal: Principal, first: Stored<Hold>, request: DecideRequest): Promise<Hold> {
+/** Decides, or is one of the votes that a review needs. @throws HoldpointError why it cannot be */
+export async function decide(
+  deps: Deps,
+  principal: Principal,
+  first: Stored<Hold>,
+  request: DecideRequest,
+): Promise<Hold> {
   const id =
     request.idempotencyKey === undefined
       ? decisionId(deps.ids.uuid())
@@ -59,43 +51,83 @@ async function decide(deps: Deps, principal: Principal, first: Stored<Hold>, req
   let current: Stored<Hold> | undefined = first;
   while (current) {
     const hold: Hold = current.value;
-    if (hold.decision?.id === id) return repeated(hold, request.answer);
-    assertUndecided(hold);
-    assertMayDecide(principal, hold);
-    if (request.digest !== hold.digest) {
-      throw new HoldpointError("precondition_failed", "the review has changed since it was shown; read it again", {
-        detail: { digest: hold.digest },
-      });
-    }
-    assertAnswerFits(hold, request.answer);
+    const mine = [hold.decision, ...(hold.votes ?? [])].find((vote) => vote?.id === id);
+    if (mine) return repeated(hold, mine.answer, request.answer);
+    const answer = answerTo(hold, { principal, request, now: deps.table.now() });
     const newer = await assertOpen(deps, hold);
     if (newer) {
       current = newer;
       continue;
     }
-    const decision: Decision = {
+    const vote: Vote = {
       id,
       by: principal.subject,
       at: deps.table.now(),
       ...(request.comment === undefined ? {} : { comment: request.comment }),
-      answer: request.answer,
+      answer,
       ...(principal.origin === undefined ? {} : { origin: principal.origin }),
-      continuation: continuationId(hold.holdId, id),
     };
-    const written = await deps.holds.put(decided(hold, decision), { version: current.version });
+    const isLast = decides(hold, answer);
+    // A decision is recorded with what follows it.
+    if (!isLast) await auditVote(deps, hold, vote);
+    const next = isLast ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) }) : voted(hold, vote);
+    const written = await deps.holds.put(next, { version: current.version });
     if (written.won) return written.stored.value;
     current = written.current;
   }
   throw new HoldpointError("not_found", "the review was removed");
 }
 
+/** What `decide` would refuse is refused, and nothing is written. @throws HoldpointError as `decide` does */
+export async function assertDecidable(
+  deps: Deps,
+  principal: Principal,
+  first: Stored<Hold>,
+  request: DecideRequest,
+): Promise<void> {
+  let current: Stored<Hold> | undefined = first;
+  while (current) {
+    answerTo(current.value, { principal, request, now: deps.table.now() });
+    current = await assertOpen(deps, current.value);
+  }
+}
+
+interface Asked {
+  readonly principal: Principal;
+  readonly request: DecideRequest;
+  readonly now: number;
+}
+
+/** The answer as the hold takes it. @throws HoldpointError what the table of answers says */
+function answerTo(hold: Hold, { principal, request, now }: Asked): HoldAnswer {
+  assertUndecided(hold);
+  assertMayDecide(principal, hold);
+  assertHasNotVoted(principal, hold);
+  if (request.digest !== hold.digest) {
+    throw new HoldpointError("precondition_failed", "the review has changed since it was shown; read it again", {
+      detail: { digest: hold.digest },
+    });
+  }
+  const version = deskVersion(hold);
+  if (request.ifMatch !== undefined && request.ifMatch !== version) {
+    throw new HoldpointError("precondition_failed", "somebody has worked on the review since; read it again", {
+      detail: { version },
+    });
+  }
+  const answer = fittingAnswer(hold, request.answer);
+  assertCommented(hold, answer, request.comment);
+  assertUnclaimed(principal, hold, now);
+  return answer;
+}
+
 /** The same key with the same answer is the same decision; with another answer it is a mistake. */
-function repeated(hold: Hold, answer: HoldAnswer): Hold {
-  if (JSON.stringify(hold.decision?.answer) === JSON.stringify(answer)) return hold;
+function repeated(hold: Hold, given: HoldAnswer, answer: HoldAnswer): Hold {
+  if (canonicalJson(given) === canonicalJson(fittingAnswer(hold, answer))) return hold;
   throw new HoldpointError("invalid", "this Idempotency-Key was used for another decision");
 }
 
-function assertUndecided(hold: Hold): void {
+/** @throws HoldpointError `conflict` with who decided, `gone` with the reason */
+export function assertUndecided(hold: Hold): void {
   switch (hold.state) {
     case "pending":
       return;
@@ -118,50 +150,11 @@ function assertUndecided(hold: Hold): void {
   }
 }
 
-function assertMayDecide(principal: Principal, hold: Hold): void {
-  const groups = hold.request?.groups ?? [];
-  if (groups.length === 0 || groups.some((group) => principal.groups.includes(group))) return;
-  throw new HoldpointError("forbidden", `only members of ${groups.join(", ")} may decide this review`);
-}
-
-/** Answers are validated before LangGraph hears of them: one that the node refuses by throwing poisons its task. */
-function assertAnswerFits(hold: Hold, answer: HoldAnswer): void {
-  if (hold.origin === "interrupt") {
-    if (answer.type === "value") return;
-    throw new HoldpointError("invalid", 'a plain interrupt is answered with {"type": "value", "value": …}');
-  }
-  if (answer.type === "value")
-    throw new HoldpointError("invalid", "a review is answered with approve, edit, reject or response");
-  const schema = hold.request?.argsSchema;
-  if (answer.type !== "edit" || !schema) return;
-  const parsed = checkable(schema).safeParse(answer.args);
-  if (parsed.success) return;
-  const problems = parsed.error.issues.map((issue) => `/${issue.path.join("/")}: ${issue.message}`);
-  throw new HoldpointError("invalid", `the edited arguments do not fit their schema: ${problems.join("; ")}`, {
-    detail: { problems },
-  });
-}
-
-/** An edit that cannot be checked is not let through. */
-function checkable(schema: JsonObject): z.ZodType {
-  try {
-    return z.fromJSONSchema(schema);
-  } catch (error) {
-    throw new HoldpointError(
-      "invalid",
-      "the argsSchema of this review cannot be checked: approve it as it is, or reject it",
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
 /**
  * A hold is open only while the run that it names is `held` and names it under the same fence. Returns the hold as it is
  * now when it was raised again meanwhile, by who took the run over.
  */
-async function assertOpen(deps: Deps, hold: Hold): Promise<Stored<Hold> | undefined> {
+export async function assertOpen(deps: Deps, hold: Hold): Promise<Stored<Hold> | undefined> {
   const until = deps.clock.monotonic() + HELD_SOON_MS;
   for (;;) {
     const run = (await deps.runs.get(hold, hold.runId))?.value;
@@ -178,104 +171,4 @@ async function assertOpen(deps: Deps, hold: Hold): Promise<Stored<Hold> | undefi
     }
     await deps.clock.sleep(HELD_POLL_MS);
   }
-}
-
-/**
- * `command.resume`: decides what waits on the thread with the run itself as the continuation. A map of interrupt ids
- * decides those; any other value decides the one that waits. Returns why not, if nothing could be decided.
- */
-export async function decideByResume(
-  deps: Deps,
-  principal: Principal,
-  run: Run,
-  resume: Json,
-): Promise<HoldpointError | undefined> {
-  const open = await openHolds(deps, run);
-  const byId = asInterruptMap(resume);
-  const stale = Object.keys(byId ?? {}).find((id) => !open.some(({ value }) => value.interruptId === id));
-  if (stale !== undefined) {
-    return new HoldpointError("conflict", `no interrupt ${stale} of this thread waits for an answer`);
-  }
-  if (open.length > 1 && !byId) {
-    return new HoldpointError(
-      "conflict",
-      `${open.length} interrupts wait: resume with a map from interrupt id to answer`,
-    );
-  }
-  const replies = open.flatMap((stored) => {
-    const reply = byId ? byId[stored.value.interruptId] : resume;
-    return reply === undefined || stored.value.state !== "pending"
-      ? []
-      : [{ stored, answer: answerOf(stored.value, reply) }];
-  });
-  // All of them before the first is decided: a decision starts this run, and then it cannot be refused any more.
-  const refusal = replies
-    .map(({ stored }) => mayResume(principal, stored.value))
-    .find((reason) => reason !== undefined);
-  if (refusal) return refusal;
-  let mine = open.filter(({ value }) => value.decision?.continuation === run.runId).length;
-  for (const { stored, answer } of replies) {
-    if (await decideWith(deps, stored, { by: principal.subject, run, answer })) mine++;
-  }
-  if (mine > 0) return undefined;
-  const header = await deps.threads.get(run);
-  const breakpoint = open.length === 0 && (header?.value.waiting?.plain ?? 0) > 0;
-  return breakpoint ? undefined : new HoldpointError("conflict", "no interrupt of this thread waits for an answer");
-}
-
-async function openHolds(deps: Deps, run: Run): Promise<readonly Stored<Hold>[]> {
-  const header = await deps.threads.get(run);
-  const held = header?.value.waiting && (await deps.runs.get(run, header.value.waiting.runId));
-  if (!held) return [];
-  const holds = await deps.holds.getMany(run, held.value.end?.holds ?? []);
-  return holds.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
-}
-
-/** LangGraph's interrupt ids are 128-bit hashes: whatever is keyed by such is a map of answers, and nothing else is. */
-const INTERRUPT_ID = /^[0-9a-f]{32}$/;
-
-function asInterruptMap(resume: Json): Readonly<Record<string, Json>> | undefined {
-  if (typeof resume !== "object" || resume === null || Array.isArray(resume)) return undefined;
-  const map = resume as Readonly<Record<string, Json>>;
-  const keys = Object.keys(map);
-  return keys.length > 0 && keys.every((key) => INTERRUPT_ID.test(key)) ? map : undefined;
-}
-
-/** A review with a policy of its own is decided as a review, where the policy can be enforced. */
-function mayResume(principal: Principal, hold: Hold): HoldpointError | undefined {
-  if ((hold.request?.groups?.length ?? 0) === 0) return undefined;
-  return new HoldpointError("forbidden", `decide this under /v1/reviews/${hold.threadId}.${hold.holdId}`, {
-    detail: { review: `${hold.threadId}.${hold.holdId}`, subject: principal.subject },
-  });
-}
-
-/** @throws HoldpointError `invalid` for an answer that the hold does not take */
-function answerOf(hold: Hold, reply: Json): HoldAnswer {
-  const answer: HoldAnswer =
-    hold.origin === "review" ? parseAnswer(reply, hold.request?.action) : { type: "value", value: reply };
-  assertAnswerFits(hold, answer);
-  return answer;
-}
-
-interface DecideWith {
-  readonly by: string;
-  readonly run: Run;
-  readonly answer: HoldAnswer;
-}
-
-async function decideWith(deps: Deps, first: Stored<Hold>, { by, run, answer }: DecideWith): Promise<boolean> {
-  let current: Stored<Hold> | undefined = first;
-  while (current && current.value.state === "pending") {
-    const decision: Decision = {
-      id: decisionId(run.runId),
-      by,
-      at: deps.table.now(),
-      answer,
-      continuation: run.runId,
-    };
-    const written = await deps.holds.put(decided(current.value, decision), { version: current.version });
-    if (written.won) return true;
-    current = written.current;
-  }
-  return current?.value.decision?.continuation === run.runId;
 }

@@ -6,6 +6,7 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
+import { raisedAgain } from "../../core/hold-desk.ts";
 import {
   applied,
   assertNotLaterThan,
@@ -19,11 +20,13 @@ import {
 import type { Hold } from "../../core/hold.ts";
 import { runId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
+import { middlewareActions } from "../../core/middleware-value.ts";
 import { reviewRequestOf } from "../../core/review-value.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import type { Stored } from "../../storage/records.ts";
+import { supersedeStale } from "../decisions/stale-holds.ts";
 import type { Deps } from "../deps.ts";
 
 /** What a run leaves waiting. */
@@ -59,6 +62,7 @@ export async function raiseHolds(
   const root = saver.whereabouts.root() ?? run.root;
   const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
+  await supersedeStale(deps, run, fence, holds);
   await settleAll(deps, pause, (hold, now) => {
     const next = holds.find(
       ({ value, raisedBy }) =>
@@ -174,7 +178,7 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
     pool: run.pool,
     startedBy: run.startedBy,
     node,
-    origin: review ? "review" : "interrupt",
+    origin: review ? "review" : middlewareActions(value) ? "middleware" : "interrupt",
     interruptId,
     raisedBy,
     value,
@@ -194,7 +198,7 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
 async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
   let current: Stored<Hold> | undefined;
   for (;;) {
-    const next = current ? { ...draft, raisedAt: current.value.raisedAt } : draft;
+    const next = current ? raisedAgain(draft, current.value) : draft;
     const written = await deps.holds.put(next, current ? { version: current.version } : "absent");
     if (written.won) return next;
     current = written.current;

@@ -1,0 +1,115 @@
+/**
+ * `command.resume`: the SDK's way to answer what waits. Each decision is won on its hold as any other is (I4), with the run
+ * that came with the answer as its continuation. Where the policy of a review asks who decides, it is decided as a review.
+ */
+import { HoldpointError } from "../../core/errors.ts";
+import { hasPolicy, isClaimedByOthers } from "../../core/hold-desk.ts";
+import { decided, namesHold } from "../../core/hold.ts";
+import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
+import { decisionId } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
+import type { Principal } from "../../core/principal.ts";
+import type { Run } from "../../core/run.ts";
+import type { Stored } from "../../storage/records.ts";
+import type { Deps } from "../deps.ts";
+import { answerInReply } from "./answers.ts";
+
+/**
+ * Decides what waits on the thread with the run itself as the continuation. A map of interrupt ids
+ * decides those; any other value decides the one that waits. Returns why not, if nothing could be decided.
+ */
+export async function decideByResume(
+  deps: Deps,
+  principal: Principal,
+  run: Run,
+  resume: Json,
+): Promise<HoldpointError | undefined> {
+  const open = await openHolds(deps, run);
+  const byId = asInterruptMap(resume);
+  const stale = Object.keys(byId ?? {}).find((id) => !open.some(({ value }) => value.interruptId === id));
+  if (stale !== undefined) {
+    return new HoldpointError("conflict", `no interrupt ${stale} of this thread waits for an answer`);
+  }
+  if (open.length > 1 && !byId) {
+    return new HoldpointError(
+      "conflict",
+      `${open.length} interrupts wait: resume with a map from interrupt id to answer`,
+    );
+  }
+  const replies = open.flatMap((stored) => {
+    const reply = byId ? byId[stored.value.interruptId] : resume;
+    return reply === undefined || stored.value.state !== "pending"
+      ? []
+      : [{ stored, answer: answerInReply(stored.value, reply) }];
+  });
+  // All of them before the first is decided: a decision starts this run, and then it cannot be refused any more.
+  const refusal = replies
+    .map(({ stored }) => mayResume(principal, stored.value, deps.table.now()))
+    .find((reason) => reason !== undefined);
+  if (refusal) return refusal;
+  let mine = open.filter(({ value }) => value.decision?.continuation === run.runId).length;
+  for (const { stored, answer } of replies) {
+    if (await decideWith(deps, stored, { principal, run, answer })) mine++;
+  }
+  if (mine > 0) return undefined;
+  const header = await deps.threads.get(run);
+  const breakpoint = open.length === 0 && (header?.value.waiting?.plain ?? 0) > 0;
+  return breakpoint ? undefined : new HoldpointError("conflict", "no interrupt of this thread waits for an answer");
+}
+
+async function openHolds(deps: Deps, run: Run): Promise<readonly Stored<Hold>[]> {
+  const header = await deps.threads.get(run);
+  const held = header?.value.waiting && (await deps.runs.get(run, header.value.waiting.runId));
+  if (!held) return [];
+  const holds = await deps.holds.getMany(run, held.value.end?.holds ?? []);
+  return holds.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
+}
+
+/** LangGraph's interrupt ids are 128-bit hashes: whatever is keyed by such is a map of answers, and nothing else is. */
+const INTERRUPT_ID = /^[0-9a-f]{32}$/;
+
+function asInterruptMap(resume: Json): Readonly<Record<string, Json>> | undefined {
+  if (typeof resume !== "object" || resume === null || Array.isArray(resume)) return undefined;
+  const map = resume as Readonly<Record<string, Json>>;
+  const keys = Object.keys(map);
+  return keys.length > 0 && keys.every((key) => INTERRUPT_ID.test(key)) ? map : undefined;
+}
+
+/** A review with a policy of its own is decided as a review, where the policy can be enforced. */
+function mayResume(principal: Principal, hold: Hold, now: number): HoldpointError | undefined {
+  const review = `${hold.threadId}.${hold.holdId}`;
+  if (hasPolicy(hold)) {
+    return new HoldpointError("forbidden", `decide this under /v1/reviews/${review}`, {
+      detail: { review, subject: principal.subject },
+    });
+  }
+  if (!isClaimedByOthers(principal.subject, hold, now)) return undefined;
+  return new HoldpointError("conflict", `${hold.claim?.by} has claimed review ${review}`, { detail: { review } });
+}
+
+interface DecideWith {
+  readonly principal: Principal;
+  readonly run: Run;
+  readonly answer: HoldAnswer;
+}
+
+async function decideWith(deps: Deps, first: Stored<Hold>, { principal, run, answer }: DecideWith): Promise<boolean> {
+  const { subject: by, origin } = principal;
+  let current: Stored<Hold> | undefined = first;
+  while (current && current.value.state === "pending") {
+    // It may have been claimed since it was looked at.
+    if (isClaimedByOthers(by, current.value, deps.table.now())) return false;
+    const decision: Decision = {
+      id: decisionId(run.runId),
+      by,
+      at: deps.table.now(),
+      answer,
+      ...(origin === undefined ? {} : { origin }),
+      continuation: run.runId,
+    };
+    const written = await deps.holds.put(decided(current.value, decision), { version: current.version });
+    if (written.won) return true;
+    current = written.current;
+  }
+  return current?.value.decision?.continuation === run.runId;
+}

@@ -1,0 +1,116 @@
+/** What a delivery asked before it died, and the next one does not ask, is not left to look open. */
+import { describe, expect, it } from "vitest";
+import { makeHoldId } from "../../src/core/hold.ts";
+import { deskVersion, worked } from "../../src/core/hold-desk.ts";
+import { isEnded } from "../../src/core/run.ts";
+import type { Hold } from "../../src/core/hold.ts";
+import { reviewRequestOf, reviewValue } from "../../src/core/review-value.ts";
+import type { Json } from "../../src/core/json.ts";
+import type { Run } from "../../src/core/run.ts";
+import type { DriveOutcome } from "../../src/langgraph/drive.ts";
+import { eventually } from "../support/eventually.ts";
+import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
+import type { Kit } from "./runtime-kit.ts";
+
+const INTERRUPT = "0".repeat(32);
+const RAISED_BY = { id: INTERRUPT, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 };
+const asking = (amount: number): Json => reviewValue({ number: 0, title: "Pay", action: "pay", args: { amount } });
+
+const asks = (amount: number): DriveOutcome => ({
+  kind: "interrupted",
+  interrupts: [{ id: INTERRUPT, value: asking(amount), node: "ask", raisedBy: RAISED_BY }],
+});
+
+/** A hold as a delivery of fence 0 put it before it died with its run still to end. */
+async function leftBehind(kit: Kit, run: Run, amount: number, desk: Partial<Hold> = {}): Promise<Hold> {
+  const value = asking(amount);
+  const raised = reviewRequestOf(value);
+  if (!raised) throw new Error("no review");
+  const { request, digest } = raised;
+  const hold: Hold = {
+    tenant: run.tenant,
+    threadId: run.threadId,
+    generation: 0,
+    runId: run.runId,
+    root: run.root,
+    graphId: "g",
+    assistantId: "g",
+    pool: "default",
+    startedBy: "alice",
+    node: "ask",
+    origin: "review",
+    interruptId: INTERRUPT,
+    raisedBy: RAISED_BY,
+    value,
+    request,
+    digest,
+    fence: 0,
+    state: "pending",
+    holdId: makeHoldId({ ...run, interruptId: INTERRUPT, digest }),
+    followUpDue: false,
+    raisedAt: kit.table.now(),
+    updatedAt: kit.table.now(),
+    ...desk,
+  };
+  await kit.deps.holds.put(hold, "absent");
+  return hold;
+}
+
+/** A run whose first delivery died; the next one comes to `outcome`. */
+async function takenOver(amount: number, outcome: DriveOutcome, desk: (run: Run) => Partial<Hold> = () => ({})) {
+  const kit = createKit();
+  const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+  const old = await leftBehind(kit, run, amount, desk(run));
+  await kit.deps.runs.update(run, run.runId, (now) => ({ ...now, deliveries: 1 }));
+  await using worker = kit.worker({ drive: async () => outcome });
+  worker.start();
+  await eventually(async () => {
+    kit.clock.advance(500);
+    const stored = await kit.deps.runs.get(run, run.runId);
+    return stored !== undefined && isEnded(stored.value.status);
+  }, "the end of the run");
+  const { items } = await kit.runtime.reviews.list(ALICE, { state: "open", limit: 9 });
+  return { kit, old, open: items, id: `${old.threadId}.${old.holdId}` };
+}
+
+describe("a review that a dead delivery asked", () => {
+  it("is superseded when the next one asks something else", async () => {
+    const { kit, old, open, id } = await takenOver(100, asks(101));
+    expect(open.map(({ request }) => request?.args)).toEqual([{ amount: 101 }]);
+    expect((await kit.runtime.reviews.get(ALICE, id)).state).toBe("superseded");
+    const decision = { answer: { type: "approve" }, digest: old.digest } as const;
+    await expect(kit.runtime.reviews.decide(ALICE, id, decision)).rejects.toMatchObject({ code: "gone" });
+  });
+
+  it("is superseded when the next one asks nothing", async () => {
+    const { open } = await takenOver(100, { kind: "done" });
+    expect(open).toEqual([]);
+  });
+
+  it("stays, with all that people made of it, when the next one asks the same", async () => {
+    const at = 1;
+    const vote = { id: "v" as never, by: "bob", at, answer: { type: "approve" } } as const;
+    const comments = [{ by: "bob", at, text: "looks odd" }];
+    const desk = { votes: [vote], comments, assignee: "bob", claim: { by: "bob", until: 9e12 } };
+    const { old, open } = await takenOver(100, asks(100), () => desk);
+    expect(open).toMatchObject([{ holdId: old.holdId, ...desk }]);
+    expect(open[0]?.fence).toBeGreaterThan(old.fence);
+  });
+});
+
+describe("the version of a review", () => {
+  it("is another one after any work, and the same after what only the runtime does", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const hold = await leftBehind(kit, run, 1);
+    const works = [
+      { kind: "claim", forMs: 1000 },
+      { kind: "snooze", until: 5 },
+      { kind: "assign", to: "bob" },
+      { kind: "comment", text: "hm" },
+    ] as const;
+    const versions = works.map((work) => deskVersion(worked(hold, ALICE, work, 1)));
+    expect(new Set([deskVersion(hold), ...versions]).size).toBe(works.length + 1);
+    expect(deskVersion({ ...hold, fence: 9, runId: run.root, handedTo: 9, updatedAt: 7 })).toBe(deskVersion(hold));
+  });
+});
