@@ -5,6 +5,8 @@
 import { HoldpointError } from "./errors.ts";
 import { decisionId, holdId, namedUuid, runId, sha256 } from "./ids.ts";
 import type { DecisionId, HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
+import { timesAgain } from "./hold-times.ts";
+import type { HoldTimes } from "./hold-times.ts";
 import { canonicalJson } from "./json.ts";
 import type { Json, JsonObject } from "./json.ts";
 import type { Run } from "./run.ts";
@@ -64,7 +66,7 @@ export type Answer =
 export type HoldAnswer = Answer | { readonly type: "value"; readonly value: Json };
 
 /** How the interrupt was raised, and so the one form of answer that its code accepts. */
-export type HoldOrigin = "review" | "interrupt";
+export type HoldOrigin = "review" | "interrupt" | "timer" | "callback";
 
 export interface Decision {
   readonly id: DecisionId;
@@ -72,11 +74,22 @@ export interface Decision {
   readonly at: number;
   readonly comment?: string;
   readonly answer: HoldAnswer;
+  /** Nobody gave the answer: the hold's time had come. */
+  readonly cause?: "time";
+  /** Digest of the body that a callback arrived with, by which a repeat is recognised. */
+  readonly bodyDigest?: string;
   /** The run that carries it on, unless another continuation is queued already. */
   readonly continuation: RunId;
 }
 
 export type HoldState = "pending" | "decided" | "applied" | "superseded" | "cancelled";
+
+/** What a topic of Amazon SNS said when it was subscribed. Nothing here ever fetches the address. */
+export interface Subscription {
+  readonly topicArn: string;
+  readonly subscribeUrl: string;
+  readonly at: number;
+}
 
 export interface Hold {
   readonly tenant: TenantId;
@@ -101,6 +114,11 @@ export interface Hold {
   readonly request?: ReviewRequest;
   readonly digest: string;
   readonly state: HoldState;
+  readonly times?: HoldTimes;
+  /** Of a callback: the JSON Schema that what arrives must fit. */
+  readonly resultSchema?: JsonObject;
+  /** Of a callback: a topic that asks to be confirmed, which only an operator may do. */
+  readonly subscription?: Subscription;
   readonly decision?: Decision;
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
@@ -128,6 +146,12 @@ export interface HoldIdentity {
   readonly interruptId: string;
   readonly digest: string;
 }
+
+/** Timers and callbacks leave the digest out: the first that was raised stands, whatever its code says later. */
+export const NO_DIGEST = "";
+
+/** A plain interrupt lets new input pass it; everything else that waits is in its way. */
+export const isInTheWay = ({ origin }: Hold): boolean => origin !== "interrupt";
 
 export function makeHoldId(h: HoldIdentity): HoldId {
   return holdId(sha256(canonicalJson([h.tenant, h.threadId, h.generation, h.interruptId, h.digest])).slice(0, 32));
@@ -164,8 +188,9 @@ export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefine
 
 /** A decision that its continuation could not carry on is asked for again, and no earlier holder may raise it anew. */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, carriedBy: _carriedBy, ...rest } = hold;
-  return { ...rest, state: "pending", followUpDue: false, reason, updatedAt: now };
+  const { decision: _decision, carriedBy: _carriedBy, times, ...rest } = hold;
+  const again = times === undefined ? {} : { times: timesAgain(times, now) };
+  return { ...rest, ...again, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
 
 export function applied(hold: Hold, now: number): Hold {

@@ -5,6 +5,7 @@ import type { StoreSettings } from "../langgraph/store-config.ts";
 import { createEffects } from "../storage/effects.ts";
 import { createSegmentCache } from "../checkpoint/segment-cache.ts";
 import { plainSealers } from "../storage/encryption/sealer.ts";
+import { createCallbackTokens } from "../storage/callback-tokens.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
 import { createRuns } from "../storage/runs.ts";
@@ -34,10 +35,12 @@ export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids
     readonly store?: StoreSettings;
     /** Of threads that are given none of their own. */
     readonly threadTtl?: ThreadTtl;
+    /** What signs the tokens of callbacks, newest first; one that is kept in the table, when there is none. */
+    readonly callbackKeys?: readonly string[];
   };
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
+export function createDeps({ store, threadTtl, callbackKeys = [], ...given }: GivenDeps): Deps {
   const { table, blobs, ids, settings, sealers = plainSealers } = given;
   const { shards } = settings;
   return {
@@ -50,6 +53,7 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
     effects: createEffects(table),
     stores: createStores({ table, blobs, ids, ...store }),
+    callbacks: createCallbackTokens({ table, ids, secrets: callbackKeys }),
     hints: createHints(),
     values: createValueCache(),
   };

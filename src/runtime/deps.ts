@@ -5,6 +5,7 @@ import type { IdSource, TenantId } from "../core/ids.ts";
 import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Blobs } from "../storage/blobs.ts";
+import type { CallbackTokens } from "../storage/callback-tokens.ts";
 import type { Effects } from "../storage/effects.ts";
 import type { Sealers } from "../storage/encryption/sealer.ts";
 import type { Events } from "../storage/events.ts";
@@ -51,6 +52,7 @@ export interface Deps {
   readonly effects: Effects;
   /** The long-term memory of each tenant. */
   readonly stores: (tenant: TenantId) => TableStore;
+  readonly callbacks: CallbackTokens;
   readonly graphs: GraphRegistry;
   readonly hints: Hints;
   readonly values: ValueCache;

@@ -1,10 +1,14 @@
 import type { Hold, HoldState } from "../core/hold.ts";
+import { dueAt } from "../core/hold-time.ts";
 import type { HoldId, TenantId } from "../core/ids.ts";
-import { duePartition, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import { duePartition, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, textOf, update } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
+
+/** What waits for people, and what waits for a time or another system. */
+export type ListedHolds = "reviews" | "waits";
 
 /** Hold items: a decision is one conditional write on one of them (I4). */
 export interface Holds {
@@ -15,7 +19,7 @@ export interface Holds {
   /** Every hold of the thread's generation. */
   ofThread(ref: ThreadRef, generation: number): Promise<readonly Stored<Hold>[]>;
   /** Holds of a tenant in the order in which they were raised; confirmed on the base items. Without those of a later format. */
-  list(tenant: TenantId, open: boolean, range: Range): Promise<Page<Hold>>;
+  list(tenant: TenantId, open: boolean, range: Range, kind?: ListedHolds): Promise<Page<Hold>>;
 }
 
 export function createHolds(table: Table, shards: number): Holds {
@@ -49,8 +53,8 @@ export function createHolds(table: Table, shards: number): Holds {
       } while (after !== undefined);
       return found;
     },
-    async list(tenant, open, range) {
-      const rows = await table.queryIndex("list", listPartition(tenant, "reviews"), {
+    async list(tenant, open, range, kind = "reviews") {
+      const rows = await table.queryIndex("list", listPartition(tenant, kind), {
         ...range,
         prefix: listPrefix(open),
       });
@@ -69,9 +73,14 @@ const listPrefix = (open: boolean): string => (open ? "open#" : "done#");
 const listSort = (hold: Hold): string =>
   `${listPrefix(isOpen(hold.state))}${timePart(hold.raisedAt)}#${hold.threadId}#${hold.holdId}`;
 
+const listOf = ({ origin }: Hold): ListedHolds => (origin === "timer" || origin === "callback" ? "waits" : "reviews");
+
+/** A decided one is found at once until its follow-up is done, an undecided one when its time comes (I11). */
 function indexEntries(hold: Hold, shards: number): IndexEntries {
-  const list = { pk: listPartition(hold.tenant, "reviews"), sk: listSort(hold) };
-  if (!hold.followUpDue) return { list };
-  const at = { tenant: hold.tenant, priority: 5, dueAt: hold.updatedAt, subject: `${hold.threadId}/${hold.holdId}` };
-  return { list, due: { pk: duePartition(hold.pool, hold.tenant, shards), sk: readySort(at) } };
+  const list = { pk: listPartition(hold.tenant, listOf(hold)), sk: listSort(hold) };
+  const pk = duePartition(hold.pool, hold.tenant, shards);
+  const row = { tenant: hold.tenant, priority: 5, subject: `${hold.threadId}/${hold.holdId}` };
+  if (hold.followUpDue) return { list, due: { pk, sk: readySort({ ...row, dueAt: hold.updatedAt }) } };
+  const at = dueAt(hold);
+  return at === undefined ? { list } : { list, due: { pk, sk: futureSort({ ...row, dueAt: at }) } };
 }

@@ -7,7 +7,7 @@ import { MAX_LANES, entriesOf, laneOf } from "../core/queue-room.ts";
 import { tombstone } from "../core/thread-changes.ts";
 import { isExpired, threadDue } from "../core/thread.ts";
 import type { Due, QueueEntry, Thread, ThreadMetadata, ThreadTtl } from "../core/thread.ts";
-import { duePartition, expirySort, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import { duePartition, expirySort, futureSort, leaseSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { DueSort, ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
@@ -174,6 +174,7 @@ function sortOf({ kind }: Due, at: DueSort): string {
     case "expiry":
       return expirySort(at);
     case "lease":
+      return leaseSort(at);
     case "timer":
     case "removal":
       return futureSort(at);
