@@ -136,8 +136,16 @@ export interface Hold {
 
 /** A hold that nobody has decided is open only while this is true of the run that it names. */
 export function namesHold(run: Run, hold: Hold): boolean {
-  return run.status === "held" && run.fence === hold.fence && (run.end?.holds.includes(hold.holdId) ?? false);
+  return run.fence === hold.fence && (namedBy(run)?.includes(hold.holdId) ?? false);
 }
+
+function namedBy({ status, end, sleep }: Run): readonly HoldId[] | undefined {
+  if (status === "held") return end?.holds;
+  return status === "waiting" && sleep?.kind === "hold" ? sleep.holds : undefined;
+}
+
+/** No person decides it: a time does, or another system. */
+export const isWait = ({ origin }: Hold): boolean => origin === "timer" || origin === "callback";
 
 export interface HoldIdentity {
   readonly tenant: TenantId;

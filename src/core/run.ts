@@ -118,6 +118,8 @@ export interface Run {
   /** Its last sleep, from which it may have woken. */
   readonly sleep?: Sleep;
   readonly retries?: Retries;
+  /** How long it has waited for timers and callbacks, which is no part of the time that it may take. */
+  readonly pausedMs?: number;
   /** Its checkpoints were hidden: as if it had never been, but for its effects. */
   readonly rolledBack?: true;
   readonly error?: ErrorInfo;
@@ -132,8 +134,8 @@ export interface Run {
 /** How a run is stopped before its end: its steps are kept, or hidden as if it had never been. */
 export type StopAction = "interrupt" | "rollback";
 
-/** What a sleeping run waits for: a node that is tried again, its graph, or a worker of a later version. */
-export type SleepKind = "retry" | "graph" | "format";
+/** What a sleeping run waits for: a node that is tried again, its graph, a worker of a later version, timers and callbacks. */
+export type SleepKind = "retry" | "graph" | "format" | "hold";
 
 /** Why a run sleeps, and since when. */
 export interface Sleep {
@@ -142,6 +144,8 @@ export interface Sleep {
   /** The beginning of the first of the sleeps of this kind that followed one another. */
   readonly since: number;
   readonly until: number;
+  /** The timers and callbacks that it waits for: any of them wakes it. Only while it sleeps are they open. */
+  readonly holds?: readonly HoldId[];
 }
 
 export interface CancelRequest {
@@ -200,8 +204,15 @@ export function marked(run: Run, delivery: Delivery, now: number): Run {
     firstEvent: run.firstEvent ?? delivery.firstEvent,
     ...(delivery.graphVersion === undefined ? {} : { graphVersion: delivery.graphVersion }),
     startedAt: run.startedAt ?? now,
+    ...paused(run, now),
     updatedAt: now,
   };
+}
+
+/** What a run that wakes now has waited for timers and callbacks. */
+export function paused(run: Run, now: number): Pick<Run, "pausedMs"> {
+  const waits = run.status === "waiting" && run.sleep?.kind === "hold";
+  return waits ? { pausedMs: (run.pausedMs ?? 0) + Math.max(0, now - run.updatedAt) } : {};
 }
 
 export type Outcome = {

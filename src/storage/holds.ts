@@ -1,3 +1,4 @@
+import { isWait } from "../core/hold.ts";
 import type { Hold, HoldState } from "../core/hold.ts";
 import { dueAt } from "../core/hold-time.ts";
 import type { HoldId, TenantId } from "../core/ids.ts";
@@ -73,7 +74,7 @@ const listPrefix = (open: boolean): string => (open ? "open#" : "done#");
 const listSort = (hold: Hold): string =>
   `${listPrefix(isOpen(hold.state))}${timePart(hold.raisedAt)}#${hold.threadId}#${hold.holdId}`;
 
-const listOf = ({ origin }: Hold): ListedHolds => (origin === "timer" || origin === "callback" ? "waits" : "reviews");
+const listOf = (hold: Hold): ListedHolds => (isWait(hold) ? "waits" : "reviews");
 
 /** A decided one is found at once until its follow-up is done, an undecided one when its time comes (I11). */
 function indexEntries(hold: Hold, shards: number): IndexEntries {

@@ -9,6 +9,7 @@ import { fenceInvariants } from "./invariants-fences.ts";
 import { holdInvariants } from "./invariants-holds.ts";
 import { runInvariants } from "./invariants-runs.ts";
 import { stateInvariants } from "./invariants-state.ts";
+import { timeInvariants } from "./invariants-time.ts";
 
 export interface Violation {
   readonly invariant: string;
@@ -17,7 +18,13 @@ export interface Violation {
   readonly at: number;
 }
 
-export const INVARIANTS: Invariants = { ...runInvariants, ...fenceInvariants, ...holdInvariants, ...stateInvariants };
+export const INVARIANTS: Invariants = {
+  ...runInvariants,
+  ...fenceInvariants,
+  ...holdInvariants,
+  ...stateInvariants,
+  ...timeInvariants,
+};
 
 /** Every violation of every invariant. */
 export function check(facts: readonly Fact[], { leaseMs }: { readonly leaseMs: number }): readonly Violation[] {

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
-import { continuationId, decided, keyedDecisionId, namesHold } from "../../core/hold.ts";
+import { continuationId, decided, isWait, keyedDecisionId, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId, holdId as asHoldId, isUuid, threadId as asThreadId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
@@ -59,6 +59,7 @@ async function decide(deps: Deps, principal: Principal, first: Stored<Hold>, req
   let current: Stored<Hold> | undefined = first;
   while (current) {
     const hold: Hold = current.value;
+    if (isWait(hold)) throw new HoldpointError("forbidden", `a ${hold.origin} is not for people to decide`);
     if (hold.decision?.id === id) return repeated(hold, request.answer);
     assertUndecided(hold);
     assertMayDecide(principal, hold);
@@ -100,6 +101,7 @@ function assertUndecided(hold: Hold): void {
       return;
     case "decided":
     case "applied": {
+      if (hold.decision?.cause === "time") throw expired(hold);
       const { by, at, answer } = hold.decision ?? { by: "unknown", at: hold.updatedAt, answer: { type: "value" } };
       throw new HoldpointError(
         "conflict",
@@ -117,6 +119,13 @@ function assertUndecided(hold: Hold): void {
   }
 }
 
+function expired({ decision, updatedAt }: Hold): HoldpointError {
+  const at = new Date(decision?.at ?? updatedAt).toISOString();
+  return new HoldpointError("gone", `the review has expired at ${at}: nobody had decided it in time`, {
+    detail: { state: "expired", expired_at: at, decision: decision?.answer.type ?? null },
+  });
+}
+
 function assertMayDecide(principal: Principal, hold: Hold): void {
   const groups = hold.request?.groups ?? [];
   if (groups.length === 0 || groups.some((group) => principal.groups.includes(group))) return;
@@ -125,7 +134,7 @@ function assertMayDecide(principal: Principal, hold: Hold): void {
 
 /** Answers are validated before LangGraph hears of them: one that the node refuses by throwing poisons its task. */
 function assertAnswerFits(hold: Hold, answer: HoldAnswer): void {
-  if (hold.origin === "interrupt") {
+  if (hold.origin !== "review") {
     if (answer.type === "value") return;
     throw new HoldpointError("invalid", 'a plain interrupt is answered with {"type": "value", "value": …}');
   }
@@ -227,7 +236,8 @@ async function openHolds(deps: Deps, run: Run): Promise<readonly Stored<Hold>[]>
   const held = header?.value.waiting && (await deps.runs.get(run, header.value.waiting.runId));
   if (!held) return [];
   const holds = await deps.holds.getMany(run, held.value.end?.holds ?? []);
-  return holds.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
+  const ofPeople = holds.filter(({ value }) => !isWait(value));
+  return ofPeople.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
 }
 
 /** LangGraph's interrupt ids are 128-bit hashes: whatever is keyed by such is a map of answers, and nothing else is. */

@@ -14,6 +14,7 @@ import {
   cancelledHold,
   givenBack,
   isInTheWay,
+  isWait,
   makeHoldId,
   plainDigest,
   reopened,
@@ -33,7 +34,13 @@ import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 
 /** What a run leaves waiting. */
-export type Left = Pick<RunEnd, "holds" | "waiting" | "interrupts">;
+export type Left = Pick<RunEnd, "holds" | "waiting" | "interrupts"> & {
+  /** Only timers and callbacks: the same run goes on once one of them is over, by this table time at the latest. */
+  readonly sleepsUntil?: number;
+};
+
+/** A run whose wake-up went astray, which nothing should bring about, looks for itself after this long. */
+const LOOKS_AFTER_MS = 60_000;
 
 interface Pause {
   readonly run: Run;
@@ -73,7 +80,10 @@ export async function raiseHolds(
     return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
   });
   const reviews = holds.filter(isInTheWay).length;
+  const sleeps = holds.length > 0 && holds.length === interrupts.length && holds.every(isWait);
+  const latest = Math.max(deps.table.now(), ...holds.map(({ times }) => times?.settlesAt ?? 0));
   return {
+    ...(sleeps ? { sleepsUntil: latest + LOOKS_AFTER_MS } : {}),
     holds: holds.map((hold) => hold.holdId),
     waiting: { reviews, plain: interrupts.length - reviews },
     interrupts: interrupts.flatMap(({ id, value, raisedBy }): Json[] => (raisedBy ? [{ id, value }] : [])),
