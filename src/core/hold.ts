@@ -139,9 +139,11 @@ export function namesHold(run: Run, hold: Hold): boolean {
   return run.fence === hold.fence && (namedBy(run)?.includes(hold.holdId) ?? false);
 }
 
-function namedBy({ status, end, sleep }: Run): readonly HoldId[] | undefined {
+/** One that is to stop, and was asked in its sleep, waits for nothing any more. */
+function namedBy({ status, end, sleep, cancelAsked }: Run): readonly HoldId[] | undefined {
   if (status === "held") return end?.holds;
-  return status === "waiting" && sleep?.kind === "hold" ? sleep.holds : undefined;
+  const waits = status === "waiting" && sleep?.kind === "hold" && cancelAsked === undefined;
+  return waits ? sleep.holds : undefined;
 }
 
 /** No person decides it: a time does, or another system. */

@@ -14,6 +14,7 @@ import { threadNotFound } from "./accept/accept-answer.ts";
 import { accept, threadOfRun } from "./accept/accept.ts";
 import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
+import { createCallbacks } from "./decisions/callback.ts";
 import { createReviews } from "./decisions/decide.ts";
 import type { Deps } from "./deps.ts";
 import { cancelMany } from "./cancel/cancel-many.ts";
@@ -68,6 +69,7 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    callbacks: createCallbacks(deps),
     store: createStoreUseCases(deps),
   };
 }

@@ -7,6 +7,7 @@ import type { Principal } from "../core/principal.ts";
 import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } from "../core/run.ts";
 import type { Thread, ThreadTtl } from "../core/thread.ts";
 import type { WaitingFor } from "../core/waiting-for.ts";
+import type { CallbackUseCases } from "./decisions/callback.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 
@@ -270,4 +271,5 @@ export interface Runtime {
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
+  readonly callbacks: CallbackUseCases;
 }

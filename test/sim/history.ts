@@ -54,7 +54,12 @@ export const isAccept = (fact: FactOf<"answer">): boolean => fact.wish.do === "a
 
 /** A hold can be decided only while the run that it names is `held` or sleeps, and names it under the same fence. */
 export function isOpen(hold: Hold, run: Run | undefined): boolean {
-  const named = run?.status === "held" ? run.end?.holds : run?.status === "waiting" ? run.sleep?.holds : undefined;
+  const named =
+    run?.status === "held"
+      ? run.end?.holds
+      : run?.status === "waiting" && !run.cancelAsked
+        ? run.sleep?.holds
+        : undefined;
   return run?.fence === hold.fence && named?.includes(hold.holdId) === true;
 }
 

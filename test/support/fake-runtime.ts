@@ -56,6 +56,7 @@ export function createFakeRuntime(): FakeRuntime {
       threads: notUsed("threads") as ThreadUseCases,
       assistants: notUsed("assistants") as AssistantUseCases,
       store: notUsed("store") as StoreUseCases,
+      callbacks: notUsed("callbacks") as Runtime["callbacks"],
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;
