@@ -209,6 +209,11 @@ export function marked(run: Run, delivery: Delivery, now: number): Run {
   };
 }
 
+/** A continuation does, and so may whoever waits for timers and callbacks, or has. */
+function mayCarryDecisions({ kind, sleep, pausedMs }: Run): boolean {
+  return kind === "continuation" || sleep?.kind === "hold" || pausedMs !== undefined;
+}
+
 /** What a run that wakes now has waited for timers and callbacks. */
 export function paused(run: Run, now: number): Pick<Run, "pausedMs"> {
   const waits = run.status === "waiting" && run.sleep?.kind === "hold";
@@ -290,8 +295,8 @@ export type CancelResult =
 
 /**
  * Cancels a run that has not ended: at once while it is pending or asleep, as a request to its worker once it runs. Only
- * a worker can hide what a run did, or say what came of the decisions that it carries: a sleeping one that is rolled
- * back, or that is a continuation, has to be woken. A sleeping one stays findable until its thread's header knows (I11).
+ * a worker can hide what a run did, or say what came of the decisions that it carries or waits for: a sleeping one that is
+ * rolled back, that is a continuation, or that waits for timers and callbacks or has done so, has to be woken. A sleeping one stays findable until its thread's header knows (I11).
  */
 export function cancelled(run: Run, request: CancelRequest): CancelResult {
   const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
@@ -305,7 +310,7 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       }
       return { kind: "written", run: { ...rest, ...end, ...hidden } };
     case "waiting":
-      if (request.action !== "rollback" && run.kind !== "continuation")
+      if (request.action !== "rollback" && !mayCarryDecisions(run))
         return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
       if (run.cancelAsked) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, followUpAt: at, updatedAt: at } };

@@ -14,8 +14,8 @@ export const timeInvariants: Invariants = {
       before.set(hold.holdId, hold);
       if (hold.decision?.cause !== "time" || old?.decision) continue;
       const due = old && dueAt(old);
-      if (due === undefined || due > hold.decision.at)
-        report(fact, `hold ${hold.holdId} was decided at ${hold.decision.at}, and was due at ${due ?? "no time"}`);
+      if (due === undefined || due > fact.at)
+        report(fact, `hold ${hold.holdId} was decided at ${fact.at}, and was due at ${due ?? "no time"}`);
     }
   },
 

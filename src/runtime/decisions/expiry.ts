@@ -26,9 +26,10 @@ export async function settleDue(deps: Deps, ref: ThreadRef, holdId: HoldId): Pro
     if (open.kind === "early") return false;
     const now = deps.table.now();
     if (open.kind === "over") {
-      const cancelled = cancelledHold(stored.value, BY_TIME, open.why, { now, followUpDue: false });
-      if ((await deps.holds.put(cancelled, { version: stored.version })).won) return true;
-      continue;
+      const cancelled = cancelledHold(stored.value, BY_TIME, open.why, { now, followUpDue: true });
+      if (!(await deps.holds.put(cancelled, { version: stored.version })).won) continue;
+      await followUpSoon(deps, cancelled);
+      return true;
     }
     const came = inTime(stored.value, now);
     if (!came) return true;

@@ -15,7 +15,7 @@ import type { HoldId, RunId } from "../../core/ids.ts";
 import { LOOKED_AT_AFTER_MS, isEnded, pendingRun, refused } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended, nothingWaits, woken } from "../../core/thread-changes.ts";
-import { activeRunId } from "../../core/thread.ts";
+import { activeRunId, names } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -40,7 +40,9 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
       continue;
     }
     const { carriedBy } = step;
-    if (made && carriedBy !== undefined && made.runId !== carriedBy) await discard(deps, made);
+    // What the header was made to name stays, and finds nothing left to do: other decisions may count on it by now.
+    if (carriedBy === made?.runId) made = undefined;
+    if (made && carriedBy !== undefined) await discard(deps, made);
     // Of the hold as it was read: it may have been given back meanwhile and decided anew, and that is due for itself.
     const written = await deps.holds.put(followedUp(stored.value, carriedBy), { version: stored.version });
     if (written.won) return written.stored.value;
@@ -72,7 +74,9 @@ async function stepOf(deps: Deps, ref: ThreadRef, hold: Hold, name: RunId | unde
   if (!isAlive) return { kind: "done" };
   if (hold.state !== "decided") return correct(deps, hold, header);
   const asked = isWait(hold) ? await deps.runs.get(hold, hold.runId) : undefined;
-  return asked && asked.value.status !== "held" ? wakeAsked(deps, asked.value, header) : continueWith(deps, hold, header, name);
+  return asked && asked.value.status !== "held"
+    ? wakeAsked(deps, asked.value, header)
+    : continueWith(deps, hold, header, name);
 }
 
 /** A timer or a callback is over: the very run that waits for it goes on. */
@@ -124,6 +128,8 @@ async function make(deps: Deps, run: Run): Promise<{ readonly made?: Run }> {
 
 /** Another decision's continuation, still to begin, carries this one's decision on: this one's own is not needed. */
 async function discard(deps: Deps, made: Run): Promise<void> {
+  const header = await deps.threads.get(made);
+  if (header && names(header.value, made.runId)) return;
   const why = { name: "superseded", message: "another continuation carries the decision on" };
   await deps.runs.update(made, made.runId, (run) =>
     run.status === "pending" ? refused(run, why, deps.table.now()) : undefined,

@@ -80,7 +80,9 @@ export async function raiseHolds(
     return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
   });
   const reviews = holds.filter(isInTheWay).length;
-  const sleeps = holds.length > 0 && holds.length === interrupts.length && holds.every(isWait);
+  // What is over, or was asked by another run, is carried on by a continuation, which must not stay behind one that sleeps.
+  const isOwnWait = (hold: Hold): boolean => isWait(hold) && hold.state === "pending" && hold.runId === run.runId;
+  const sleeps = holds.length > 0 && holds.length === interrupts.length && holds.every(isOwnWait);
   const latest = Math.max(deps.table.now(), ...holds.map(({ times }) => times?.settlesAt ?? 0));
   return {
     ...(sleeps ? { sleepsUntil: latest + LOOKS_AFTER_MS } : {}),
@@ -116,9 +118,12 @@ export async function leaveHolds(
         : undefined;
     });
   }
-  await settleAll(deps, pause, (hold, now) =>
-    waits(hold) ? reopened(hold, `the run that carried the decision on did not: ${reason}`, now) : applied(hold, now),
-  );
+  await settleAll(deps, pause, (hold, now) => {
+    if (!held || !waits(hold)) return applied(hold, now);
+    const again = reopened(hold, `the run that carried the decision on did not: ${reason}`, now);
+    // This run may have asked for it itself, and slept.
+    return hold.runId === held.runId ? again : givenBack(again, held, { by: pause.fence, now });
+  });
   // Read again, since others may have been cancelled or decided meanwhile: until the continuation of a decision has run,
   // nothing may go over what it answers.
   const left = all.length === 0 ? [] : (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
