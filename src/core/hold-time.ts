@@ -31,8 +31,7 @@ export function inTime(hold: Hold, now: number): InTime | undefined {
   const at = dueAt(hold);
   if (times === undefined || at === undefined || at > now) return undefined;
   const { settlesAt, escalation, reminders } = times;
-  if (settlesAt !== undefined && settlesAt <= now)
-    return { kind: "settled", hold: settledByTime(hold, times, now) };
+  if (settlesAt !== undefined && settlesAt <= now) return { kind: "settled", hold: settledByTime(hold, times, now) };
   if (escalation && !escalation.done && escalation.at <= now)
     return { kind: "escalated", hold: escalated(hold, escalation, now) };
   return reminders && { kind: "reminded", hold: reminded(hold, reminders, now) };
@@ -59,9 +58,7 @@ function answerOfTime(hold: Hold, { onExpiry }: HoldTimes): HoldAnswer {
       return { type: "value", value: outcomeValue({ kind: "timeout" }) };
     case "review":
     case "interrupt":
-      return onExpiry === "approve"
-        ? { type: "approve" }
-        : { type: "reject", message: "nobody decided it in time" };
+      return onExpiry === "approve" ? { type: "approve" } : { type: "reject", message: "nobody decided it in time" };
   }
 }
 

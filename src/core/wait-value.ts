@@ -2,7 +2,10 @@
 import type { Json, JsonObject } from "./json.ts";
 
 /** The value that `until()` hands to `interrupt()`. */
-export const timerValue = (dueAt: number): JsonObject => ({ holdpoint: "timer", due_at: new Date(dueAt).toISOString() });
+export const timerValue = (dueAt: number): JsonObject => ({
+  holdpoint: "timer",
+  due_at: new Date(dueAt).toISOString(),
+});
 
 /** The value that `callback()` hands to `interrupt()`. Its token is never part of it: whoever may read a thread may not answer. */
 export function callbackValue(asked: RaisedCallback): JsonObject {

@@ -91,7 +91,8 @@ function answerOf({ answer, decidedBy, comment }: CarriedAnswer): ReviewAnswer {
 /** Graphs are loaded without being type-checked. */
 function assertTimes({ dueInMs, onExpiry, escalateAfterMs, escalateTo, remindEveryMs }: ReviewTimes): void {
   const wrong = Object.entries({ dueInMs, escalateAfterMs, remindEveryMs }).find(
-    ([name, value]) => value !== undefined && !(value >= (name === "remindEveryMs" ? LEAST_REMINDER_MS : 0) && value <= LONGEST_MS),
+    ([name, value]) =>
+      value !== undefined && !(value >= (name === "remindEveryMs" ? LEAST_REMINDER_MS : 0) && value <= LONGEST_MS),
   );
   if (wrong) throw new HoldpointError("invalid", `review(): \`${wrong[0]}\` is no length of time`);
   if (onExpiry !== undefined && dueInMs === undefined)

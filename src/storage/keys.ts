@@ -184,8 +184,10 @@ const hashOf = (text: string): string => createHash("sha256").update(text).diges
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
 
 /** Partitions of the `list` index, one a tenant and kind. */
-export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "waits" | "assistants" | "checkpoints"): string =>
-  `${part(tenant)}#${kind}`;
+export const listPartition = (
+  tenant: TenantId,
+  kind: "threads" | "reviews" | "waits" | "assistants" | "checkpoints",
+): string => `${part(tenant)}#${kind}`;
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
 export function duePartition(pool: string, tenant: TenantId, shards: number): string {

@@ -7,7 +7,16 @@ import { MAX_LANES, entriesOf, laneOf } from "../core/queue-room.ts";
 import { tombstone } from "../core/thread-changes.ts";
 import { isExpired, threadDue } from "../core/thread.ts";
 import type { Due, QueueEntry, Thread, ThreadMetadata, ThreadTtl } from "../core/thread.ts";
-import { duePartition, expirySort, futureSort, leaseSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import {
+  duePartition,
+  expirySort,
+  futureSort,
+  leaseSort,
+  listPartition,
+  readySort,
+  threadKeys,
+  timePart,
+} from "./keys.ts";
 import type { DueSort, ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";

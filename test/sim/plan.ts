@@ -146,7 +146,10 @@ export function drawTimed(random: Random): Plan {
   });
   const scripts: readonly Script[] = [
     [[timer(), timer()], [timer()], [{ do: "step", ms: 5 }]],
-    [[review("a"), timer()], [review("b"), review("c")]],
+    [
+      [review("a"), timer()],
+      [review("b"), review("c")],
+    ],
     [[review("d")], [timer(), { do: "ask" }]],
   ];
   return {

@@ -145,7 +145,9 @@ describe("a timer", () => {
     expect(held.state).toBe("pending");
     const id = `${held.threadId}.${held.holdId}`;
     const decision = { answer: { type: "approve" }, digest: held.digest } as const;
-    const answered = await until(kit, () => kit.runtime.reviews.decide(ALICE, id, decision).catch(() => false as const));
+    const answered = await until(kit, () =>
+      kit.runtime.reviews.decide(ALICE, id, decision).catch(() => false as const),
+    );
     const last = { ...run, runId: answered.decision?.continuation ?? run.runId };
     await reaches(kit, last, "success");
     expect((await logOf(kit, last)) as readonly string[]).toEqual(expect.arrayContaining(["approve", "woke"]));

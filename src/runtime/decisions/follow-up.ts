@@ -12,10 +12,10 @@
 import { continuationId, followedUp, isWait, namesHold, superseded } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { HoldId, RunId } from "../../core/ids.ts";
-import { LOOKED_AT_AFTER_MS, isEnded, pendingRun, refused } from "../../core/run.ts";
+import { LOOKED_AT_AFTER_MS, isEnded, pendingRun } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended, nothingWaits, woken } from "../../core/thread-changes.ts";
-import { activeRunId, names } from "../../core/thread.ts";
+import { activeRunId } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -126,13 +126,17 @@ async function make(deps: Deps, run: Run): Promise<{ readonly made?: Run }> {
   return written.won ? { made: run } : {};
 }
 
-/** Another decision's continuation, still to begin, carries this one's decision on: this one's own is not needed. */
+/** Whoever read of it before has made a header name it within this time, or never will. */
+const DISCARD_AFTER_MS = 60_000;
+
+/**
+ * Another decision's continuation, still to begin, carries this one's decision on: this one's own is not needed. It is
+ * left to the sweep, which removes what no header names: somebody else may be about to append it, and others to count on
+ * it then.
+ */
 async function discard(deps: Deps, made: Run): Promise<void> {
-  const header = await deps.threads.get(made);
-  if (header && names(header.value, made.runId)) return;
-  const why = { name: "superseded", message: "another continuation carries the decision on" };
   await deps.runs.update(made, made.runId, (run) =>
-    run.status === "pending" ? refused(run, why, deps.table.now()) : undefined,
+    run.status === "pending" ? { ...run, followUpAt: deps.table.now() + DISCARD_AFTER_MS } : undefined,
   );
 }
 

@@ -129,7 +129,9 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
       return saver;
     },
   });
-  const executed = await execution.run({ ...run, ...paused(run, deps.table.now()) }).catch((error: unknown) => failed(deps, error));
+  const executed = await execution
+    .run({ ...run, ...paused(run, deps.table.now()) })
+    .catch((error: unknown) => failed(deps, error));
   const settled = await mark;
   if (settled.kind !== "marked") return settled;
   switch (executed.kind) {
