@@ -35,7 +35,7 @@ export interface TokenCall {
   readonly request: Request;
   readonly response: Response;
   /** Lets it in on behalf of the tenant that its token speaks for; its body is read only then. */
-  enter(tenant: TenantId): Disposable & { body(): Promise<unknown> };
+  readonly enter: (tenant: TenantId) => Disposable & { body(): Promise<unknown> };
 }
 
 /** `json` is bounded as ordinary requests are, `run` as those that carry a run's input. */
