@@ -43,6 +43,8 @@ export interface Config {
     | undefined;
   /** Undefined: content is stored as it is. */
   readonly encryption: Encryption | undefined;
+  /** What signs the tokens of callbacks, newest first. */
+  readonly callbackKeys: readonly string[];
   readonly pool: string;
   readonly leaseMs: number;
   readonly concurrency: number;
@@ -152,6 +154,7 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     dynamo: table === undefined ? undefined : { tableName: table, ...endpointOf(env, env.DYNAMODB_ENDPOINT) },
     s3: env.HOLDPOINT_BUCKET === undefined ? undefined : s3Of(env, env.HOLDPOINT_BUCKET),
     encryption: encryptionOf(env),
+    callbackKeys: callbackKeysOf(env),
     pool: env.HOLDPOINT_POOL,
     leaseMs: env.HOLDPOINT_LEASE_MS ?? (table === undefined ? 5_000 : 30_000),
     concurrency: env.HOLDPOINT_CONCURRENCY,
@@ -206,6 +209,14 @@ function encryptionOf(env: Environment): Encryption | undefined {
     "HOLDPOINT_ENCRYPTION_REQUIRED is true but there is no key: set HOLDPOINT_KMS_KEY_ID or HOLDPOINT_ENCRYPTION_KEYS",
   );
 }
+
+function callbackKeysOf(env: Environment): readonly string[] {
+  const keys = (env.HOLDPOINT_CALLBACK_KEYS?.split(",") ?? []).map((text) => text.trim());
+  if (keys.every((key) => key.length >= LEAST_KEY_LENGTH)) return keys;
+  throw new HoldpointError("invalid", `HOLDPOINT_CALLBACK_KEYS: each has at least ${LEAST_KEY_LENGTH} characters`);
+}
+
+const LEAST_KEY_LENGTH = 32;
 
 /** In development the graph changes under its threads all the time: there is no other worker to wait for. */
 function limitsOf(mode: "dev" | "start", env: Environment): Limits {

@@ -79,10 +79,20 @@ async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<
   await agreeOnShards(table, config.shards);
   const { sealers } = opening.use(await openEncryption(config.encryption, table));
   const loaded = await openGraphs(config, log);
-  const { shards, leaseMs, concurrency, pool, limits } = config;
+  const { shards, leaseMs, concurrency, pool, limits, callbackKeys } = config;
   const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
   const blobs = sealedBlobs(storage.blobs, sealers);
-  const deps = createDeps({ ...loaded, table, blobs, sealers, clock: systemClock, ids: systemIds, log, settings });
+  const deps = createDeps({
+    ...loaded,
+    callbackKeys,
+    table,
+    blobs,
+    sealers,
+    clock: systemClock,
+    ids: systemIds,
+    log,
+    settings,
+  });
   const opened = opening.move();
   return { deps, health, place: storage.place, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

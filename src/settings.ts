@@ -83,6 +83,10 @@ export const environment = z.object({
   HOLDPOINT_DATA_KEY_MS: wholeNumber(60_000, 365 * DAY_MS)
     .default(DAY_MS)
     .meta({ description: "Milliseconds after which a tenant's data is encrypted with a new data key." }),
+  HOLDPOINT_CALLBACK_KEYS: text.optional().meta({
+    description:
+      "Secrets of at least 32 characters that sign the tokens of callbacks, newest first, separated by commas; one that is kept in the table when there are none.",
+  }),
   HOLDPOINT_POOL: text
     .max(32)
     .default("default")

@@ -6,6 +6,8 @@ import { HoldpointError } from "./errors.ts";
 import type { HoldDesk } from "./hold-desk.ts";
 import { decisionId, holdId, namedUuid, runId, sha256 } from "./ids.ts";
 import type { DecisionId, HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
+import { timesAgain } from "./hold-times.ts";
+import type { HoldTimes } from "./hold-times.ts";
 import { canonicalJson } from "./json.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { middlewareReply } from "./middleware-value.ts";
@@ -79,7 +81,7 @@ export type HoldAnswer =
   | { readonly type: "decisions"; readonly decisions: readonly Answer[] };
 
 /** How the interrupt was raised, and so the one form of answer that its code accepts. */
-export type HoldOrigin = "review" | "interrupt" | "middleware";
+export type HoldOrigin = "review" | "interrupt" | "middleware" | "timer" | "callback";
 
 /** What one person said of a review that needs several. */
 export interface Vote {
@@ -93,11 +95,22 @@ export interface Vote {
 }
 
 export interface Decision extends Vote {
+  /** Nobody gave the answer: the hold's time had come. */
+  readonly cause?: "time";
+  /** Digest of the body that a callback arrived with, by which a repeat is recognised. */
+  readonly bodyDigest?: string;
   /** The run that carries it on, unless another continuation is queued already. */
   readonly continuation: RunId;
 }
 
 export type HoldState = "pending" | "decided" | "applied" | "superseded" | "cancelled";
+
+/** What a topic of Amazon SNS said when it was subscribed. Nothing here ever fetches the address. */
+export interface Subscription {
+  readonly topicArn: string;
+  readonly subscribeUrl: string;
+  readonly at: number;
+}
 
 export interface Hold extends HoldDesk {
   readonly tenant: TenantId;
@@ -122,6 +135,11 @@ export interface Hold extends HoldDesk {
   readonly request?: ReviewRequest;
   readonly digest: string;
   readonly state: HoldState;
+  readonly times?: HoldTimes;
+  /** Of a callback: the JSON Schema that what arrives must fit. */
+  readonly resultSchema?: JsonObject;
+  /** Of a callback: a topic that asks to be confirmed, which only an operator may do. */
+  readonly subscription?: Subscription;
   readonly decision?: Decision;
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
@@ -135,16 +153,24 @@ export interface Hold extends HoldDesk {
   readonly reason?: string;
   /** Who cancelled it. */
   readonly cancelledBy?: string;
-  /** When it is settled without a person, if nobody decides before. */
-  readonly dueAt?: number;
   readonly raisedAt: number;
   readonly updatedAt: number;
 }
 
 /** A hold that nobody has decided is open only while this is true of the run that it names. */
 export function namesHold(run: Run, hold: Hold): boolean {
-  return run.status === "held" && run.fence === hold.fence && (run.end?.holds.includes(hold.holdId) ?? false);
+  return run.fence === hold.fence && (namedBy(run)?.includes(hold.holdId) ?? false);
 }
+
+/** One that is to stop, and was asked in its sleep, waits for nothing any more. */
+function namedBy({ status, end, sleep, cancelAsked }: Run): readonly HoldId[] | undefined {
+  if (status === "held") return end?.holds;
+  const waits = status === "waiting" && sleep?.kind === "hold" && cancelAsked === undefined;
+  return waits ? sleep.holds : undefined;
+}
+
+/** No person decides it: a time does, or another system. */
+export const isWait = ({ origin }: Hold): boolean => origin === "timer" || origin === "callback";
 
 export interface HoldIdentity {
   readonly tenant: TenantId;
@@ -153,6 +179,12 @@ export interface HoldIdentity {
   readonly interruptId: string;
   readonly digest: string;
 }
+
+/** Timers and callbacks leave the digest out: the first that was raised stands, whatever its code says later. */
+export const NO_DIGEST = "";
+
+/** A plain interrupt, the middleware's included, lets new input pass it; everything else that waits is in its way. */
+export const isInTheWay = ({ origin }: Hold): boolean => origin !== "interrupt" && origin !== "middleware";
 
 export function makeHoldId(h: HoldIdentity): HoldId {
   return holdId(sha256(canonicalJson([h.tenant, h.threadId, h.generation, h.interruptId, h.digest])).slice(0, 32));
@@ -192,8 +224,9 @@ export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefine
  * earlier holder may raise it anew.
  */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, carriedBy: _carriedBy, votes: _votes, ...rest } = hold;
-  return { ...rest, state: "pending", followUpDue: false, reason, updatedAt: now };
+  const { decision: _decision, carriedBy: _carriedBy, votes: _votes, times, ...rest } = hold;
+  const again = times === undefined ? {} : { times: timesAgain(times, now) };
+  return { ...rest, ...again, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
 
 export function applied(hold: Hold, now: number): Hold {

@@ -42,7 +42,7 @@ export function marksOf(hold: Hold): string {
     ...(hold.assignee === undefined ? [] : [mark("s", hold.assignee)]),
     ...(hold.claim === undefined ? [] : [`${mark("c", hold.claim.by)}${hold.claim.until}`]),
     ...(hold.snoozedUntil === undefined ? [] : [`z${hold.snoozedUntil}`]),
-    ...(hold.dueAt === undefined ? [] : [`d${hold.dueAt}`]),
+    ...(hold.times?.settlesAt === undefined ? [] : [`d${hold.times.settlesAt}`]),
     // Nothing filters by these: whoever watches a list sees that something was said.
     ...(hold.votes === undefined ? [] : [`v${hold.votes.length}`]),
     ...(hold.comments === undefined ? [] : [`m${hold.comments.length}`]),
@@ -111,7 +111,8 @@ function isAbout(filter: ReviewFilter, { graphId, node, request }: Hold): boolea
   );
 }
 
-function isAtTime({ raisedBefore, raisedAfter, dueBefore }: ReviewFilter, { raisedAt, dueAt }: Hold): boolean {
+function isAtTime({ raisedBefore, raisedAfter, dueBefore }: ReviewFilter, { raisedAt, times }: Hold): boolean {
+  const dueAt = times?.settlesAt;
   return (
     (raisedBefore === undefined || raisedAt < raisedBefore) &&
     (raisedAfter === undefined || raisedAt >= raisedAfter) &&

@@ -120,6 +120,8 @@ export interface Run {
   /** Its last sleep, from which it may have woken. */
   readonly sleep?: Sleep;
   readonly retries?: Retries;
+  /** How long it has waited for timers and callbacks, which is no part of the time that it may take. */
+  readonly pausedMs?: number;
   /** Its checkpoints were hidden: as if it had never been, but for its effects. */
   readonly rolledBack?: true;
   readonly error?: ErrorInfo;
@@ -134,8 +136,8 @@ export interface Run {
 /** How a run is stopped before its end: its steps are kept, or hidden as if it had never been. */
 export type StopAction = "interrupt" | "rollback";
 
-/** What a sleeping run waits for: a node that is tried again, its graph, or a worker of a later version. */
-export type SleepKind = "retry" | "graph" | "format";
+/** What a sleeping run waits for: a node that is tried again, its graph, a worker of a later version, timers and callbacks. */
+export type SleepKind = "retry" | "graph" | "format" | "hold";
 
 /** Why a run sleeps, and since when. */
 export interface Sleep {
@@ -144,6 +146,8 @@ export interface Sleep {
   /** The beginning of the first of the sleeps of this kind that followed one another. */
   readonly since: number;
   readonly until: number;
+  /** The timers and callbacks that it waits for: any of them wakes it. Only while it sleeps are they open. */
+  readonly holds?: readonly HoldId[];
 }
 
 export interface CancelRequest {
@@ -204,8 +208,20 @@ export function marked(run: Run, delivery: Delivery, now: number): Run {
     firstEvent: run.firstEvent ?? delivery.firstEvent,
     ...(delivery.graphVersion === undefined ? {} : { graphVersion: delivery.graphVersion }),
     startedAt: run.startedAt ?? now,
+    ...paused(run, now),
     updatedAt: now,
   };
+}
+
+/** A continuation does, and so may whoever waits for timers and callbacks, or has. */
+function mayCarryDecisions({ kind, sleep, pausedMs }: Run): boolean {
+  return kind === "continuation" || sleep?.kind === "hold" || pausedMs !== undefined;
+}
+
+/** What a run that wakes now has waited for timers and callbacks. */
+export function paused(run: Run, now: number): Pick<Run, "pausedMs"> {
+  const waits = run.status === "waiting" && run.sleep?.kind === "hold";
+  return waits ? { pausedMs: (run.pausedMs ?? 0) + Math.max(0, now - run.updatedAt) } : {};
 }
 
 export type Outcome = {
@@ -298,8 +314,8 @@ export type CancelResult =
 
 /**
  * Cancels a run that has not ended: at once while it is pending or asleep, as a request to its worker once it runs. Only
- * a worker can hide what a run did, or say what came of the decisions that it carries: a sleeping one that is rolled
- * back, or that is a continuation, has to be woken. A sleeping one stays findable until its thread's header knows (I11).
+ * a worker can hide what a run did, or say what came of the decisions that it carries or waits for: a sleeping one that is
+ * rolled back, that is a continuation, or that waits for timers and callbacks or has done so, has to be woken. A sleeping one stays findable until its thread's header knows (I11).
  */
 export function cancelled(run: Run, request: CancelRequest): CancelResult {
   const { followUpAt: _followUpAt, sleep: _sleep, ...rest } = run;
@@ -314,7 +330,7 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       }
       return { kind: "written", run: { ...rest, ...end, ...hidden } };
     case "waiting":
-      if (request.action !== "rollback" && run.kind !== "continuation")
+      if (request.action !== "rollback" && !mayCarryDecisions(run))
         return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
       if (run.cancelAsked) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, followUpAt: at, updatedAt: at } };

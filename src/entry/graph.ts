@@ -1,4 +1,6 @@
 /** `holdpoint/graph`: what authors of graphs import. */
+export { callback } from "../graph/callback.ts";
+export type { CallbackResult, CallbackSpec } from "../graph/callback.ts";
 export { effect } from "../graph/effect.ts";
 export { EffectRejected } from "../graph/effect-call.ts";
 export type { EffectSpec } from "../graph/effect.ts";
@@ -12,6 +14,7 @@ export { services } from "../graph/services.ts";
 export type { Documents, Services } from "../graph/services.ts";
 export { ToolFailed, toolNode } from "../graph/tool-node.ts";
 export type { ToolNodeOptions, ToolNodeState, ToolNodeUpdate, ToolRefusal } from "../graph/tool-node.ts";
+export { until } from "../graph/until.ts";
 export { where } from "../graph/where.ts";
 export type { NodeConfig } from "../graph/context.ts";
 export type { EffectPolicy } from "../core/effect.ts";

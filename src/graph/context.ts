@@ -25,6 +25,8 @@ export interface GraphContext {
   /** Aborted when the run was cancelled or its lease is lost. */
   readonly signal: AbortSignal;
   readonly services: Services;
+  /** The token that releases the callback of this key: see core/callback-token.ts. */
+  callbackToken(key: string): Promise<string>;
   /** Effects that are under way, by token: whoever asks for the same one waits for the same result. */
   readonly calls: Map<string, EffectUnderWay>;
   /** Why the run had to stop: see stop.ts. */

@@ -4,20 +4,22 @@
  */
 import { interrupt } from "@langchain/langgraph";
 import { HoldpointError } from "../core/errors.ts";
+import { reviewTimesValue } from "../core/hold-times.ts";
+import type { ReviewTimes } from "../core/hold-times.ts";
 import { reviewDigest } from "../core/hold.ts";
 import type { Answer, ReviewRequest } from "../core/hold.ts";
 import type { JsonObject } from "../core/json.ts";
 import { strictJson } from "../core/plain-json.ts";
 import { carriedAnswer, reviewValue } from "../core/review-value.ts";
 import type { AskedAgain } from "../core/review-value.ts";
-import { contextOf, nextCall, scratchpadOf } from "./context.ts";
+import { assertAnswerable } from "./answerable.ts";
+import { nextCall, scratchpadOf } from "./context.ts";
 import type { NodeConfig, Scratchpad } from "./context.ts";
 import { parsedArgs, shownSchema } from "./schema.ts";
 import type { ArgsOf, ArgsSchema } from "./schema.ts";
-import { isCallNumber } from "./where.ts";
 
-/** What is shown to the person who decides, and who that may be. */
-export interface ReviewSpec<Schema extends ArgsSchema = object> {
+/** What is shown to the person who decides, who that may be, and until when. */
+export interface ReviewSpec<Schema extends ArgsSchema = object> extends ReviewTimes {
   readonly title: string;
   /** Markdown. */
   readonly description?: string;
@@ -54,13 +56,15 @@ export async function review<const Schema extends ArgsSchema = object>(
   spec: ReviewSpec<Schema>,
 ): Promise<ReviewAnswer<ArgsOf<Schema>>> {
   const number = nextCall(config, "review");
-  assertAnswerable(config);
+  assertAnswerable(config, "review");
+  assertTimes(spec);
+  const times = reviewTimesValue(spec);
   const request = requestOf(number, spec);
   const digest = reviewDigest(request);
   const scratchpad = scratchpadOf(config);
   let again: AskedAgain | undefined;
   for (;;) {
-    const carried = carriedAnswer(interrupt(reviewValue(request, again)));
+    const carried = carriedAnswer(interrupt({ ...reviewValue(request, again), ...times }));
     again = carried && { supersedes: carried.digest };
     if (carried?.number !== number || carried.digest !== digest || isAnsweredAgain(scratchpad, number)) continue;
     const { answer, decidedBy, comment } = carried;
@@ -112,26 +116,18 @@ function isAnsweredAgain({ resume, interruptCounter }: Scratchpad, number: numbe
   return resume.slice(interruptCounter + 1).some((value) => carriedAnswer(value)?.number === number);
 }
 
-/** In a subgraph without our checkpointer the task's id, and so the interrupt's, is new on every execution. */
-function assertAnswerable(config: NodeConfig): void {
-  const { whereabouts } = contextOf(config, "review()");
-  const map: unknown = config.configurable?.["checkpoint_map"];
-  if (typeof map !== "object" || map === null) return;
-  const checkpoints = new Map<string, unknown>(Object.entries(map));
-  for (const [ns, checkpoint] of checkpoints) {
-    const isKept = ns === "" || whereabouts.pathOf(ns) !== undefined;
-    // A functional task shares the checkpoint of the graph that called it.
-    if (isKept || checkpoint === checkpoints.get(above(ns))) continue;
-    const names = ns.replaceAll(/:[^|]*/g, "");
-    throw new HoldpointError(
-      "unsupported",
-      `a review in ${names} could never be answered: that subgraph is compiled without a checkpointer`,
-    );
-  }
+/** Graphs are loaded without being type-checked. */
+function assertTimes({ dueInMs, onExpiry, escalateAfterMs, escalateTo, remindEveryMs }: ReviewTimes): void {
+  const wrong = Object.entries({ dueInMs, escalateAfterMs, remindEveryMs }).find(
+    ([name, value]) =>
+      value !== undefined && !(value >= (name === "remindEveryMs" ? LEAST_REMINDER_MS : 0) && value <= LONGEST_MS),
+  );
+  if (wrong) throw new HoldpointError("invalid", `review(): \`${wrong[0]}\` is no length of time`);
+  if (onExpiry !== undefined && dueInMs === undefined)
+    throw new HoldpointError("invalid", "review(): `onExpiry` needs `dueInMs`");
+  if ((escalateAfterMs === undefined) !== (escalateTo === undefined))
+    throw new HoldpointError("invalid", "review(): `escalateAfterMs` and `escalateTo` need each other");
 }
 
-function above(ns: string): string {
-  const segments = ns.split("|").slice(0, -1);
-  if (isCallNumber(segments.at(-1) ?? "")) segments.pop();
-  return segments.join("|");
-}
+const LEAST_REMINDER_MS = 1000;
+const LONGEST_MS = 10 * 365 * 24 * 3_600_000;

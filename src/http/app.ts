@@ -27,6 +27,7 @@ import type { HttpLimits } from "./limits.ts";
 import { createRoutes } from "./route.ts";
 import { tracing } from "./trace.ts";
 import { addAuditRoutes } from "./v1/audit.ts";
+import { addCallbackRoutes } from "./v1/callbacks.ts";
 import { addEffectRoutes } from "./v1/effects.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
 import { addOperatorRoutes } from "./v1/runs.ts";
@@ -77,6 +78,7 @@ function createSurfaces(options: AppOptions): Router {
   const own = express.Router({ caseSensitive: true });
   const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
   addReviewRoutes(ownRoutes, { reviews: runtime.reviews, clock, log, limits, closing });
+  addCallbackRoutes(ownRoutes, runtime.callbacks);
   addEffectRoutes(ownRoutes, runtime.effects);
   addAuditRoutes(ownRoutes, runtime.audit);
   addOperatorRoutes(ownRoutes, runtime.operators);

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Request, Response, Router } from "express";
+import type { TenantId } from "../core/ids.ts";
 import type { Action, Origin, Principal } from "../core/principal.ts";
 import type { Admission } from "./admission.ts";
 import { authorized } from "./auth.ts";
@@ -30,12 +31,22 @@ export interface Call {
 
 export type Handler = (call: Call) => Promise<void>;
 
+/** A request whose only credential is a token in its path. */
+export interface TokenCall {
+  readonly request: Request;
+  readonly response: Response;
+  /** Lets it in on behalf of the tenant that its token speaks for; its body is read only then. */
+  readonly enter: (tenant: TenantId) => Disposable & { body(): Promise<unknown> };
+}
+
 /** `json` is bounded as ordinary requests are, `run` as those that carry a run's input. */
 export type BodyKind = "json" | "run";
 
 export interface Routes {
   /** For everyone whom this server answers at all: health and description. */
   open(path: string, handle: (request: Request, response: Response) => Promise<void>): void;
+  /** For whoever has a token: other systems, which have no key. */
+  byToken(path: string, handle: (call: TokenCall) => Promise<void>): void;
   get(path: string, action: Action, handle: Handler): void;
   delete(path: string, action: Action, handle: Handler): void;
   /** A delete that names what to delete in its body. */
@@ -56,6 +67,7 @@ export interface Gate {
 
 export function createRoutes(router: Router, { auth, admission, limits, prefix }: Gate): Routes {
   const readers = { json: createBodyReader(limits.bodyBytes), run: createBodyReader(limits.runBodyBytes) };
+  const readToken = createBodyReader(limits.callbackBodyBytes);
   const serve = (route: string, action: Action, handle: Handler, kind?: BodyKind) => {
     const ranking = rankingOf(route);
     return async (request: Request, response: Response) => {
@@ -73,9 +85,26 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
     auth.admit(request);
     await handle(request, response);
   };
+  const serveToken = (route: string, handle: Parameters<Routes["byToken"]>[1]) => {
+    const { rank } = rankingOf(route);
+    return async (request: Request, response: Response) => {
+      auth.admit(request);
+      const enter: TokenCall["enter"] = (tenant) => {
+        const refusal = admission.refusal(rank, tenant);
+        if (refusal) throw refusal;
+        const admitted = admission.enter(rank, tenant);
+        return {
+          body: async () => (await readToken(request, response)).value,
+          [Symbol.dispose]: () => admitted[Symbol.dispose](),
+        };
+      };
+      await handle({ request, response, enter });
+    };
+  };
   const at = (method: string, path: string): string => `${method} ${prefix}${path}`;
   return {
     open: (path, handle) => void router.get(path, serveAll(handle)),
+    byToken: (path, handle) => void router.post(path, serveToken(at("POST", path), handle)),
     get: (path, action, handle) => void router.get(path, serve(at("GET", path), action, handle)),
     delete: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle)),
     deleteNamed: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle, "json")),

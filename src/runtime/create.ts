@@ -6,6 +6,7 @@ import { createAudit } from "../storage/audit.ts";
 import { createEffects } from "../storage/effects.ts";
 import { createSegmentCache } from "../checkpoint/segment-cache.ts";
 import { plainSealers } from "../storage/encryption/sealer.ts";
+import { createCallbackTokens } from "../storage/callback-tokens.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
 import { createRuns } from "../storage/runs.ts";
@@ -15,6 +16,7 @@ import { accept, threadOfRun } from "./accept/accept.ts";
 import { createAuditUseCases } from "./audit/audit-log.ts";
 import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
+import { createCallbacks } from "./decisions/callback.ts";
 import type { Deps } from "./deps.ts";
 import { createEffectUseCases } from "./effects/effects.ts";
 import { langGraphEngine } from "./engine.ts";
@@ -40,10 +42,12 @@ export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids
     readonly store?: StoreSettings;
     /** Of threads that are given none of their own. */
     readonly threadTtl?: ThreadTtl;
+    /** What signs the tokens of callbacks, newest first; one that is kept in the table, when there is none. */
+    readonly callbackKeys?: readonly string[];
   };
 
 /** What every use case is made of, on the given adapters. */
-export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
+export function createDeps({ store, threadTtl, callbackKeys = [], ...given }: GivenDeps): Deps {
   const { table, blobs, ids, settings, sealers = plainSealers } = given;
   const { shards } = settings;
   return {
@@ -57,6 +61,7 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
     effects: createEffects({ table, blobs, shards, sealers }),
     audit: createAudit({ table, shards, sealers }),
     stores: createStores({ table, blobs, ids, sealers, ...store }),
+    callbacks: createCallbackTokens({ table, ids, secrets: callbackKeys }),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -74,6 +79,7 @@ export function createRuntime(
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    callbacks: createCallbacks(deps),
     effects: createEffectUseCases(deps),
     audit: createAuditUseCases(deps),
     operators: createOperators({ ...host, assistants, engine }),

@@ -6,6 +6,7 @@ import type { Limits } from "../core/limits.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Audit } from "../storage/audit.ts";
 import type { Blobs } from "../storage/blobs.ts";
+import type { CallbackTokens } from "../storage/callback-tokens.ts";
 import type { Effects } from "../storage/effects.ts";
 import type { Sealers } from "../storage/encryption/sealer.ts";
 import type { Events } from "../storage/events.ts";
@@ -54,6 +55,7 @@ export interface Deps {
   readonly audit: Audit;
   /** The long-term memory of each tenant. */
   readonly stores: (tenant: TenantId) => TableStore;
+  readonly callbacks: CallbackTokens;
   readonly graphs: GraphRegistry;
   readonly hints: Hints;
   readonly values: ValueCache;

@@ -6,6 +6,7 @@ import type { Principal } from "../core/principal.ts";
 import type { CheckpointSelector, Run, RunPayload, RunSettings, StopAction } from "../core/run.ts";
 import type { Thread, ThreadTtl } from "../core/thread.ts";
 import type { WaitingFor } from "../core/waiting-for.ts";
+import type { CallbackUseCases } from "./decisions/callback.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AuditUseCases } from "./audit/audit-log.ts";
 import type { OperatorUseCases } from "./operators/use-cases.ts";
@@ -268,6 +269,7 @@ export interface Runtime {
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
+  readonly callbacks: CallbackUseCases;
   readonly effects: EffectUseCases;
   readonly audit: AuditUseCases;
   readonly operators: OperatorUseCases;

@@ -1,13 +1,18 @@
+import { isWait } from "../core/hold.ts";
 import type { Hold, HoldState } from "../core/hold.ts";
+import { dueAt } from "../core/hold-time.ts";
 import type { HoldId, TenantId } from "../core/ids.ts";
 import { marksOf } from "../core/review-filter.ts";
 import { plainSealers } from "./encryption/sealer.ts";
 import type { Sealers } from "./encryption/sealer.ts";
-import { duePartition, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import { duePartition, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, textOf, update } from "./records.ts";
 import type { Codec, Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Key, Range, Table, Value } from "./table.ts";
+
+/** What waits for people, and what waits for a time or another system. */
+export type ListedHolds = "reviews" | "waits";
 
 /** Hold items: a decision is one conditional write on one of them (I4). */
 export interface Holds {
@@ -24,6 +29,8 @@ export interface Holds {
 }
 
 export interface RowRange extends Pick<Range, "descending" | "limit"> {
+  /** Reviews, unless it is given. */
+  readonly kind?: ListedHolds;
   readonly open: boolean;
   /** The last row that was seen: those after it are meant. */
   readonly after?: string;
@@ -78,9 +85,9 @@ export function createHolds(table: Table, shards: number, sealers: Sealers = pla
       } while (after !== undefined);
       return found;
     },
-    async rows(tenant, { open, after, since, before, descending = false, limit }) {
+    async rows(tenant, { kind = "reviews", open, after, since, before, descending = false, limit }) {
       const prefix = listPrefix(open);
-      const rows = await table.queryIndex("list", listPartition(tenant, "reviews"), {
+      const rows = await table.queryIndex("list", listPartition(tenant, kind), {
         prefix,
         descending,
         ...(limit === undefined ? {} : { limit: limit + 1 }),
@@ -123,9 +130,14 @@ const listSort = (hold: Hold): string =>
 /** Where the marks stand in it. */
 const MARKS = 4;
 
+const listOf = (hold: Hold): ListedHolds => (isWait(hold) ? "waits" : "reviews");
+
+/** A decided one is found at once until its follow-up is done, an undecided one when its time comes (I11). */
 function indexEntries(hold: Hold, shards: number): IndexEntries {
-  const list = { pk: listPartition(hold.tenant, "reviews"), sk: listSort(hold) };
-  if (!hold.followUpDue) return { list };
-  const at = { tenant: hold.tenant, priority: 5, dueAt: hold.updatedAt, subject: `${hold.threadId}/${hold.holdId}` };
-  return { list, due: { pk: duePartition(hold.pool, hold.tenant, shards), sk: readySort(at) } };
+  const list = { pk: listPartition(hold.tenant, listOf(hold)), sk: listSort(hold) };
+  const pk = duePartition(hold.pool, hold.tenant, shards);
+  const row = { tenant: hold.tenant, priority: 5, subject: `${hold.threadId}/${hold.holdId}` };
+  if (hold.followUpDue) return { list, due: { pk, sk: readySort({ ...row, dueAt: hold.updatedAt }) } };
+  const at = dueAt(hold);
+  return at === undefined ? { list } : { list, due: { pk, sk: futureSort({ ...row, dueAt: at }) } };
 }

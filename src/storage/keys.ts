@@ -205,7 +205,7 @@ export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
 /** Partitions of the `list` index, one a tenant and kind. */
 export const listPartition = (
   tenant: TenantId,
-  kind: "threads" | "reviews" | "assistants" | "checkpoints" | "effects" | "audit" | "runs" | "errors",
+  kind: "threads" | "reviews" | "waits" | "assistants" | "checkpoints" | "effects" | "audit" | "runs" | "errors",
 ): string => `${part(tenant)}#${kind}`;
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
@@ -227,6 +227,8 @@ export const readySort = (d: DueSort): string =>
   `r#${part(d.tenant)}#${d.priority}#${timePart(d.dueAt)}#${part(d.subject)}`;
 export const futureSort = (d: DueSort): string =>
   `t#${timePart(d.dueAt)}#${part(d.tenant)}#${d.priority}#${part(d.subject)}`;
+/** Before the ready rows: only who watches leases reads it, whatever else is still to come. */
+export const leaseSort = (d: DueSort): string => `l#${timePart(d.dueAt)}#${part(d.tenant)}#${part(d.subject)}`;
 /** Beyond the future rows: only who asks for what has expired reads it. */
 export const expirySort = (d: DueSort): string => `x#${timePart(d.dueAt)}#${part(d.tenant)}#${part(d.subject)}`;
 /** What a ready row says of its turn; undefined for any other. */
@@ -234,11 +236,19 @@ export function readyTurn(sort: string): { readonly priority: number; readonly d
   const [kind, , priority, dueAt] = sort.split("#");
   return kind === "r" ? { priority: Number(priority), dueAt: Number(dueAt) } : undefined;
 }
+/** Table time of a future row; undefined for any other. */
+export function futureTime(sort: string): number | undefined {
+  const [kind, dueAt] = sort.split("#");
+  return kind === "t" ? Number(dueAt) : undefined;
+}
 export const READY_PREFIX = "r#";
+export const LEASE_PREFIX = "l#";
 export const FUTURE_PREFIX = "t#";
 export const EXPIRY_PREFIX = "x#";
 /** Sorts after every row that has expired at this time or before. */
 export const expiryUntil = (ms: number): string => `x#${timePart(ms)}$`;
+/** Sorts after every lease that ends at this time or before. */
+export const leaseUntil = (ms: number): string => `l#${timePart(ms)}$`;
 /** Sorts after every future row that is due at this time or before. */
 export const futureUntil = (ms: number): string => `t#${timePart(ms)}$`;
 /** Sorts after every ready row of the tenant of this one, and before those of the next: `$` follows `#`. */

@@ -18,7 +18,16 @@ import {
 } from "./encryption/sealed-content.ts";
 import { plainSealers } from "./encryption/sealer.ts";
 import type { Sealers } from "./encryption/sealer.ts";
-import { duePartition, expirySort, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
+import {
+  duePartition,
+  expirySort,
+  futureSort,
+  leaseSort,
+  listPartition,
+  readySort,
+  threadKeys,
+  timePart,
+} from "./keys.ts";
 import type { DueSort, ThreadRef } from "./keys.ts";
 import { createRecords, newestWith, numberOf, readable, textOf, update } from "./records.ts";
 import type { Codec, Records, Stored, Written } from "./records.ts";
@@ -253,6 +262,7 @@ function sortOf({ kind }: Due, at: DueSort): string {
     case "expiry":
       return expirySort(at);
     case "lease":
+      return leaseSort(at);
     case "timer":
     case "removal":
       return futureSort(at);

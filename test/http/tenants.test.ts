@@ -147,6 +147,7 @@ const PROBES: Readonly<Record<string, Probe>> = {
     json: () => ({ outcome: "not_happened", intent: 1, reason: "nobody knows of it" }),
   },
   "GET /v1/reviews": { path: () => "/v1/reviews", answer: { status: 200, body: { items: [], next_cursor: null } } },
+  "GET /v1/waits": { path: () => "/v1/waits", answer: { status: 200, body: { items: [], next_cursor: null } } },
   "GET /v1/reviews/:review_id": { path: ({ review }) => `/v1/reviews/${review}` },
   "GET /v1/reviews/counts": {
     path: () => "/v1/reviews/counts",
@@ -193,6 +194,8 @@ const PROBES: Readonly<Record<string, Probe>> = {
 };
 
 const OPEN = ["GET /ok", "GET /ready", "GET /info"];
+/** Its token says whose it is: test/http/callbacks.test.ts. */
+const BY_TOKEN = ["POST /v1/callbacks/:token"];
 
 let service: Service;
 let owned: Owned;
@@ -325,5 +328,5 @@ it("nobody is answered anything without a key, but for health and description", 
 });
 
 it("every route of the application stands in the table", () => {
-  expect(allRoutes().toSorted()).toEqual([...Object.keys(PROBES), ...OPEN].toSorted());
+  expect(allRoutes().toSorted()).toEqual([...Object.keys(PROBES), ...OPEN, ...BY_TOKEN].toSorted());
 });

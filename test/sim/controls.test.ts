@@ -7,6 +7,7 @@ import { isEnded } from "../../src/core/run.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import { CALM } from "./chaos.ts";
 import type { Profile } from "./chaos.ts";
+import { drawTimed } from "./plan.ts";
 import { simulate } from "./simulate.ts";
 import type { Options } from "./simulate.ts";
 
@@ -15,7 +16,7 @@ const SCHEDULES = 2000;
 
 interface Control {
   readonly off: string;
-  readonly options: Pick<Options, "control" | "adapt" | "profile">;
+  readonly options: Pick<Options, "control" | "adapt" | "profile" | "plan">;
 }
 
 /** Each control is run where it matters: replies that get lost, processes that freeze with a write in hand. */
@@ -75,6 +76,62 @@ const CONTROLS: readonly Control[] = [
           ...deps.holds,
           put: async (hold, when) =>
             deps.holds.put(hold, when === "absent" ? when : await versionOf(deps.holds.get(hold, hold.holdId), when)),
+        },
+      }),
+    },
+  },
+  {
+    off: "what is due is so by the table's time, and not by the machine's",
+    options: {
+      plan: drawTimed,
+      adapt: (deps) => ({ ...deps, table: { ...deps.table, now: () => deps.clock.wall() } }),
+    },
+  },
+  {
+    off: "what time decides is conditional on the hold as it was read",
+    options: {
+      plan: drawTimed,
+      adapt: (deps) => ({
+        ...deps,
+        holds: {
+          ...deps.holds,
+          put: async (hold, when) =>
+            deps.holds.put(
+              hold,
+              when === "absent" || hold.decision?.cause !== "time"
+                ? when
+                : await versionOf(deps.holds.get(hold, hold.holdId), when),
+            ),
+        },
+      }),
+    },
+  },
+  {
+    off: "a hold whose time has come is found by its own row",
+    options: {
+      plan: drawTimed,
+      adapt: (deps) => ({
+        ...deps,
+        holds: {
+          ...deps.holds,
+          put: (hold, when) => {
+            const { times: _, ...forgotten } = hold;
+            return deps.holds.put(hold.origin === "timer" ? forgotten : hold, when);
+          },
+        },
+      }),
+    },
+  },
+  {
+    off: "a timer that has fired is due until its run is awake",
+    options: {
+      plan: drawTimed,
+      adapt: (deps) => ({
+        ...deps,
+        holds: {
+          ...deps.holds,
+          put: (hold, when) =>
+            deps.holds.put(hold.decision?.cause === "time" ? { ...hold, followUpDue: false } : hold, when),
         },
       }),
     },

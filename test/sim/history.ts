@@ -52,9 +52,15 @@ export const answersTo = (facts: readonly Fact[]): readonly FactOf<"answer">[] =
 
 export const isAccept = (fact: FactOf<"answer">): boolean => fact.wish.do === "accept" || fact.wish.do === "resume";
 
-/** A hold can be decided only while the run that it names is `held` and names it under the same fence. */
+/** A hold can be decided only while the run that it names is `held` or sleeps, and names it under the same fence. */
 export function isOpen(hold: Hold, run: Run | undefined): boolean {
-  return run?.status === "held" && run.fence === hold.fence && run.end?.holds.includes(hold.holdId) === true;
+  const named =
+    run?.status === "held"
+      ? run.end?.holds
+      : run?.status === "waiting" && !run.cancelAsked
+        ? run.sleep?.holds
+        : undefined;
+  return run?.fence === hold.fence && named?.includes(hold.holdId) === true;
 }
 
 /** Everything that a header names, the active run first. */

@@ -9,8 +9,9 @@ export const auditInvariants: Invariants = {
       for (const problem of problems) report(undefined, problem);
       const found = new Set(chained);
       for (const { hold } of factsOf(facts, "hold")) {
-        const { tenant, threadId, holdId, decision } = hold;
-        if (!decision) continue;
+        const { tenant, threadId, holdId, decision, origin } = hold;
+        // That a timer has fired is nobody's decision.
+        if (!decision || origin === "timer") continue;
         const id = auditId({ tenant, kind: "decision", key: [threadId, holdId, decision.id] });
         if (!found.has(id)) report(undefined, `decision ${decision.id} of ${decision.by} is not in the audit log`);
         found.add(id);

@@ -72,6 +72,12 @@ const decisionBy = (by: string) => {
   };
 };
 
+const byTime = (at: number): Hold =>
+  decided(
+    { ...hold, times: { settlesAt: 100 } },
+    { ...decisionBy("holdpoint:time"), by: "holdpoint:time", at, cause: "time" },
+  );
+
 type Bare<T> = T extends unknown ? Omit<T, "at" | "by"> & { readonly at?: number; readonly by?: string } : never;
 
 /** Facts get their time from their place. */
@@ -315,6 +321,27 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   "who is told that a held run was cancelled finds nothing that it still asks, or that was answered just then": [
     after(header(held), said({ do: "cancel", thread: THREAD, run: one.runId }, yes(one.runId))),
     after({ kind: "hold", hold: won }, said({ do: "cancel", thread: THREAD, run: one.runId }, yes(one.runId))),
+  ],
+  "time decides nothing before its time": [
+    [
+      { kind: "hold", hold: { ...hold, times: { settlesAt: 100 } } },
+      { kind: "hold", hold: byTime(50) },
+    ],
+    [{ kind: "hold", hold: byTime(50) }],
+  ],
+  "what time has decided is carried on, once": [
+    [{ kind: "hold", hold: byTime(0) }],
+    [{ kind: "state", thread: THREAD, log: ["answer i1 holdpoint:time i1", "answer i1 holdpoint:time i1"] }],
+  ],
+  "what time has decided was heard by the code that asked": [
+    [{ kind: "hold", hold: { ...byTime(0), state: "applied", node: "script" } }],
+  ],
+  "nothing that waits is overdue at the end": [
+    [
+      run(oneHeld),
+      { kind: "hold", hold: { ...hold, fence: oneHeld.fence, times: { settlesAt: 0 } } },
+      { kind: "calm", at: 60_000 },
+    ],
   ],
   "a hold that is due is followed up": [finally_({ kind: "hold", hold: won })],
   "every decision that was won is in the audit log, and in one link of its chain": [

@@ -10,6 +10,7 @@ import { fenceInvariants } from "./invariants-fences.ts";
 import { holdInvariants } from "./invariants-holds.ts";
 import { runInvariants } from "./invariants-runs.ts";
 import { stateInvariants } from "./invariants-state.ts";
+import { timeInvariants } from "./invariants-time.ts";
 
 export interface Violation {
   readonly invariant: string;
@@ -24,6 +25,7 @@ export const INVARIANTS: Invariants = {
   ...holdInvariants,
   ...stateInvariants,
   ...auditInvariants,
+  ...timeInvariants,
 };
 
 /** Every violation of every invariant. */

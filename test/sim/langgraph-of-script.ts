@@ -3,6 +3,7 @@ import { effect } from "../../src/graph/effect.ts";
 import { contextOf } from "../../src/graph/context.ts";
 import type { NodeConfig } from "../../src/graph/context.ts";
 import { review } from "../../src/graph/review.ts";
+import { until } from "../../src/graph/until.ts";
 import type { CompiledGraph, RegisteredGraph } from "../../src/langgraph/registry.ts";
 import type { Outside } from "./effects.ts";
 import type { SimProcess } from "./scheduler.ts";
@@ -72,11 +73,19 @@ async function perform(
       return `effect ${name}`;
     }
     case "review": {
-      const answer = await review(config, { title: "Script", action: "go", args: { shown: task.shown } });
+      const answer = await review(config, {
+        title: "Script",
+        action: "go",
+        args: { shown: task.shown },
+        ...(task.dueInMs === undefined ? {} : { dueInMs: task.dueInMs }),
+      });
       heard(answer.comment ?? "");
       if (task.fails === true) throw new Error("as scripted");
       return `answer ${run.root}.${pc} ${answer.type} ${answer.comment ?? answer.decidedBy}`;
     }
+    case "timer":
+      await until(config, contextOf(config, "a script").now() + task.ms);
+      return `answer ${run.root}.${pc} timer`;
     case "ask": {
       const tag = String(interrupt({ question: pc }));
       heard(tag);

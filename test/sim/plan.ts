@@ -131,6 +131,48 @@ export function drawContested(random: Random): Plan {
   };
 }
 
+/**
+ * Timers side by side with each other and with reviews that expire about when they are decided, while people cancel and
+ * others start: where two that want the same moment most easily both get it.
+ */
+export function drawTimed(random: Random): Plan {
+  const thread = "00000000-0000-4000-8000-000000000001";
+  const timer = (): Task => ({ do: "timer", ms: random.int(400) });
+  const review = (shown: string): Task => ({
+    do: "review",
+    shown,
+    fails: random.chance(0.15),
+    ...(random.chance(0.8) ? { dueInMs: random.int(400) } : {}),
+  });
+  const scripts: readonly Script[] = [
+    [[timer(), timer()], [timer()], [{ do: "step", ms: 5 }]],
+    [
+      [review("a"), timer()],
+      [review("b"), review("c")],
+    ],
+    [[review("d")], [timer(), { do: "ask" }]],
+  ];
+  return {
+    ...drawPlan(random),
+    threads: [thread],
+    starts: scripts.map((script, n) => ({
+      atMs: n * random.int(200),
+      thread,
+      tag: `run-${n}`,
+      strategy: random.pick(["enqueue", "enqueue", "interrupt", "rollback"] as const),
+      script,
+      watched: random.pick(["no", "followed", "waited for"] as const),
+    })),
+    reviewers: ["eve", "bob"].slice(0, 1 + random.int(2)),
+    resumer: random.chance(0.3),
+    cancels: random.int(4),
+    updates: random.int(2),
+    drains: random.int(2),
+    pauseMs: 40,
+    troubleMs: 2000,
+  };
+}
+
 function drawScript(random: Random, reviews: boolean): Script {
   return Array.from({ length: random.int(3) + 1 }, (_, i) => {
     const wide = random.chance(0.25) ? 2 : 1;
@@ -141,7 +183,9 @@ function drawScript(random: Random, reviews: boolean): Script {
 function drawTask(random: Random, reviews: boolean, place: string): Task {
   const kind = random.int(20);
   if (random.chance(0.06)) return { do: "flaky", failures: 1 + random.int(2), delayMs: 2000 + random.int(1500) };
-  if (reviews && kind < 8) return { do: "review", shown: place, fails: random.chance(0.1) };
+  if (random.chance(0.08)) return { do: "timer", ms: random.int(3000) };
+  const due = random.chance(0.25) ? { dueInMs: random.int(2500) } : {};
+  if (reviews && kind < 8) return { do: "review", shown: place, fails: random.chance(0.1), ...due };
   if (reviews && kind === 8) return { do: "ask" };
   if (kind === 9) return { do: "fail" };
   if (kind < 14)

@@ -9,10 +9,13 @@ import type { Checkpoint, CheckpointTuple } from "@langchain/langgraph-checkpoin
 import type { FencedSaver } from "../../src/checkpoint/saver.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { isHoldpointError } from "../../src/core/errors.ts";
+import { BY_TIME } from "../../src/core/hold-time.ts";
+import { reviewTimesValue } from "../../src/core/hold-times.ts";
 import { sha256 } from "../../src/core/ids.ts";
 import type { IdSource } from "../../src/core/ids.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import { carriedAnswer, reviewValue } from "../../src/core/review-value.ts";
+import { outcomeOf, timerValue } from "../../src/core/wait-value.ts";
 import type { Drive, DriveOutcome, WaitingInterrupt } from "../../src/langgraph/drive.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
 import type { EffectPolicy } from "../../src/core/effect.ts";
@@ -24,7 +27,9 @@ export type Task =
   /** An effect upon the world, journaled. */
   | { readonly do: "effect"; readonly name: string; readonly policy: EffectPolicy; readonly ms: number }
   /** A person must decide; `shown` is what the digest covers. It may fail once it has its answer. */
-  | { readonly do: "review"; readonly shown: string; readonly fails?: boolean }
+  | { readonly do: "review"; readonly shown: string; readonly fails?: boolean; readonly dueInMs?: number }
+  /** Waits so long, by the table's time. */
+  | { readonly do: "timer"; readonly ms: number }
   | { readonly do: "ask" }
   /** It fails so often, and each time is to be tried again after so long: more than a delivery waits for. */
   | { readonly do: "flaky"; readonly failures: number; readonly delayMs: number }
@@ -36,6 +41,8 @@ export type Script = readonly (readonly Task[])[];
 export interface ScriptHost {
   readonly clock: Clock;
   readonly ids: IdSource;
+  /** Table time. */
+  readonly now: () => number;
   /** Told when the code that asked gets its answer. */
   readonly heard: (tag: string) => void;
   /** Performs a journaled effect on behalf of the graph. */
@@ -175,9 +182,15 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
       return effect(step, taskId, task);
     case "review":
       return ask(step, taskId, {
-        value: reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }),
+        value: {
+          ...reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }),
+          ...(task.dueInMs === undefined ? {} : reviewTimesValue({ dueInMs: task.dueInMs })),
+        },
         fails: task.fails ?? false,
       });
+    case "timer":
+      // Executed again it asks for another time: the first one stands.
+      return ask(step, taskId, { value: timerValue(host.now() + task.ms), fails: false });
     case "ask":
       return ask(step, taskId, { value: { question: position.state.pc }, fails: false });
     case "flaky":
@@ -240,11 +253,19 @@ async function ask(
     return "interrupted";
   }
   const carried = carriedAnswer(answer);
-  const tag = carried ? (carried.comment ?? "") : JSON.stringify(answer).replaceAll('"', "");
+  const tag = tagOf(answer, id);
   step.host.heard(tag);
   await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
   if (fails) return FAILURE;
   return output(step, taskId, `answer ${id} ${carried?.answer.type ?? "value"} ${tag}`);
+}
+
+/** What a decision is told by: its comment, or, where time has decided, the interrupt. */
+function tagOf(answer: Json, interruptId: string): string {
+  const carried = carriedAnswer(answer);
+  const byTime = carried ? carried.decidedBy === BY_TIME : outcomeOf(answer) !== undefined;
+  if (byTime) return `${BY_TIME} ${interruptId}`;
+  return carried ? (carried.comment ?? "") : JSON.stringify(answer).replaceAll('"', "");
 }
 
 async function output({ drive, position }: Step, taskId: string, line: string): Promise<"done"> {

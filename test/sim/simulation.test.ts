@@ -2,14 +2,14 @@ import { describe, expect, it } from "vitest";
 import { FAULTS, addFaults, noFaults } from "./faults.ts";
 import type { FaultCounts } from "./faults.ts";
 import { narrate } from "./narrate.ts";
-import { drawContested } from "./plan.ts";
+import { drawContested, drawTimed } from "./plan.ts";
 import { simulate } from "./simulate.ts";
 import type { Options, Verdict } from "./simulate.ts";
 import { real } from "./stage.ts";
 
 /**
  * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (4,000 unless given); a third as many are played
- * on contested reviews, and a tenth as many on LangGraph.js itself.
+ * on contested reviews and on timers each, and a tenth as many on LangGraph.js itself.
  * `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one, told in full.
  */
 const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 4000);
@@ -21,6 +21,7 @@ const LINES = 200;
 const STAGES = [
   { graphs: "scripts", schedules: SCHEDULES, options: {} },
   { graphs: "contested reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawContested } },
+  { graphs: "timers and expiring reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawTimed } },
   { graphs: "real graphs", schedules: Math.ceil(SCHEDULES / 10), options: { stage: real } },
 ] as const satisfies readonly { graphs: string; schedules: number; options: Partial<Options> }[];
 

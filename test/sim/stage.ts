@@ -47,6 +47,7 @@ export function scripted({ outside, heard }: StageHost): Stage {
       createScriptEngine({
         clock: deps.clock,
         ids: deps.ids,
+        now: () => deps.table.now(),
         effect: journaled(outside, process),
         heard: (tag) => heard(process, tag),
       }),

@@ -61,7 +61,7 @@ const TEN_MINUTES_MS = 600_000;
 const SOON_MS = 30_000;
 
 /** The table time that a row of the `due` index names; ready rows are due already. */
-const dueAt = (sort: string): number => (sort.startsWith("t#") ? Number(sort.slice(2, 15)) : -Infinity);
+const dueAt = (sort: string): number => (/^[tl]#/.test(sort) ? Number(sort.slice(2, 15)) : -Infinity);
 
 export function createWorld(options: WorldOptions): World {
   const { scheduler, chaos, tally, recorder, leaseMs, trace } = options;

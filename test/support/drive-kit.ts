@@ -227,6 +227,7 @@ export class DrivenThread {
         settings: {},
       },
       calls: new Map(),
+      callbackToken: async (key) => `token of ${key}`,
     };
   }
 }

@@ -61,6 +61,7 @@ export function createFakeRuntime(): FakeRuntime {
       store: notUsed("store") as StoreUseCases,
       audit: notUsed("audit") as AuditUseCases,
       operators: notUsed("operators") as OperatorUseCases,
+      callbacks: notUsed("callbacks") as Runtime["callbacks"],
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;

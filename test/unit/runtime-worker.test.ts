@@ -6,7 +6,7 @@ import { decisionId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { ended, marked } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { Lease } from "../../src/runtime/delivery/lease.ts";
-import { FUTURE_PREFIX, threadKeys } from "../../src/storage/keys.ts";
+import { FUTURE_PREFIX, LEASE_PREFIX, threadKeys } from "../../src/storage/keys.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, LEASE_MS, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
@@ -241,7 +241,7 @@ describe("the look for leases", () => {
         ...table,
         async queryIndex(index, pk, range) {
           const page = await table.queryIndex(index, pk, range);
-          if (range.prefix === FUTURE_PREFIX) rows += page.items.length;
+          if (range.prefix === LEASE_PREFIX || range.prefix === FUTURE_PREFIX) rows += page.items.length;
           return page;
         },
       }),

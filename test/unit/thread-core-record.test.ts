@@ -101,7 +101,7 @@ describe("a thread's row in the due index", () => {
         expect(row !== undefined).toBe(due !== undefined);
         if (!row || !due) return;
         expect(row.pk).toBe(duePartition(due.pool, thread.tenant, SHARDS));
-        expect(row.sk.slice(0, 2)).toBe(due.kind === "ready" ? "r#" : "t#");
+        expect(row.sk.slice(0, 2)).toBe(due.kind === "ready" ? "r#" : due.kind === "lease" ? "l#" : "t#");
         if (due.kind === "lease") expect(Number(row.sk.slice(2, 15))).toBe(due.at);
       }),
     );

@@ -25,7 +25,7 @@ export function reviewObject(hold: Hold): JsonObject {
     started_by: hold.startedBy,
     raised_at: isoTime(hold.raisedAt),
     updated_at: isoTime(hold.updatedAt),
-    due_at: timeOf(hold.dueAt),
+    due_at: timeOf(hold.times?.settlesAt),
     ...deskObject(hold),
     decision: decisionObject(hold),
   };

@@ -8,6 +8,8 @@ import type { Deps } from "../deps.ts";
  * up a hold, which stays due until then; and before a decision is handed to its continuation, which may settle it first.
  */
 export async function auditHold({ audit }: Pick<Deps, "audit">, hold: Hold): Promise<void> {
+  // A timer that has fired is nobody's word.
+  if (hold.origin === "timer") return;
   const entry = entryOf(hold);
   if (entry) await audit.record(entry, hold.pool);
 }

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
+import { isWait } from "../../core/hold.ts";
 import type { Answer, Hold, HoldAnswer } from "../../core/hold.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
@@ -23,6 +24,9 @@ export function fittingAnswer(hold: Hold, answer: HoldAnswer): HoldAnswer {
       return answer;
     case "middleware":
       return forMiddleware(hold, answer);
+    case "timer":
+    case "callback":
+      throw notForPeople(hold);
   }
 }
 
@@ -38,8 +42,19 @@ export function answerInReply(hold: Hold, reply: Json): HoldAnswer {
       const decisions = repliesIn(reply).map((each, i) => parseAnswer(each, actions[i]?.name));
       return fittingAnswer(hold, { type: "decisions", decisions });
     }
+    case "timer":
+    case "callback":
+      throw notForPeople(hold);
   }
 }
+
+/** @throws HoldpointError `forbidden` for a timer or a callback */
+export function assertForPeople(hold: Hold): void {
+  if (isWait(hold)) throw notForPeople(hold);
+}
+
+const notForPeople = ({ origin }: Hold): HoldpointError =>
+  new HoldpointError("forbidden", `a ${origin} is not for people to decide`);
 
 /** @throws HoldpointError `invalid` for an edit without a comment, or a rejection without any word */
 export function assertCommented(hold: Hold, answer: HoldAnswer, comment: string | undefined): void {

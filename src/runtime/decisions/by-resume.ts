@@ -4,7 +4,7 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import { hasPolicy, isClaimedByOthers } from "../../core/hold-desk.ts";
-import { decided, namesHold } from "../../core/hold.ts";
+import { decided, isWait, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
@@ -62,7 +62,8 @@ async function openHolds(deps: Deps, run: Run): Promise<readonly Stored<Hold>[]>
   const held = header?.value.waiting && (await deps.runs.get(run, header.value.waiting.runId));
   if (!held) return [];
   const holds = await deps.holds.getMany(run, held.value.end?.holds ?? []);
-  return holds.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
+  const ofPeople = holds.filter(({ value }) => !isWait(value));
+  return ofPeople.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
 }
 
 /** LangGraph's interrupt ids are 128-bit hashes: whatever is keyed by such is a map of answers, and nothing else is. */

@@ -8,7 +8,7 @@
  * - What a later holder raised is nobody's to cancel under an older fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
-import { cancelledHold, namesHold } from "../../core/hold.ts";
+import { cancelledHold, isInTheWay, namesHold } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { RunId } from "../../core/ids.ts";
 import { entriesOf } from "../../core/queue-room.ts";
@@ -71,7 +71,7 @@ export async function cancelPlainHolds(
   deps: Deps,
   cancelling: Cancelling & { readonly runId: RunId },
 ): Promise<Hold | undefined> {
-  const isMeant = ({ origin, runId }: Hold): boolean => origin !== "review" && runId !== cancelling.runId;
+  const isMeant = (hold: Hold): boolean => !isInTheWay(hold) && hold.runId !== cancelling.runId;
   const { decided } = await cancelHolds(deps, cancelling, isMeant);
   if (decided) await followUp(deps, decided, decided.holdId);
   return decided;

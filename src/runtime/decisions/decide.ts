@@ -20,7 +20,7 @@ import type { Principal } from "../../core/principal.ts";
 import type { Stored } from "../../storage/records.ts";
 import { auditVote } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
-import { assertCommented, fittingAnswer } from "./answers.ts";
+import { assertCommented, assertForPeople, fittingAnswer } from "./answers.ts";
 
 export interface DecideRequest {
   /** A typed answer for a review; for a plain `interrupt()`, the value that it returns. */
@@ -100,6 +100,7 @@ interface Asked {
 
 /** The answer as the hold takes it. @throws HoldpointError what the table of answers says */
 function answerTo(hold: Hold, { principal, request, now }: Asked): HoldAnswer {
+  assertForPeople(hold);
   assertUndecided(hold);
   assertMayDecide(principal, hold);
   assertHasNotVoted(principal, hold);
@@ -133,6 +134,7 @@ export function assertUndecided(hold: Hold): void {
       return;
     case "decided":
     case "applied": {
+      if (hold.decision?.cause === "time") throw expired(hold);
       const { by, at, answer } = hold.decision ?? { by: "unknown", at: hold.updatedAt, answer: { type: "value" } };
       throw new HoldpointError(
         "conflict",
@@ -148,6 +150,13 @@ export function assertUndecided(hold: Hold): void {
         detail: { state: hold.state, reason: hold.reason ?? null },
       });
   }
+}
+
+function expired({ decision, updatedAt }: Hold): HoldpointError {
+  const at = new Date(decision?.at ?? updatedAt).toISOString();
+  return new HoldpointError("gone", `the review has expired at ${at}: nobody had decided it in time`, {
+    detail: { state: "expired", expired_at: at, decision: decision?.answer.type ?? null },
+  });
 }
 
 /**

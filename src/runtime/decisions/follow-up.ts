@@ -4,15 +4,17 @@
  *
  * The hold is read first, then the header, then the run item, and the append is conditional on that header.
  *
+ * A timer or a callback for which its run sleeps wakes that run instead.
+ *
  * A hold that was cancelled is due for the same reason, until the header's summary of what waits is right: see
  * `cancel-holds.ts`.
  */
-import { continuationId, followedUp, namesHold } from "../../core/hold.ts";
+import { continuationId, followedUp, isWait, namesHold, superseded } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { HoldId, RunId } from "../../core/ids.ts";
-import { LOOKED_AT_AFTER_MS, isEnded, pendingRun, refused } from "../../core/run.ts";
+import { LOOKED_AT_AFTER_MS, isEnded, pendingRun } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
-import { appended, nothingWaits } from "../../core/thread-changes.ts";
+import { appended, nothingWaits, woken } from "../../core/thread-changes.ts";
 import { activeRunId } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
@@ -32,6 +34,13 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
     owned = "owned" in step ? step.owned : owned;
     name = step.kind === "again" ? step.name : undefined;
     if (step.kind === "again") continue;
+    if (step.kind === "later") return stored.value;
+    if (step.kind === "over") {
+      const over = superseded(stored.value, step.why, deps.table.now());
+      const written = await deps.holds.put(over, { version: stored.version });
+      if (written.won) return over;
+      continue;
+    }
     const { carriedBy } = step;
     if (owned && carriedBy !== undefined && owned.value.runId !== carriedBy) await discard(deps, owned);
     // Of the hold as it was read: it may have been given back meanwhile and decided anew, and that is due for itself.
@@ -60,13 +69,34 @@ interface Progress {
 type Step = { readonly owned?: Stored<Run> | undefined } & (
   | { readonly kind: "done"; readonly carriedBy?: RunId }
   | { readonly kind: "again"; readonly name: RunId | undefined }
+  /** The run that asked has not stopped yet: the hold stays due. */
+  | { readonly kind: "later" }
+  /** Nobody will ever hear of the decision. */
+  | { readonly kind: "over"; readonly why: string }
 );
 
 async function stepOf(deps: Deps, ref: ThreadRef, hold: Hold, progress: Progress): Promise<Step> {
   const header = await deps.threads.get(ref);
   const isAlive = header && !header.value.deleted && header.value.generation === hold.generation;
   if (!isAlive) return { kind: "done" };
-  return hold.state === "decided" ? continueWith(deps, hold, header, progress) : correct(deps, hold, header);
+  if (hold.state !== "decided") return correct(deps, hold, header);
+  const asked = isWait(hold) ? await deps.runs.get(hold, hold.runId) : undefined;
+  return asked && asked.value.status !== "held"
+    ? wakeAsked(deps, asked.value, header)
+    : continueWith(deps, hold, header, progress);
+}
+
+/** A timer or a callback is over: the very run that waits for it goes on. */
+async function wakeAsked(deps: Deps, asked: Run, header: Stored<Thread>): Promise<Step> {
+  if (isEnded(asked.status)) return { kind: "over", why: `the run that asked is ${asked.status}` };
+  const { lease, wakeAt } = header.value;
+  // Until its worker has left it, the sleep that this is to end may still be to come.
+  if (asked.status !== "waiting" || lease || activeRunId(header.value) !== asked.runId) return { kind: "later" };
+  if (wakeAt === undefined) return { kind: "done" };
+  const written = await deps.threads.put(woken(header.value, deps.table.now()), { version: header.version });
+  if (!written.won) return { kind: "again", name: undefined };
+  deps.hints.ready(header.value, written.stored);
+  return { kind: "done" };
 }
 
 async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, progress: Progress): Promise<Step> {

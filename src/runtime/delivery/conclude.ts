@@ -8,6 +8,7 @@ import type { Outcome, Run, RunEnd, RunPayload } from "../../core/run.ts";
 import type { DriveOutcome } from "../../langgraph/drive.ts";
 import { errorFrame } from "../../langgraph/frames.ts";
 import type { Delivery } from "./deliver.ts";
+import type { Executed } from "./execution.ts";
 import type { Deps } from "../deps.ts";
 import type { EventWriter } from "../events/event-writer.ts";
 import { leaveHolds, raiseHolds } from "./raise.ts";
@@ -37,11 +38,16 @@ export interface Concluding {
 export async function conclude(
   deps: Deps,
   { run, saver, delivery, events, marked, payload, handed, outcome }: Concluding,
-): Promise<{ readonly kind: "ended"; readonly outcome: Outcome } | { readonly kind: "lost" }> {
+): Promise<Extract<Executed, { readonly kind: "ended" | "asleep" | "lost" }>> {
   const { lease } = delivery;
   if (saver.lost || lease.lost.aborted) return { kind: "lost" };
   await marked;
-  const left = await leave(deps, { run, saver, delivery, handed, outcome });
+  const { sleepsUntil, ...left } = await leave(deps, { run, saver, delivery, handed, outcome });
+  if (sleepsUntil !== undefined) {
+    await events.flush();
+    const reason = "it waits for its timers and callbacks";
+    return { kind: "asleep", sleep: { kind: "hold", reason, until: sleepsUntil, holds: left.holds } };
+  }
   const rolledBack = outcome.kind === "aborted" && (await hideIfAsked(deps, { run, saver, thread: lease.thread }));
   if (deps.hints.isFollowed(run)) await remember(deps, run, saver);
   const ending = outcomeOf(outcome, { at: deps.table.now(), ...left, ...endsAt(run, saver, payload) });

@@ -13,7 +13,7 @@ import { saverParts } from "../saver-parts.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import type { HoldpointError } from "../../core/errors.ts";
-import { asleep, ended, honouring, isEnded, marked, untouchedEnd } from "../../core/run.ts";
+import { asleep, ended, honouring, isEnded, marked, paused, untouchedEnd } from "../../core/run.ts";
 import type { Outcome, Run } from "../../core/run.ts";
 import { setByGraph } from "../../core/limits.ts";
 import type { QueueEntry } from "../../core/thread.ts";
@@ -130,7 +130,9 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
       return saver;
     },
   });
-  const executed = await execution.run(run).catch((error: unknown) => failed(deps, error));
+  const executed = await execution
+    .run({ ...run, ...paused(run, deps.table.now()) })
+    .catch((error: unknown) => failed(deps, error));
   const settled = await mark;
   if (settled.kind !== "marked") return settled;
   switch (executed.kind) {
@@ -148,11 +150,17 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
 /** What keeps a run from being begun now: its time has not come, or its graph is not here. */
 async function sleepOn(deps: Deps, delivery: Delivery, found: Stored<Run>): Promise<Delivered | undefined> {
   const run = found.value;
-  if (run.status === "waiting" && run.sleep && run.sleep.until - deps.table.now() > CLOCKS_AGREE_MS)
-    return { kind: "asleep", until: run.sleep.until };
+  const isEarly = run.status === "waiting" && run.sleep && run.sleep.until - deps.table.now() > CLOCKS_AGREE_MS;
+  if (isEarly && !(await isAnswered(deps, run))) return { kind: "asleep", until: run.sleep.until };
   const reason = whyNotHere(deps, run);
   if (reason === undefined || hasWaitedLongEnough(deps, run)) return undefined;
   return sleep(deps, delivery, found, { kind: "graph", reason, until: lookAgainAt(deps, run, "graph") });
+}
+
+/** One of the timers and callbacks that it waits for is over. */
+async function isAnswered(deps: Deps, run: Run): Promise<boolean> {
+  const holds = run.sleep?.holds ?? [];
+  return holds.length > 0 && (await deps.holds.getMany(run, holds)).some(({ value }) => value.state === "decided");
 }
 
 /** A later run takes this one's place, and who accepted it may have died before it could say so here. */

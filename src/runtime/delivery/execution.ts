@@ -8,6 +8,7 @@ import { HoldpointError, errorInfo, isHoldpointError } from "../../core/errors.t
 import type { ErrorInfo } from "../../core/errors.ts";
 import type { Frame } from "../../core/event.ts";
 import type { Hold } from "../../core/hold.ts";
+import type { HoldId } from "../../core/ids.ts";
 import type { Outcome, Retries, Run, RunPayload, SleepKind } from "../../core/run.ts";
 import { MAX_STRIKES } from "../../core/thread.ts";
 import type { Strikes } from "../../core/thread.ts";
@@ -62,6 +63,8 @@ export interface SleepUntil {
   /** Table time. */
   readonly until: number;
   readonly retries?: Retries;
+  /** What it waits for. */
+  readonly holds?: readonly HoldId[];
 }
 
 export interface ExecutionWith {

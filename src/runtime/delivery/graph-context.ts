@@ -1,3 +1,4 @@
+import { callbackHoldId } from "../../core/callback-token.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { Run } from "../../core/run.ts";
 import type { GraphContext } from "../../graph/context.ts";
@@ -36,6 +37,11 @@ export function graphContext(deps: Deps, { run, saver, lease, signal, services }
     clock: deps.clock,
     signal,
     services: services(run.tenant),
+    callbackToken(key) {
+      const { tenant, threadId, generation } = run;
+      const at = { tenant, threadId, generation };
+      return deps.callbacks.sign({ ...at, holdId: callbackHoldId(at, key) });
+    },
     calls: new Map(),
   };
 }

@@ -6,22 +6,29 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
+import { callbackHoldId } from "../../core/callback-token.ts";
 import { raisedAgain } from "../../core/hold-desk.ts";
 import {
+  NO_DIGEST,
   applied,
   assertNotLaterThan,
   cancelledHold,
   givenBack,
+  isInTheWay,
+  isWait,
   makeHoldId,
   plainDigest,
   reopened,
   superseded,
 } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
+import { reviewTimesOf, timesOf } from "../../core/hold-times.ts";
+import type { HoldTimes } from "../../core/hold-times.ts";
 import { runId } from "../../core/ids.ts";
-import type { Json } from "../../core/json.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
 import { reviewRequestOf } from "../../core/review-value.ts";
+import { waitOf } from "../../core/wait-value.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
@@ -30,7 +37,13 @@ import { supersedeStale } from "../decisions/stale-holds.ts";
 import type { Deps } from "../deps.ts";
 
 /** What a run leaves waiting. */
-export type Left = Pick<RunEnd, "holds" | "waiting" | "interrupts">;
+export type Left = Pick<RunEnd, "holds" | "waiting" | "interrupts"> & {
+  /** Only timers and callbacks: the same run goes on once one of them is over, by this table time at the latest. */
+  readonly sleepsUntil?: number;
+};
+
+/** A run whose wake-up went astray, which nothing should bring about, looks for itself after this long. */
+const LOOKS_AFTER_MS = 60_000;
 
 interface Pause {
   readonly run: Run;
@@ -70,8 +83,13 @@ export async function raiseHolds(
     );
     return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
   });
-  const reviews = holds.filter((hold) => hold.origin === "review").length;
+  const reviews = holds.filter(isInTheWay).length;
+  // What is over, or was asked by another run, is carried on by a continuation, which must not stay behind one that sleeps.
+  const isOwnWait = (hold: Hold): boolean => isWait(hold) && hold.state === "pending" && hold.runId === run.runId;
+  const sleeps = holds.length > 0 && holds.length === interrupts.length && holds.every(isOwnWait);
+  const latest = Math.max(deps.table.now(), ...holds.map(({ times }) => times?.settlesAt ?? 0));
   return {
+    ...(sleeps ? { sleepsUntil: latest + LOOKS_AFTER_MS } : {}),
     holds: holds.map((hold) => hold.holdId),
     waiting: { reviews, plain: interrupts.length - reviews },
     interrupts: interrupts.flatMap(({ id, value, raisedBy }): Json[] => (raisedBy ? [{ id, value }] : [])),
@@ -104,14 +122,17 @@ export async function leaveHolds(
         : undefined;
     });
   }
-  await settleAll(deps, pause, (hold, now) =>
-    waits(hold) ? reopened(hold, `the run that carried the decision on did not: ${reason}`, now) : applied(hold, now),
-  );
+  await settleAll(deps, pause, (hold, now) => {
+    if (!held || !waits(hold)) return applied(hold, now);
+    const again = reopened(hold, `the run that carried the decision on did not: ${reason}`, now);
+    // This run may have asked for it itself, and slept.
+    return hold.runId === held.runId ? again : givenBack(again, held, { by: pause.fence, now });
+  });
   // Read again, since others may have been cancelled or decided meanwhile: until the continuation of a decision has run,
   // nothing may go over what it answers.
   const left = all.length === 0 ? [] : (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
   const waiting = left.filter((hold) => (hold.state === "pending" || hold.state === "decided") && waits(hold));
-  const reviews = waiting.filter((hold) => hold.origin === "review").length;
+  const reviews = waiting.filter(isInTheWay).length;
   return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
 }
 
@@ -161,14 +182,12 @@ interface DraftWith {
 function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold | undefined {
   const { id: interruptId, value, raisedBy, node } = interrupt;
   if (!raisedBy) return undefined;
-  const review = reviewRequestOf(value);
-  const digest = review?.digest ?? plainDigest(value);
   const { tenant, threadId, generation } = run;
   const now = deps.table.now();
   return {
     tenant,
     threadId,
-    holdId: makeHoldId({ tenant, threadId, generation, interruptId, digest }),
+    ...askedBy(value, { tenant, threadId, generation, interruptId, now }),
     generation,
     fence,
     runId: run.runId,
@@ -178,17 +197,52 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
     pool: run.pool,
     startedBy: run.startedBy,
     node,
-    origin: review ? "review" : middlewareActions(value) ? "middleware" : "interrupt",
     interruptId,
     raisedBy,
     value,
-    ...(review === undefined ? {} : { request: review.request }),
-    digest,
     state: "pending",
     followUpDue: false,
     raisedAt: now,
     updatedAt: now,
   };
+}
+
+interface AskedAt extends Pick<Hold, "tenant" | "threadId" | "generation" | "interruptId"> {
+  readonly now: number;
+}
+
+/** What the interrupt's value makes of the hold. */
+function askedBy(
+  value: Json,
+  at: AskedAt,
+): Pick<Hold, "holdId" | "origin" | "digest" | "request" | "times" | "resultSchema"> {
+  const wait = waitOf(value);
+  switch (wait?.kind) {
+    case "timer": {
+      const times = { settlesAt: wait.dueAt };
+      return { holdId: makeHoldId({ ...at, digest: NO_DIGEST }), origin: "timer", digest: NO_DIGEST, times };
+    }
+    case "callback":
+      return {
+        holdId: callbackHoldId(at, wait.key),
+        origin: "callback",
+        digest: NO_DIGEST,
+        times: { settlesAt: at.now + wait.timeoutMs },
+        ...(wait.schema === undefined ? {} : { resultSchema: wait.schema }),
+      };
+    case undefined: {
+      const review = reviewRequestOf(value);
+      const digest = review?.digest ?? plainDigest(value);
+      const holdId = makeHoldId({ ...at, digest });
+      if (!review) return { holdId, origin: middlewareActions(value) ? "middleware" : "interrupt", digest };
+      return { holdId, origin: "review", digest, request: review.request, ...reviewTimes(value, at.now) };
+    }
+  }
+}
+
+function reviewTimes(value: Json, now: number): { readonly times?: HoldTimes } {
+  const times = timesOf(reviewTimesOf(value as JsonObject), now); // a review's value is an object
+  return times === undefined ? {} : { times };
 }
 
 /**
@@ -198,7 +252,7 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
 async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
   let current: Stored<Hold> | undefined;
   for (;;) {
-    const next = current ? raisedAgain(draft, current.value) : draft;
+    const next = current ? askedAgain(draft, current.value) : draft;
     const written = await deps.holds.put(next, current ? { version: current.version } : "absent");
     if (written.won) return next;
     current = written.current;
@@ -208,4 +262,27 @@ async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
     // Whoever cancelled it, its interrupt waits after all: new input lost to a decision, or was refused in the end.
     if (state !== "cancelled" && (state !== "pending" || fence === draft.fence)) return current.value;
   }
+}
+
+/** Who waits does so from the first time that it was asked on, and timers and callbacks keep what they asked for then. */
+function askedAgain(draft: Hold, before: Hold): Hold {
+  const { times, resultSchema, request, subscription } = before;
+  const groups = draft.request && request && { request: { ...draft.request, ...widened(draft, request, times) } };
+  return {
+    ...raisedAgain(draft, before),
+    ...(times === undefined ? {} : { times }),
+    ...(resultSchema === undefined ? {} : { resultSchema }),
+    ...(subscription === undefined ? {} : { subscription }),
+    ...groups,
+  };
+}
+
+/** An escalation is not undone by asking again. */
+function widened(
+  { request: now }: Hold,
+  before: NonNullable<Hold["request"]>,
+  times: HoldTimes | undefined,
+): Pick<NonNullable<Hold["request"]>, "groups"> | object {
+  const groups = times?.escalation?.done ? before.groups : now?.groups;
+  return groups === undefined ? {} : { groups };
 }

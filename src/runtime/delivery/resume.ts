@@ -36,7 +36,7 @@ export async function startingPoint(
   host: { readonly deps: Deps; readonly engine: Engine },
   from: StartFrom,
 ): Promise<Start> {
-  if (from.run.kind === "continuation") return continuation(host, from);
+  if (from.run.kind === "continuation" || from.handed.length > 0) return continuation(host, from);
   if (from.first) return begin(from.payload);
   const begun = from.saver.head()?.runId === from.run.runId;
   return begun ? takenOver(host, from) : begin(from.payload);
@@ -66,7 +66,8 @@ async function takenOver(
 
 /** A continuation reads *all* decided, unapplied holds of the thread and resumes with those that still wait. */
 async function continuation(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
-  const { run, saver, payload, graph, handed } = from;
+  const { run, saver, graph, handed } = from;
+  const payload = stillToDo(from);
   const waiting = await waitingAtHead(saver);
   const answered = handed.filter((hold) => waiting.some(({ id }) => id === hold.interruptId));
   if (answered.length > 0) {
@@ -94,16 +95,25 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
   };
 }
 
+/** Of a run that has waited for timers and callbacks: what it was asked to begin with has been done. */
+function stillToDo({ run, payload }: StartFrom): RunPayload {
+  if (run.kind === "continuation" && run.sleep?.kind !== "hold") return payload;
+  const { command: _command, checkpoint: _checkpoint, ...rest } = payload;
+  return rest;
+}
+
 /**
- * Takes *all* decided, unapplied holds of a thread over for a continuation. From then on an earlier holder's word on
+ * Takes *all* decided, unapplied holds of a thread over for a continuation, and those of its own for a run that has waited
+ * for timers and callbacks. From then on an earlier holder's word on
  * them fails, because it was not given to its fence (I2).
  */
 export async function handOver(deps: Deps, run: Run, fence: number): Promise<readonly Hold[]> {
-  if (run.kind !== "continuation") return [];
+  if (run.kind !== "continuation" && run.deliveries === 0) return [];
+  const isOurs = (hold: Hold): boolean => run.kind === "continuation" || hold.runId === run.runId;
   const holds = await deps.holds.ofThread(run, run.generation);
   const taken = await Promise.all(
     holds
-      .filter(({ value }) => value.state === "decided")
+      .filter(({ value }) => value.state === "decided" && isOurs(value))
       .map(({ value }) => deps.holds.update(run, value.holdId, (hold) => handedTo(hold, fence, run.runId))),
   );
   const handed = taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));

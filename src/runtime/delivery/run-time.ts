@@ -1,4 +1,4 @@
-/** The time that a run may take, from its first delivery on, back-offs included. */
+/** The time that a run may take, from its first delivery on: back-offs included, timers and callbacks not. */
 import type { Clock } from "../../core/clock.ts";
 import { errorInfo } from "../../core/errors.ts";
 import type { ErrorInfo } from "../../core/errors.ts";
@@ -22,7 +22,7 @@ export const limitsOf = ({ settings }: Deps, graph: RegisteredGraph): RunLimits 
 /** What is left of a run's time, in milliseconds. */
 export function leftMs(deps: Deps, run: Run, graph: RegisteredGraph): number {
   const now = deps.table.now();
-  return (run.startedAt ?? now) + limitsOf(deps, graph).runTimeoutMs - now;
+  return (run.startedAt ?? now) + (run.pausedMs ?? 0) + limitsOf(deps, graph).runTimeoutMs - now;
 }
 
 export function timedOut(deps: Deps, graph: RegisteredGraph): TimedOut {

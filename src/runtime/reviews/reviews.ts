@@ -5,6 +5,7 @@ import type { Hold } from "../../core/hold.ts";
 import { holdId as asHoldId, isUuid, threadId as asThreadId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Stored } from "../../storage/records.ts";
+import { assertForPeople } from "../decisions/answers.ts";
 import { assertDecidable, assertOpen, assertUndecided, decide } from "../decisions/decide.ts";
 import type { DecideRequest } from "../decisions/decide.ts";
 import { followUpSoon } from "../decisions/follow-up.ts";
@@ -70,6 +71,7 @@ async function work(deps: Deps, principal: Principal, reviewId: string, request:
   let current: Stored<Hold> | undefined = await find(deps, principal, reviewId);
   while (current) {
     const hold: Hold = current.value;
+    assertForPeople(hold);
     assertUndecided(hold);
     const version = deskVersion(hold);
     if (request.ifMatch !== undefined && request.ifMatch !== version) {

@@ -9,6 +9,7 @@
 import { FencedSaver } from "../../checkpoint/saver.ts";
 import { saverParts } from "../saver-parts.ts";
 import { HoldpointError, isHoldpointError } from "../../core/errors.ts";
+import { isInTheWay } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { ThreadId } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
@@ -107,7 +108,7 @@ async function cancelPending(
   { lease, principal, update }: Omit<Updating, "header">,
 ): Promise<readonly Hold[]> {
   const cancelling = { ...lease.thread, fence: lease.fence, by: principal.subject, reason: "the state was updated" };
-  const isMeant = ({ origin }: Hold): boolean => origin === "interrupt" || update.onPending === "cancel";
+  const isMeant = (hold: Hold): boolean => !isInTheWay(hold) || update.onPending === "cancel";
   const { decided, cancelled } = await cancelHolds(deps, cancelling, isMeant);
   if (!decided) return cancelled;
   await followUp(deps, decided, decided.holdId);

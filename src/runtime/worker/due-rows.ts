@@ -6,11 +6,14 @@ import { runId, threadId, tenantId } from "../../core/ids.ts";
 import {
   EXPIRY_PREFIX,
   FUTURE_PREFIX,
+  LEASE_PREFIX,
   READY_PREFIX,
   afterTenant,
   dueShard,
   expiryUntil,
+  futureTime,
   futureUntil,
+  leaseUntil,
   parseAuditKey,
   parseEffectKey,
   parseThreadPartition,
@@ -19,7 +22,6 @@ import type { EffectRef } from "../../storage/effects.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { IndexRow } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
-import type { LeftToOthers } from "./left-to-others.ts";
 
 /** A row of the index: the thread, and the sort key of the item in its partition. */
 export interface DueRow {
@@ -36,34 +38,51 @@ export interface DueRow {
 export interface DueNow {
   /** In the order in which they are to be done within a tenant: by priority, then by the time at which they became ready. */
   readonly ready: readonly DueRow[];
-  /** Future rows whose time has come. */
+  /** Future rows whose time has come, the earliest first: as many as a worker does before it looks again. */
   readonly past: readonly DueRow[];
+  /** Table time of the next one that is about to come. */
+  readonly nextAt: number | undefined;
 }
 
 /** Rows that are read at once. Of a tenant with more that are ready, only the first are seen. */
 const PAGE_ROWS = 128;
+/** Of future rows whose time has come, so many that there is something to be done about are read at once. */
+const MOST_PAST = 1024;
+/** A row that is due within this time is seen before, so that a worker that looks seldom is there when it is. */
+const AHEAD_MS = 2_500;
 /** Rows worked on at once, besides the threads that are advanced. */
 const ROWS_AT_ONCE = 16;
 
 /**
- * What is ready or has become due, but for what is left to workers of a later version. Both stand in one range of the
- * index, so that an idle worker pays one request. From tenant to tenant, so that none with thousands of threads hides
- * another's.
+ * What is ready or has become due, but for what `skips` says that nothing is to be done about here. Both stand in one
+ * range of the index, so that an idle worker pays one request, whatever is still to come. From tenant to tenant, so that
+ * none with thousands of threads hides another's.
  */
-export async function dueNow(deps: Deps, left: LeftToOthers): Promise<DueNow> {
-  const range = { to: futureUntil(deps.table.now()), left };
+export async function dueNow(deps: Deps, skips: (row: DueRow) => boolean): Promise<DueNow> {
+  const now = deps.table.now();
+  const range = { now, to: futureUntil(now + AHEAD_MS), skips };
   const rows = (await Promise.all(shards(deps).map((pk) => dueIn(deps, pk, range)))).flat();
-  return { ready: rows.filter(isReady), past: rows.filter((row) => !isReady(row)) };
+  const timed = rows.flatMap((row) => ({ row, at: futureTime(row.sort) ?? 0 })).filter(({ row }) => !isReady(row));
+  const past = timed.filter(({ at }) => at <= now).toSorted((a, b) => a.at - b.at);
+  const next = timed.reduce((least, { at }) => (at > now ? Math.min(least, at) : least), Infinity);
+  return {
+    ready: rows.filter(isReady),
+    past: past.map(({ row }) => row),
+    nextAt: next === Infinity ? undefined : next,
+  };
 }
 
-async function dueIn(
-  { table }: Deps,
-  pk: string,
-  { to, left }: { readonly to: string; readonly left: LeftToOthers },
-): Promise<readonly DueRow[]> {
+interface DueRange {
+  readonly now: number;
+  readonly to: string;
+  readonly skips: (row: DueRow) => boolean;
+}
+
+async function dueIn({ table }: Deps, pk: string, { now, to, skips }: DueRange): Promise<readonly DueRow[]> {
   const rows: DueRow[] = [];
   let from = READY_PREFIX;
   let after: string | undefined;
+  let past = 0;
   for (;;) {
     const page = await table.queryIndex("due", pk, {
       from,
@@ -71,10 +90,13 @@ async function dueIn(
       limit: PAGE_ROWS,
       ...(after === undefined ? {} : { after }),
     });
-    const some = page.items.flatMap(dueRow).filter(({ ref, sk }) => !left.has(ref, sk));
+    const some = page.items.flatMap(dueRow).filter((row) => !skips(row));
     rows.push(...some);
     const last = page.items.at(-1);
     if (!last || page.next === undefined) return rows;
+    past += some.filter((row) => !isReady(row)).length;
+    // What comes after is later still.
+    if (past >= MOST_PAST || (futureTime(last.sort) ?? 0) > now) return rows;
     // Nor does a tenant's page of what cannot be read here hide what can.
     if (isReady(last) && some.length > 0) from = afterTenant(last.sort);
     else after = page.next;
@@ -83,11 +105,18 @@ async function dueIn(
 
 const isReady = (row: Pick<IndexRow, "sort">): boolean => row.sort.startsWith(READY_PREFIX);
 
-/** Future rows that are due within `aheadMs` of now, by the table's time; all of them. */
-export async function futureRows(deps: Deps, aheadMs: number): Promise<readonly DueRow[]> {
-  const range = { prefix: FUTURE_PREFIX, to: futureUntil(deps.table.now() + aheadMs) };
+/**
+ * Leases that end within `aheadMs` of now, by the table's time; all of them. They stand apart, so that whoever watches
+ * them reads nothing of what waits for its time.
+ */
+export async function leaseRows(deps: Deps, aheadMs: number): Promise<readonly DueRow[]> {
+  const now = deps.table.now();
+  const range = { prefix: LEASE_PREFIX, to: leaseUntil(now + aheadMs) };
+  // The version before this one puts leases among the future rows: one of its own is seen once it should have ended.
+  const older = { prefix: FUTURE_PREFIX, to: futureUntil(now), limit: PAGE_ROWS };
   const rows: IndexRow[] = [];
   for (const pk of shards(deps)) {
+    rows.push(...(await deps.table.queryIndex("due", pk, older)).items);
     let after: string | undefined;
     do {
       const page = await deps.table.queryIndex("due", pk, { ...range, ...(after === undefined ? {} : { after }) });
@@ -95,7 +124,7 @@ export async function futureRows(deps: Deps, aheadMs: number): Promise<readonly 
       after = page.next;
     } while (after !== undefined);
   }
-  return rows.flatMap(dueRow);
+  return rows.flatMap(dueRow).filter(({ sk }) => sk === "H");
 }
 
 /** Threads that have expired: a page of each shard, the oldest first. */

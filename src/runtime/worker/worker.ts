@@ -6,14 +6,14 @@ import { holdId, runId } from "../../core/ids.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
-import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { Cancels } from "./cancels.ts";
-import { dueNow, eachRow, expiredRows, futureRows } from "./due-rows.ts";
+import { dueNow, eachRow, expiredRows, leaseRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
 import { chainDue } from "../audit/chain.ts";
 import { followUp } from "../decisions/follow-up.ts";
+import { settleDue } from "../decisions/expiry.ts";
 import { followUpEffect } from "../effects/follow-up-effect.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { LeftToOthers } from "./left-to-others.ts";
@@ -45,6 +45,10 @@ const DRAIN_MS = 75_000;
 const NEWER_AGAIN_MS = 30_000;
 /** A lease is looked for this much beyond its length, by who has not the same time as its holder. */
 const CLOCKS_DIFFER_MS = 900_000;
+/** A hold whose run has not stopped yet is looked at again after this long. */
+const EARLY_AGAIN_MS = 250;
+/** From so many rows on there may be more. */
+const MANY_ROWS = 512;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
 const REMOTE_POLL_MS = { busy: 50, idle: 1000 } as const;
 
@@ -61,10 +65,13 @@ class PollingWorker implements Worker {
   readonly #left: LeftToOthers;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
-  /** Future rows that were looked at, and when: they stay where they are while nothing can be done about them. */
+  /** Future rows that were looked at, and until when that does: they stay where they are while nothing can be done. */
   readonly #looked = new Map<string, number>();
   #wake = new AbortController();
   #sweeping: Promise<void> | undefined;
+  #settling: Promise<void> | undefined;
+  /** Table time of the next future row that is known to become due. */
+  #nextAt: number | undefined;
   #loops: Promise<unknown> = Promise.resolve();
   #lastFound: number;
 
@@ -112,6 +119,7 @@ class PollingWorker implements Worker {
     this.#cancels.stop();
     await this.#loops;
     await this.#sweeping;
+    await this.#settling;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -128,13 +136,21 @@ class PollingWorker implements Worker {
       if (woken) this.#wake = new AbortController();
       const stale = clock.monotonic() - lastRead >= REMOTE_POLL_MS.idle;
       const changes = table.changes?.();
-      if (woken || stale || changes === undefined || changes !== seen) {
+      if (woken || stale || this.#isTime() || changes === undefined || changes !== seen) {
         seen = changes;
         lastRead = clock.monotonic();
         await this.#readDue().catch((error: unknown) => log.warn({ err: error }, "the due index could not be read"));
       }
-      await clock.sleep(this.#pause(), this.#wake.signal);
+      await clock.sleep(Math.min(this.#pause(), this.#untilNext()), this.#wake.signal);
     }
+  }
+
+  #isTime(): boolean {
+    return this.#nextAt !== undefined && this.#options.deps.table.now() >= this.#nextAt;
+  }
+
+  #untilNext(): number {
+    return this.#nextAt === undefined ? Infinity : Math.max(1, this.#nextAt - this.#options.deps.table.now());
   }
 
   #pause(): number {
@@ -149,36 +165,59 @@ class PollingWorker implements Worker {
 
   async #readDue(): Promise<void> {
     const { deps } = this.#options;
-    const { ready, past } = await dueNow(deps, this.#left);
+    this.#forgetLooked();
+    const { ready, past, nextAt } = await dueNow(deps, (row) => this.#left.has(row.ref, row.sk) || this.#isLooked(row));
+    this.#nextAt = nextAt;
     if (ready.length > 0) this.#lastFound = deps.clock.monotonic();
     const threads = ready.filter(({ sk }) => sk === "H");
     // A table that tells of changes shows a claim at once.
     const order = deps.table.changes ? threads : spread(threads, deps.settings.owner);
     this.#slots.found(order.map(({ ref }) => ref));
-    const { holdPrefix } = threadKeys;
-    const holds = ready.filter(({ sk }) => sk.startsWith(holdPrefix));
-    const leave = (ref: ThreadRef, sk: string) => (error: unknown) => {
+    const isHold = ({ sk }: DueRow): boolean => sk.startsWith(threadKeys.holdPrefix);
+    await eachRow(deps, ready.filter(isHold), (row) =>
+      this.#unlessNewer(row, () => followUp(deps, row.ref, holdOf(row))),
+    );
+    await eachRow(deps, ready, async (row) => {
+      const { effect } = row;
+      if (effect) await this.#unlessNewer(row, () => followUpEffect(deps, effect));
+    });
+    this.#settle(past.filter(isHold));
+    this.#sweep(past.filter((row) => !isHold(row)));
+  }
+
+  async #unlessNewer({ ref, sk }: DueRow, work: () => Promise<unknown>): Promise<void> {
+    await work().catch((error: unknown) => {
       if (isNewerFormat(error)) this.#left.add(ref, sk);
       throw error;
-    };
-    await eachRow(deps, holds, async ({ ref, sk }) => {
-      await followUp(deps, ref, holdId(sk.slice(holdPrefix.length))).catch(leave(ref, sk));
     });
-    await eachRow(deps, ready, async ({ ref, sk, effect }) => {
-      if (effect) await followUpEffect(deps, effect).catch(leave(ref, sk));
+  }
+
+  /** Beside the sweep, since what has its time to the second must not wait for what has not. */
+  #settle(rows: readonly DueRow[]): void {
+    if (this.#settling || rows.length === 0) return;
+    const { deps } = this.#options;
+    this.#settling = eachRow(deps, rows, (row) =>
+      this.#unlessNewer(row, async () => {
+        if (this.#stop.signal.aborted) return;
+        this.#look(row, EARLY_AGAIN_MS);
+        await settleDue(deps, row.ref, holdOf(row));
+      }),
+    ).finally(() => {
+      this.#settling = undefined;
+      // There may be more than were read.
+      if (rows.length >= MANY_ROWS) this.#wake.abort();
     });
-    this.#sweep(past);
   }
 
   /** Beside the picking, since deleting many threads takes longer than a run may wait. */
-  #sweep(past: readonly DueRow[]): void {
-    if (this.#sweeping) return;
-    const rows = past.filter((row) => this.#isNew(row));
-    if (rows.length === 0) return;
+  #sweep(rows: readonly DueRow[]): void {
+    if (this.#sweeping || rows.length === 0) return;
     const { deps } = this.#options;
     const { runPrefix } = threadKeys;
-    const swept = eachRow(deps, rows, async ({ ref, sk }) => {
+    const swept = eachRow(deps, rows, async (row) => {
+      const { ref, sk } = row;
       if (this.#stop.signal.aborted) return;
+      this.#look(row, deps.settings.leaseMs / 3);
       if (sk === "H") await sweepThread(deps, ref);
       else if (sk.startsWith(runPrefix)) await sweepRun(deps, ref, runId(sk.slice(runPrefix.length)));
     });
@@ -189,15 +228,19 @@ class PollingWorker implements Worker {
       });
   }
 
-  /** A row that stays is looked at again at the pace at which leases are. */
-  #isNew({ ref, sk, sort }: DueRow): boolean {
-    const { clock, settings } = this.#options.deps;
-    const now = clock.monotonic();
-    for (const [name, at] of this.#looked) if (now - at >= settings.leaseMs / 3) this.#looked.delete(name);
-    const name = `${ref.tenant} ${ref.threadId} ${sk} ${sort}`;
-    if (this.#looked.has(name)) return false;
-    this.#looked.set(name, now);
-    return true;
+  /** A row that stays is looked at again after a while: a lease's pace, or what a hold may wait for its run to stop. */
+  #look(row: DueRow, againMs: number): void {
+    this.#looked.set(nameOf(row), this.#options.deps.clock.monotonic() + againMs);
+  }
+
+  #isLooked(row: DueRow): boolean {
+    const again = this.#looked.get(nameOf(row));
+    return again !== undefined && this.#options.deps.clock.monotonic() < again;
+  }
+
+  #forgetLooked(): void {
+    const now = this.#options.deps.clock.monotonic();
+    for (const [name, again] of this.#looked) if (now >= again) this.#looked.delete(name);
   }
 
   /** Leases are watched from before they run out, so that recovery takes about one. */
@@ -206,7 +249,7 @@ class PollingWorker implements Worker {
     while (!this.#stop.signal.aborted) {
       await this.#readLeases().catch((error: unknown) => log.warn({ err: error }, "leases could not be read"));
       await expiredRows(this.#options.deps).then(
-        (rows) => this.#sweep(rows),
+        (rows) => this.#sweep(rows.filter((row) => !this.#isLooked(row))),
         (error: unknown) => log.warn({ err: error }, "what has expired could not be read"),
       );
       await clock.sleep(settings.leaseMs / 3, this.#stop.signal);
@@ -215,8 +258,7 @@ class PollingWorker implements Worker {
 
   async #readLeases(): Promise<void> {
     const { deps } = this.#options;
-    const rows = await futureRows(deps, 2 * deps.settings.leaseMs + CLOCKS_DIFFER_MS);
-    const leases = rows.filter(({ sk }) => sk === "H");
+    const leases = await leaseRows(deps, 2 * deps.settings.leaseMs + CLOCKS_DIFFER_MS);
     const seen: Stored<Thread>[] = [];
     await eachRow(deps, leases, async ({ ref }) => {
       const stored = await deps.threads.get(ref);
@@ -226,3 +268,6 @@ class PollingWorker implements Worker {
     await this.#slots.recheckSuspect();
   }
 }
+
+const nameOf = ({ ref, sk, sort }: DueRow): string => `${ref.tenant} ${ref.threadId} ${sk} ${sort}`;
+const holdOf = ({ sk }: DueRow) => holdId(sk.slice(threadKeys.holdPrefix.length));

@@ -1,0 +1,43 @@
+/**
+ * What time does to holds: timers fire, callbacks are given up, reviews expire, are escalated and called to mind. Done by
+ * whichever worker finds the hold due, by the conditional write that decisions use as well: whoever comes first stands
+ * (I4).
+ *
+ * - Whether a hold is due is decided on the hold itself and by the table's time: an index row is a hint.
+ * - A hold is only settled while it is open. Before that it stays due, and afterwards it is cancelled, so that it is not
+ *   found for ever.
+ * - What was settled stays due until it is carried on (I11): see `follow-up.ts`.
+ */
+import { BY_TIME, dueAt, inTime } from "../../core/hold-time.ts";
+import { cancelledHold } from "../../core/hold.ts";
+import type { HoldId } from "../../core/ids.ts";
+import type { ThreadRef } from "../../storage/keys.ts";
+import type { Deps } from "../deps.ts";
+import { followUpSoon } from "./follow-up.ts";
+import { opennessOf } from "./open.ts";
+
+/** Does what the time has come for, if anything is. Returns false when it is too early although it is due. */
+export async function settleDue(deps: Deps, ref: ThreadRef, holdId: HoldId): Promise<boolean> {
+  for (;;) {
+    const stored = await deps.holds.get(ref, holdId);
+    const at = stored && dueAt(stored.value);
+    if (!stored || at === undefined || at > deps.table.now()) return true;
+    const open = await opennessOf(deps, stored.value);
+    if (open.kind === "early") return false;
+    const now = deps.table.now();
+    if (open.kind === "over") {
+      const cancelled = cancelledHold(stored.value, BY_TIME, open.why, { now, followUpDue: true });
+      if (!(await deps.holds.put(cancelled, { version: stored.version })).won) continue;
+      await followUpSoon(deps, cancelled);
+      return true;
+    }
+    const came = inTime(stored.value, now);
+    if (!came) return true;
+    const written = await deps.holds.put(came.hold, { version: stored.version });
+    if (!written.won) continue;
+    const what = { thread: ref.threadId, hold: holdId, origin: came.hold.origin, come: came.kind, lateMs: now - at };
+    deps.log.info(what, "the time of a hold has come");
+    if (came.kind === "settled") await followUpSoon(deps, came.hold);
+    return true;
+  }
+}

@@ -1,0 +1,48 @@
+import { openedToken, signedToken } from "../core/callback-token.ts";
+import type { CallbackTarget } from "../core/callback-token.ts";
+import type { IdSource } from "../core/ids.ts";
+import { tableKey } from "./keys.ts";
+import { readable, textOf } from "./records.ts";
+import type { Table } from "./table.ts";
+
+/** Signs the tokens of callbacks, and knows its own again: the same in every process on one table. */
+export interface CallbackTokens {
+  sign(target: CallbackTarget): Promise<string>;
+  /** Undefined for a token that was never handed out. */
+  open(token: string): Promise<CallbackTarget | undefined>;
+}
+
+export interface CallbackTokensOptions {
+  readonly table: Table;
+  readonly ids: IdSource;
+  /** The first one signs, all are accepted. Without any, one that is drawn once and kept in the table. */
+  readonly secrets: readonly string[];
+}
+
+const SECRET_BYTES = 32;
+
+export function createCallbackTokens({ table, ids, secrets: given }: CallbackTokensOptions): CallbackTokens {
+  let known: Promise<readonly [Uint8Array, ...Uint8Array[]]> | undefined;
+  const secrets = () => (known ??= read().catch(forget));
+  const forget = (error: unknown): never => {
+    known = undefined;
+    throw error;
+  };
+  const read = async (): Promise<readonly [Uint8Array, ...Uint8Array[]]> => {
+    const [first, ...others] = given.map((secret) => Buffer.from(secret, "utf8"));
+    return first ? [first, ...others] : [Buffer.from(await secretOf(table, ids), "hex")];
+  };
+  return {
+    sign: async (target) => signedToken(target, (await secrets())[0]),
+    open: async (token) => openedToken(token, await secrets()),
+  };
+}
+
+async function secretOf(table: Table, ids: IdSource): Promise<string> {
+  const key = tableKey("callback-secret");
+  const there = readable(await table.get(key));
+  if (there) return textOf(there, "d");
+  const drawn = ids.token(SECRET_BYTES);
+  const put = await table.put({ ...key, attributes: { d: drawn } }, "absent");
+  return put.won || !put.current ? drawn : textOf(readable(put.current), "d");
+}
