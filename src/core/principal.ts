@@ -22,17 +22,21 @@ export type Action =
   | "store:read"
   | "store:write"
   | "reviews:read"
-  | "reviews:decide";
+  | "reviews:decide"
+  | "webhooks:read"
+  | "webhooks:write";
 
 const READS: readonly Action[] = ["assistants:read", "threads:read", "runs:read", "store:read", "reviews:read"];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
+/** Who registers an address has a tenant's events sent there. */
+const WEBHOOKS: readonly Action[] = ["webhooks:read", "webhooks:write"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],
   reviewer: [...READS, "reviews:decide"],
-  operator: [...READS, ...WRITES],
+  operator: [...READS, ...WRITES, ...WEBHOOKS],
   auditor: READS,
-  admin: [...READS, ...WRITES, "reviews:decide"],
+  admin: [...READS, ...WRITES, "reviews:decide", ...WEBHOOKS],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

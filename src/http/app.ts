@@ -14,6 +14,7 @@ import { cors } from "./cors.ts";
 import type { CorsOptions } from "./cors.ts";
 import { answerErrors, httpError } from "./errors.ts";
 import { addAssistantRoutes } from "./langgraph/assistants.ts";
+import { addCronRoutes } from "./langgraph/crons.ts";
 import { addRunRoutes } from "./langgraph/runs.ts";
 import type { EnterPool } from "./langgraph/runs.ts";
 import { addExistingRunRoutes } from "./langgraph/run.ts";
@@ -27,6 +28,7 @@ import type { HttpLimits } from "./limits.ts";
 import { createRoutes } from "./route.ts";
 import { tracing } from "./trace.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
+import { addWebhookRoutes } from "./v1/webhooks.ts";
 
 export interface AppOptions {
   readonly runtime: Runtime;
@@ -72,7 +74,9 @@ function createSurfaces(options: AppOptions): Router {
   const router = express.Router({ caseSensitive: true });
 
   const own = express.Router({ caseSensitive: true });
-  addReviewRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.reviews);
+  const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
+  addReviewRoutes(ownRoutes, runtime.reviews);
+  addWebhookRoutes(ownRoutes, runtime.webhooks);
   router.use(OWN_SURFACE, own);
 
   const routes = createRoutes(router, { ...gate, prefix: "" });
@@ -81,6 +85,8 @@ function createSurfaces(options: AppOptions): Router {
   addThreadRoutes(routes, runtime.threads);
   addStateRoutes(routes, runtime.threads);
   addStoreRoutes(routes, runtime.store);
+  // Before the routes of runs, whose ids are where theirs say `crons`.
+  addCronRoutes(routes, runtime.schedules);
   const host = { runs: runtime.runs, clock, log, limits, closing };
   addRunRoutes(routes, { ...host, enterPool: enteringPools(runtime, info.graphs, admission) });
   addExistingRunRoutes(routes, host);

@@ -8,7 +8,9 @@ import { plainSealers } from "../storage/encryption/sealer.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
 import { createRuns } from "../storage/runs.ts";
+import { createSchedules } from "../storage/schedules.ts";
 import { createThreads } from "../storage/threads.ts";
+import { createWebhooks } from "../storage/webhooks.ts";
 import { threadNotFound } from "./accept/accept-answer.ts";
 import { accept, threadOfRun } from "./accept/accept.ts";
 import { createAssistants } from "./assistants.ts";
@@ -26,6 +28,9 @@ import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
 import { createStoreUseCases } from "./store.ts";
 import { createValueCache } from "./value-cache.ts";
+import { createWebhookUseCases } from "./webhooks/endpoints.ts";
+import { createInterests } from "./webhooks/interests.ts";
+import { createScheduleUseCases } from "./schedules/schedules.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
 export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
@@ -38,8 +43,9 @@ export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids
 
 /** What every use case is made of, on the given adapters. */
 export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
-  const { table, blobs, ids, settings, sealers = plainSealers } = given;
+  const { table, blobs, ids, clock, settings, sealers = plainSealers } = given;
   const { shards } = settings;
+  const webhooks = createWebhooks(table, shards);
   return {
     ...given,
     sealers,
@@ -50,6 +56,9 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
     effects: createEffects(table),
     stores: createStores({ table, blobs, ids, ...store }),
+    webhooks,
+    interests: createInterests(webhooks, clock),
+    schedules: createSchedules(table, shards, sealers),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -65,6 +74,8 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
     store: createStoreUseCases(deps),
+    webhooks: createWebhookUseCases(deps),
+    schedules: createScheduleUseCases(deps, assistants),
   };
 }
 

@@ -9,6 +9,8 @@ import type { Thread, ThreadTtl } from "../core/thread.ts";
 import type { WaitingFor } from "../core/waiting-for.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
+import type { ScheduleUseCases } from "./schedules/use-cases.ts";
+import type { WebhookUseCases } from "./webhooks/use-cases.ts";
 
 export interface AcceptRequest {
   /** Undefined: a stateless run, on a fresh thread. */
@@ -25,6 +27,8 @@ export interface AcceptRequest {
   /** With the strategy `rollback`: also over effects that happened. */
   readonly force?: boolean;
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
+  /** Ids that follow from what asks for the run: however often it is asked for, it is this one. */
+  readonly named?: { readonly runId: RunId; readonly threadId: ThreadId };
 }
 
 /** What a run came to: what `wait` and `join` answer. */
@@ -265,6 +269,8 @@ export interface StoreUseCases {
 }
 
 export interface Runtime {
+  readonly webhooks: WebhookUseCases;
+  readonly schedules: ScheduleUseCases;
   readonly store: StoreUseCases;
   readonly runs: RunUseCases;
   readonly threads: ThreadUseCases;

@@ -129,11 +129,12 @@ function decode(item: Item): Run {
 }
 
 function indexEntries(run: Run, shards: number): IndexEntries {
-  if (run.followUpAt === undefined) return {};
+  const dueAt = run.hooksDue ? run.updatedAt : run.followUpAt;
+  if (dueAt === undefined) return {};
   const at = {
     tenant: run.tenant,
     priority: run.priority,
-    dueAt: run.followUpAt,
+    dueAt,
     subject: `${run.threadId}/${run.runId}`,
   };
   return { due: { pk: duePartition(run.pool, run.tenant, shards), sk: futureSort(at) } };

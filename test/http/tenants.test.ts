@@ -11,6 +11,8 @@ interface Owned {
   readonly run: string;
   readonly checkpoint: string;
   readonly assistant: string;
+  readonly webhook: string;
+  readonly cron: string;
   readonly review: string;
   readonly digest: string;
 }
@@ -28,6 +30,10 @@ const onThread = (rest: string, json?: Probe["json"]): Probe => ({
   ...(json === undefined ? {} : { json }),
 });
 const onRun = (rest: string): Probe => ({ path: ({ thread, run }) => `/threads/${thread}/runs/${run}${rest}` });
+const onWebhook = (rest: string, json?: Probe["json"]): Probe => ({
+  path: ({ webhook }) => `/v1/webhooks/${webhook}${rest}`,
+  ...(json === undefined ? {} : { json }),
+});
 const withAssistant = (path: string): Probe => ({
   path: () => path,
   json: ({ assistant }) => ({ assistant_id: assistant, input: {} }),
@@ -119,6 +125,37 @@ const PROBES: Readonly<Record<string, Probe>> = {
     path: ({ review }) => `/v1/reviews/${review}/decisions`,
     json: ({ digest }) => ({ type: "approve", digest }),
   },
+  "POST /runs/crons": {
+    path: () => "/runs/crons",
+    json: ({ assistant }) => ({ assistant_id: assistant, schedule: "* * * * *" }),
+  },
+  "POST /threads/:thread_id/runs/crons": onThread("/runs/crons", () => ({
+    assistant_id: "echo",
+    schedule: "* * * * *",
+  })),
+  "POST /runs/crons/search": { path: () => "/runs/crons/search", json: () => ({}), answer: { status: 200, body: [] } },
+  "POST /runs/crons/count": { path: () => "/runs/crons/count", json: () => ({}), answer: { status: 200, body: 0 } },
+  "GET /runs/crons/:cron_id": { path: ({ cron }) => `/runs/crons/${cron}` },
+  "PATCH /runs/crons/:cron_id": { path: ({ cron }) => `/runs/crons/${cron}`, json: () => ({ enabled: false }) },
+  "DELETE /runs/crons/:cron_id": { path: ({ cron }) => `/runs/crons/${cron}` },
+  "POST /v1/webhooks": {
+    path: () => "/v1/webhooks",
+    json: () => ({ url: "https://example.com/globex", events: ["run.ended"] }),
+    answer: { status: 201 },
+  },
+  "GET /v1/webhooks": { path: () => "/v1/webhooks", answer: { status: 200 } },
+  "GET /v1/webhooks/:webhook_id": onWebhook(""),
+  "PATCH /v1/webhooks/:webhook_id": onWebhook("", () => ({ url: "https://example.com/taken" })),
+  "DELETE /v1/webhooks/:webhook_id": onWebhook(""),
+  "POST /v1/webhooks/:webhook_id/pause": onWebhook("/pause"),
+  "POST /v1/webhooks/:webhook_id/resume": onWebhook("/resume"),
+  "POST /v1/webhooks/:webhook_id/rotate": onWebhook("/rotate"),
+  "POST /v1/webhooks/:webhook_id/test": onWebhook("/test"),
+  "GET /v1/webhooks/:webhook_id/deliveries": onWebhook("/deliveries"),
+  "POST /v1/webhooks/:webhook_id/deliveries/:delivery_id/redeliver": {
+    path: ({ webhook, run }) => `/v1/webhooks/${webhook}/deliveries/1700000000000.${run}/redeliver`,
+    answer: { status: 404 },
+  },
   // Last, since from here on globex has an assistant of the same id.
   "POST /assistants": {
     path: () => "/assistants",
@@ -154,7 +191,16 @@ async function prepare(service: Service): Promise<Owned> {
   const [review] = listed.items;
   if (!review) throw new Error("the run raised no review");
   const checkpoint = state.checkpoint.checkpoint_id ?? "";
-  return { thread, run: run.run_id, checkpoint, assistant, review: review.id, digest: review.digest };
+  const { cron_id: cron } = await client.crons.create("echo", {
+    schedule: "0 0 1 1 *",
+    input: { text: "x" },
+    metadata: { of: "acme" },
+  });
+  const hook = { url: "https://example.com/acme", events: ["run.ended"], description: '{"of":"acme"}' };
+  const registered = await service.app.call("POST", "/v1/webhooks", { json: hook });
+  const { id: webhook } = (await registered.json()) as { readonly id: string };
+  const ids = { thread, run: run.run_id, checkpoint, assistant, webhook, cron };
+  return { ...ids, review: review.id, digest: review.digest };
 }
 
 /** Everything of acme that somebody else could have changed. */
@@ -166,6 +212,8 @@ async function snapshot(): Promise<unknown> {
     `/assistants/${owned.assistant}`,
     `/v1/reviews/${owned.review}`,
     "/store/items?namespace=of.acme&key=k",
+    `/runs/crons/${owned.cron}`,
+    `/v1/webhooks/${owned.webhook}`,
   ];
   return Promise.all(paths.map(async (path) => (await service.app.call("GET", path)).json()));
 }

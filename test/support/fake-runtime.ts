@@ -56,6 +56,8 @@ export function createFakeRuntime(): FakeRuntime {
       threads: notUsed("threads") as ThreadUseCases,
       assistants: notUsed("assistants") as AssistantUseCases,
       store: notUsed("store") as StoreUseCases,
+      webhooks: notUsed("webhooks") as Runtime["webhooks"],
+      schedules: notUsed("schedules") as Runtime["schedules"],
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;

@@ -28,6 +28,7 @@ export interface ServiceOptions {
   readonly worker?: boolean;
   readonly app?: Partial<AppOptions>;
   readonly store?: GivenDeps["store"];
+  readonly webhookHosts?: readonly string[];
 }
 
 export interface Service extends AsyncDisposable {
@@ -44,11 +45,12 @@ export async function startService({
   worker: withWorker = true,
   app: options,
   store,
+  webhookHosts = [],
 }: ServiceOptions): Promise<Service> {
   await using opening = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "holdpoint-http-"));
   opening.defer(() => rm(dir, { recursive: true, force: true }));
-  const deps = await openDeps(dir, { graphs, store }, opening);
+  const deps = await openDeps(dir, { graphs, store, webhookHosts }, opening);
   const runtime = createRuntime(deps);
   const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants)) : undefined;
   worker?.start();
@@ -67,7 +69,7 @@ export async function startService({
 
 async function openDeps(
   dir: string,
-  { graphs, store }: Pick<ServiceOptions, "graphs" | "store">,
+  { graphs, store, webhookHosts }: Pick<ServiceOptions, "graphs" | "store"> & Pick<Deps["settings"], "webhookHosts">,
   opening: AsyncDisposableStack,
 ): Promise<Deps> {
   const table = opening.use(
@@ -89,6 +91,7 @@ async function openDeps(
       shards: SHARDS,
       limits: DEFAULT_LIMITS,
       owner: "test/owner",
+      ...(webhookHosts && { webhookHosts }),
     },
   });
 }

@@ -16,6 +16,7 @@ import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { followUpSoon } from "./follow-up.ts";
 import type { DecideRequest, ReviewUseCases } from "../runtime.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
 
 /** How long a decision waits for the run that raised its hold to have ended as `held`. */
 const HELD_SOON_MS = 1000;
@@ -273,7 +274,10 @@ async function decideWith(deps: Deps, first: Stored<Hold>, { by, run, answer }: 
       continuation: run.runId,
     };
     const written = await deps.holds.put(decided(current.value, decision), { version: current.version });
-    if (written.won) return true;
+    if (written.won) {
+      await tellOfDecision(deps, written.stored.value);
+      return true;
+    }
     current = written.current;
   }
   return current?.value.decision?.continuation === run.runId;

@@ -18,6 +18,7 @@ import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
 
 /** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
 export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
@@ -26,6 +27,8 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
   for (;;) {
     const stored = await deps.holds.get(ref, hold);
     if (!stored?.value.followUpDue) return stored?.value;
+    // Before its continuation can be: who applies a decision clears what makes it findable.
+    await tellOfDecision(deps, stored.value);
     const step = await stepOf(deps, ref, stored.value, name);
     made = step.made ?? made;
     name = step.kind === "again" ? step.name : undefined;

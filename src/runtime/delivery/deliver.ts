@@ -16,6 +16,7 @@ import type { HoldpointError } from "../../core/errors.ts";
 import { asleep, ended, isEnded, marked, untouchedEnd } from "../../core/run.ts";
 import type { Outcome, Run } from "../../core/run.ts";
 import type { QueueEntry } from "../../core/thread.ts";
+import { announced } from "../../core/webhook.ts";
 import { metadataFrame } from "../../langgraph/frames.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
@@ -203,7 +204,8 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     if (isToUndo(run.cancelAsked, outcome)) return { kind: "stopped" };
     const honoured: Outcome =
       run.cancelAsked && outcome.status === "success" ? { status: "cancelled", end: outcome.end } : outcome;
-    const written = await deps.runs.put(ended(run, lease.fence, honoured), current.version);
+    const end = announced(ended(run, lease.fence, honoured), await deps.interests.inRuns(run.tenant));
+    const written = await deps.runs.put(end, current.version);
     if (written.won) {
       deps.hints.changed(run, written.stored.value);
       const { status, error } = honoured;
