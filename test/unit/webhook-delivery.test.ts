@@ -74,6 +74,15 @@ describe("the end of a run", () => {
     expect(points).toBeGreaterThan(10);
   });
 
+  it("is told although its thread is deleted right after it", async () => {
+    const kit = createKit();
+    const { endpoint } = await register(kit);
+    const run = await endedRun(kit);
+    await kit.runtime.threads.remove(ALICE, run.threadId);
+    expect(await kit.deps.runs.get(run, run.runId)).toBeUndefined();
+    expect(await log(kit, endpoint.endpointId)).toHaveLength(1);
+  });
+
   it("stays findable until it is told, and would be lost without its mark (negative control)", async () => {
     const kit = createKit();
     const { endpoint } = await register(kit);

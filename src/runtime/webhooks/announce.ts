@@ -28,8 +28,14 @@ interface Told {
 
 /** Tells of the end of a run, and of the reviews that it ended with; then, and not before, clears its mark. */
 export async function tellOfEnd(deps: Deps, run: Run): Promise<void> {
-  await makeDeliveriesOfEnd(deps, run);
+  await makeDeliveriesOfEnd(deps, run).catch((error: unknown) => untellable(deps, run, error));
   await deps.runs.update(run, run.runId, told);
+}
+
+/** A tenant whose keys were dropped is told nothing any more, and what it had goes all the same. */
+export function untellable({ log }: Deps, { threadId, runId }: Run, error: unknown): void {
+  if (!isHoldpointError(error, "gone")) throw error;
+  log.warn({ thread: threadId, run: runId, err: error }, "nobody can be told of the end of a run");
 }
 
 export async function makeDeliveriesOfEnd(deps: Deps, run: Run): Promise<void> {
