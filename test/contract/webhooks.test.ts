@@ -45,9 +45,9 @@ const bound = (table: Table): Table => ({
   [Symbol.asyncDispose]: async () => {},
 });
 
-describe.each(engines())("on $name", ({ open }) => {
+describe.each(engines())("on $name", (engine) => {
   it("the end of a run is told once to each endpoint, signed and logged", async () => {
-    await using opened = await open();
+    await using opened = await engine.open();
     const [one, two] = [processOn(opened.table), processOn(await opened.another())];
     const { endpoint } = await one.runtime.webhooks.create(ALICE, {
       url: "https://example.com/hook",
@@ -76,7 +76,7 @@ describe.each(engines())("on $name", ({ open }) => {
   });
 
   it("a due time is fired once", async () => {
-    await using opened = await open();
+    await using opened = await engine.open();
     const first = processOn(opened.table);
     const { schedule } = await first.runtime.schedules.create(ALICE, {
       assistantId: "g",
