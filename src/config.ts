@@ -54,6 +54,8 @@ export interface Config {
   readonly ecsAgentUri: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
   readonly corsOrigins: readonly string[];
+  /** Hosts that webhooks may reach wherever they are. */
+  readonly webhookHosts: readonly string[];
   readonly documents: string | undefined;
   readonly ledgerUrl: string | undefined;
 }
@@ -162,11 +164,15 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     limits: limitsOf(mode, env),
     ecsAgentUri: env.ECS_AGENT_URI,
     logLevel: env.HOLDPOINT_LOG_LEVEL,
-    corsOrigins: env.HOLDPOINT_CORS_ORIGINS?.split(",").flatMap((origin) => origin.trim() || []) ?? [],
+    corsOrigins: listOf(env.HOLDPOINT_CORS_ORIGINS),
+    webhookHosts: listOf(env.HOLDPOINT_WEBHOOK_HOSTS),
     documents: env.HOLDPOINT_DOCUMENTS,
     ledgerUrl: env.HOLDPOINT_LEDGER_URL,
   };
 }
+
+const listOf = (text: string | undefined): readonly string[] =>
+  text?.split(",").flatMap((one) => one.trim() || []) ?? [];
 
 /** Settings that mean nothing without another one. */
 const NEEDED: readonly (readonly [keyof Environment, keyof Environment, string])[] = [

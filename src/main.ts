@@ -39,6 +39,7 @@ import { noProtection } from "./runtime/worker/task-protection.ts";
 import type { TaskProtection } from "./runtime/worker/task-protection.ts";
 import { createWorker } from "./runtime/worker/worker.ts";
 import type { Worker } from "./runtime/worker/worker.ts";
+import type { Courier } from "./runtime/webhooks/courier.ts";
 import { stopSignal } from "./signals.ts";
 import { sealedBlobs } from "./storage/encryption/sealed-blobs.ts";
 import { agreeOnShards } from "./storage/shards.ts";
@@ -79,8 +80,8 @@ async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<
   await agreeOnShards(table, config.shards);
   const { sealers } = opening.use(await openEncryption(config.encryption, table));
   const loaded = await openGraphs(config, log);
-  const { shards, leaseMs, concurrency, pool, limits, callbackKeys } = config;
-  const settings = { leaseMs, concurrency, pool, shards, limits, owner: owner.id };
+  const { shards, leaseMs, concurrency, pool, limits, callbackKeys, webhookHosts } = config;
+  const settings = { leaseMs, concurrency, pool, shards, limits, webhookHosts, owner: owner.id };
   const blobs = sealedBlobs(storage.blobs, sealers);
   const deps = createDeps({
     ...loaded,
@@ -232,6 +233,15 @@ async function openWorker({ config, deps, assistants, owner }: WorkerOptions): P
   return { worker, retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
+/** Sends webhooks and fires schedules, in the processes that execute runs and beside them. */
+async function openCourier({ config, deps, assistants }: WorkerOptions): Promise<Courier> {
+  const [{ createCourier }, { createWebhookSender }] = await Promise.all([
+    import("./runtime/webhooks/courier.ts"),
+    import("./local/webhook-sender.ts"),
+  ]);
+  return createCourier({ deps, assistants, sender: createWebhookSender({ allowed: config.webhookHosts }) });
+}
+
 async function openProtection(agentUri: string, log: Log): Promise<TaskProtection & AsyncDisposable> {
   const { createEcsTaskProtection } = await import("./aws/task-protection.ts");
   return createEcsTaskProtection({ agentUri, clock: systemClock, log });
@@ -275,7 +285,9 @@ async function serve(config: Config, log: Log, stopping: AbortSignal): Promise<v
     config.role === "worker" ? undefined : stack.use(await openHttp({ config, deps, health, runtime, stopping }));
   const working = config.role === "api" ? undefined : stack.use(await openWorker({ config, deps, assistants, owner }));
   const folder = working && config.documents !== undefined ? await openDocuments(config.documents) : undefined;
+  const courier = config.role === "api" ? undefined : stack.use(await openCourier({ config, deps, assistants, owner }));
   working?.worker.start();
+  courier?.start();
   log.info(
     {
       ...present({ url: http?.url }),

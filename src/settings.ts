@@ -109,6 +109,10 @@ export const environment = z.object({
   HOLDPOINT_CORS_ORIGINS: text
     .optional()
     .meta({ description: "Origins that browsers may call from, separated by commas; `*` for any. None by default." }),
+  HOLDPOINT_WEBHOOK_HOSTS: text.optional().meta({
+    description:
+      "Hosts that webhooks may reach although they are not public, without TLS as well, separated by commas; for development and tests. None by default.",
+  }),
   HOLDPOINT_DOCUMENTS: text.optional().meta({
     flag: "documents",
     description: "Folder of documents (Markdown, text, JSONL) that are ingested at start.",

@@ -36,7 +36,9 @@ export type Action =
   | "effects:settle"
   | "reviews:read"
   | "reviews:decide"
-  | "audit:read";
+  | "audit:read"
+  | "webhooks:read"
+  | "webhooks:write";
 
 const READS: readonly Action[] = [
   "assistants:read",
@@ -47,13 +49,15 @@ const READS: readonly Action[] = [
   "effects:read",
 ];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
+/** Who registers an address has a tenant's events sent there. */
+const WEBHOOKS: readonly Action[] = ["webhooks:read", "webhooks:write"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],
   reviewer: [...READS, "reviews:decide"],
-  operator: [...READS, ...WRITES, "runs:operate", "effects:settle"],
+  operator: [...READS, ...WRITES, ...WEBHOOKS, "runs:operate", "effects:settle"],
   auditor: [...READS, "audit:read"],
-  admin: [...READS, ...WRITES, "runs:operate", "reviews:decide", "effects:settle", "audit:read"],
+  admin: [...READS, ...WRITES, ...WEBHOOKS, "runs:operate", "reviews:decide", "effects:settle", "audit:read"],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

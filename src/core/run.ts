@@ -50,6 +50,8 @@ export interface RunSettings {
   readonly multitaskStrategy: MultitaskStrategy;
   /** Stateless runs only: what becomes of their thread. */
   readonly onCompletion?: "delete" | "keep";
+  /** Address that is told of the run's end, and of those of its continuations. */
+  readonly webhook?: string;
 }
 
 export interface RunCommand {
@@ -112,6 +114,8 @@ export interface Run {
    * may have died in between); once a stateless run has ended, to delete its thread.
    */
   readonly followUpAt?: number;
+  /** It has ended, and not everybody who wants to be told has a delivery of their own: see webhook.ts. */
+  readonly hooksDue?: true;
   /** Table time before which it must not begin: until then no header names it. */
   readonly startAt?: number;
   /** With `startAt` and the strategy `rollback`: what is there then is rolled back although it has effects. */

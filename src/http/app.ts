@@ -14,6 +14,7 @@ import { cors } from "./cors.ts";
 import type { CorsOptions } from "./cors.ts";
 import { answerErrors, httpError } from "./errors.ts";
 import { addAssistantRoutes } from "./langgraph/assistants.ts";
+import { addCronRoutes } from "./langgraph/crons.ts";
 import { addRunRoutes } from "./langgraph/runs.ts";
 import type { EnterPool } from "./langgraph/runs.ts";
 import { addExistingRunRoutes } from "./langgraph/run.ts";
@@ -31,6 +32,7 @@ import { addCallbackRoutes } from "./v1/callbacks.ts";
 import { addEffectRoutes } from "./v1/effects.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
 import { addOperatorRoutes } from "./v1/runs.ts";
+import { addWebhookRoutes } from "./v1/webhooks.ts";
 
 export interface AppOptions {
   readonly runtime: Runtime;
@@ -82,6 +84,7 @@ function createSurfaces(options: AppOptions): Router {
   addEffectRoutes(ownRoutes, runtime.effects);
   addAuditRoutes(ownRoutes, runtime.audit);
   addOperatorRoutes(ownRoutes, runtime.operators);
+  addWebhookRoutes(ownRoutes, runtime.webhooks);
   router.use(OWN_SURFACE, own);
 
   const routes = createRoutes(router, { ...gate, prefix: "" });
@@ -90,6 +93,8 @@ function createSurfaces(options: AppOptions): Router {
   addThreadRoutes(routes, runtime.threads);
   addStateRoutes(routes, runtime.threads);
   addStoreRoutes(routes, runtime.store);
+  // Before the routes of runs, whose ids are where theirs say `crons`.
+  addCronRoutes(routes, runtime.schedules);
   const host = { runs: runtime.runs, clock, log, limits, closing };
   addRunRoutes(routes, { ...host, enterPool: enteringPools(runtime, info.graphs, admission) });
   addExistingRunRoutes(routes, host);

@@ -10,7 +10,9 @@ import { createCallbackTokens } from "../storage/callback-tokens.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
 import { createRuns } from "../storage/runs.ts";
+import { createSchedules } from "../storage/schedules.ts";
 import { createThreads } from "../storage/threads.ts";
+import { createWebhooks } from "../storage/webhooks.ts";
 import { threadNotFound } from "./accept/accept-answer.ts";
 import { accept, threadOfRun } from "./accept/accept.ts";
 import { createAuditUseCases } from "./audit/audit-log.ts";
@@ -34,6 +36,9 @@ import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
 import { createStoreUseCases } from "./store.ts";
 import { createValueCache } from "./value-cache.ts";
+import { createWebhookUseCases } from "./webhooks/endpoints.ts";
+import { createInterests } from "./webhooks/interests.ts";
+import { createScheduleUseCases } from "./schedules/schedules.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
 export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
@@ -48,8 +53,9 @@ export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids
 
 /** What every use case is made of, on the given adapters. */
 export function createDeps({ store, threadTtl, callbackKeys = [], ...given }: GivenDeps): Deps {
-  const { table, blobs, ids, settings, sealers = plainSealers } = given;
+  const { table, blobs, ids, clock, settings, sealers = plainSealers } = given;
   const { shards } = settings;
+  const webhooks = createWebhooks(table, shards);
   return {
     ...given,
     sealers,
@@ -62,6 +68,9 @@ export function createDeps({ store, threadTtl, callbackKeys = [], ...given }: Gi
     audit: createAudit({ table, shards, sealers }),
     stores: createStores({ table, blobs, ids, sealers, ...store }),
     callbacks: createCallbackTokens({ table, ids, secrets: callbackKeys }),
+    webhooks,
+    interests: createInterests(webhooks, clock),
+    schedules: createSchedules(table, shards, sealers),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -84,6 +93,8 @@ export function createRuntime(
     audit: createAuditUseCases(deps),
     operators: createOperators({ ...host, assistants, engine }),
     store: createStoreUseCases(deps),
+    webhooks: createWebhookUseCases(deps),
+    schedules: createScheduleUseCases(deps, assistants),
   };
 }
 

@@ -12,9 +12,12 @@ import type { Sealers } from "../storage/encryption/sealer.ts";
 import type { Events } from "../storage/events.ts";
 import type { Holds } from "../storage/holds.ts";
 import type { Runs } from "../storage/runs.ts";
+import type { Schedules } from "../storage/schedules.ts";
 import type { Table } from "../storage/table.ts";
 import type { Threads } from "../storage/threads.ts";
+import type { Webhooks } from "../storage/webhooks.ts";
 import type { Hints } from "./hints.ts";
+import type { Interests } from "./webhooks/interests.ts";
 import type { ValueCache } from "./value-cache.ts";
 
 /** One line per state change. `fields` are safe to log: never content, never secrets. */
@@ -36,6 +39,8 @@ export interface Settings {
   readonly limits: Limits;
   /** `<host>/<boot>/<pid namespace>/<pid>/<start>/<random>` of this process. */
   readonly owner: string;
+  /** Hosts that webhooks may reach wherever they are, without TLS as well; none by default. */
+  readonly webhookHosts?: readonly string[];
 }
 
 /** What every use case is made of. */
@@ -57,6 +62,10 @@ export interface Deps {
   readonly stores: (tenant: TenantId) => TableStore;
   readonly callbacks: CallbackTokens;
   readonly graphs: GraphRegistry;
+  readonly webhooks: Webhooks;
+  /** Which tenants want to be told of what. */
+  readonly interests: Interests;
+  readonly schedules: Schedules;
   readonly hints: Hints;
   readonly values: ValueCache;
   readonly clock: Clock;

@@ -13,6 +13,8 @@ import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 import type { EffectUseCases } from "./effects/effects.ts";
 import type { ReviewUseCases } from "./reviews/use-cases.ts";
+import type { ScheduleUseCases } from "./schedules/use-cases.ts";
+import type { WebhookUseCases } from "./webhooks/use-cases.ts";
 
 export interface AcceptRequest {
   /** Undefined: a stateless run, on a fresh thread. */
@@ -30,6 +32,8 @@ export interface AcceptRequest {
   readonly force?: boolean;
   readonly idempotency?: { readonly key: string; readonly bodyHash: string };
   readonly replay?: Replay;
+  /** Ids that follow from what asks for the run: however often it is asked for, it is this one. */
+  readonly named?: { readonly runId: RunId; readonly threadId: ThreadId };
 }
 
 /** The run is another attempt at one that has ended: of its root, and on behalf of who started that. */
@@ -264,6 +268,8 @@ export interface StoreUseCases {
 }
 
 export interface Runtime {
+  readonly webhooks: WebhookUseCases;
+  readonly schedules: ScheduleUseCases;
   readonly store: StoreUseCases;
   readonly runs: RunUseCases;
   readonly threads: ThreadUseCases;

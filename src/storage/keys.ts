@@ -158,6 +158,41 @@ export const dataKeyKeys = {
   prefix: "K#",
 } as const;
 
+/** Webhook endpoints of a tenant in one partition, and the deliveries to each in one of its own, in the order of events. */
+export const hookKeys = {
+  endpoints: (tenant: TenantId): string => `${part(tenant)}#wh`,
+  endpoint: (tenant: TenantId, id: string): Key => ({ pk: hookKeys.endpoints(tenant), sk: `E#${part(id)}` }),
+  endpointPrefix: "E#",
+  deliveries: (tenant: TenantId, endpoint: string): string => `${part(tenant)}#wh#${part(endpoint)}`,
+  delivery: (tenant: TenantId, endpoint: string, at: { readonly ms: number; readonly id: string }): Key => ({
+    pk: hookKeys.deliveries(tenant, endpoint),
+    sk: `${hookKeys.deliveryPrefix}${timePart(at.ms)}#${at.id}`,
+  }),
+  deliveryPrefix: "D#",
+} as const;
+
+export const scheduleKeys = {
+  partition: (tenant: TenantId): string => `${part(tenant)}#cr`,
+  schedule: (tenant: TenantId, id: string): Key => ({ pk: scheduleKeys.partition(tenant), sk: `C#${part(id)}` }),
+  prefix: "C#",
+} as const;
+
+/** The tenant, and the endpoint of a delivery; undefined for any other partition. */
+export function parseHookPartition(
+  pk: string,
+): { readonly tenant: string; readonly endpoint: string | undefined } | undefined {
+  const [tenant = "", kind, endpoint, ...rest] = pk.split("#");
+  if (kind === "cr" && endpoint === undefined) return { tenant: unpart(tenant), endpoint };
+  if (kind !== "wh" || endpoint === undefined || rest.length > 0) return undefined;
+  return { tenant: unpart(tenant), endpoint: unpart(endpoint) };
+}
+/**
+ * Deliveries and schedules stand in a part of the `due` index of their own, which no pool can be named after: whoever
+ * looks for runs does not read them.
+ */
+export const hookShard = (shard: number): string => `#hooks#${shard}`;
+export const hookPartition = (tenant: TenantId, shards: number): string => hookShard(shardOf(tenant, shards));
+
 /** Long-term memory: the items of one namespace in one partition, and the namespaces of a tenant in another. */
 export const storeKeys = {
   items: (tenant: TenantId, namespace: readonly string[]): string => `${part(tenant)}#s#n#${labelPath(namespace)}`,
@@ -210,9 +245,10 @@ export const listPartition = (
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
 export function duePartition(pool: string, tenant: TenantId, shards: number): string {
-  const hash = createHash("sha256").update(tenant).digest().readUInt32BE(0);
-  return dueShard(pool, hash % shards);
+  return dueShard(pool, shardOf(tenant, shards));
 }
+const shardOf = (tenant: TenantId, shards: number): number =>
+  createHash("sha256").update(tenant).digest().readUInt32BE(0) % shards;
 export const dueShard = (pool: string, shard: number): string => `${part(pool)}#${shard}`;
 
 export interface DueSort {

@@ -166,11 +166,12 @@ function decode(item: Item): Run {
 function indexEntries(run: Run, shards: number): IndexEntries {
   const row = runRow(run);
   const listed = row ? { list: row } : {};
-  if (run.followUpAt === undefined) return listed;
+  const dueAt = run.hooksDue ? run.updatedAt : run.followUpAt;
+  if (dueAt === undefined) return listed;
   const at = {
     tenant: run.tenant,
     priority: run.priority,
-    dueAt: run.followUpAt,
+    dueAt,
     subject: `${run.threadId}/${run.runId}`,
   };
   return { ...listed, due: { pk: duePartition(run.pool, run.tenant, shards), sk: futureSort(at) } };

@@ -100,7 +100,7 @@ describe("a body that cannot be taken is refused with a detail that says why", (
       422,
       /multitask_strategy/,
     ],
-    ["a webhook", { json: { assistant_id: "a", webhook: "https://example.com" } }, 422, /webhook is not supported yet/],
+    ["a relative webhook", { json: { assistant_id: "a", webhook: "/hook" } }, 422, /body\.webhook/],
     ["a start in the past", { json: { assistant_id: "a", after_seconds: -1 } }, 422, /after_seconds/],
     ["a start in a year", { json: { assistant_id: "a", after_seconds: 365 * 86_400 } }, 422, /after_seconds/],
     [

@@ -16,6 +16,8 @@ interface Owned {
   readonly run: string;
   readonly checkpoint: string;
   readonly assistant: string;
+  readonly webhook: string;
+  readonly cron: string;
   readonly review: string;
   readonly digest: string;
   readonly effect: string;
@@ -42,6 +44,10 @@ const onRun = (rest: string): Probe => ({ path: ({ thread, run }) => `/threads/$
 const onReview = (work: string, json: object): Probe => ({
   path: ({ review }) => `/v1/reviews/${review}/${work}`,
   json: () => json,
+});
+const onWebhook = (rest: string, json?: Probe["json"]): Probe => ({
+  path: ({ webhook }) => `/v1/webhooks/${webhook}${rest}`,
+  ...(json === undefined ? {} : { json }),
 });
 const withAssistant = (path: string): Probe => ({
   path: () => path,
@@ -185,6 +191,37 @@ const PROBES: Readonly<Record<string, Probe>> = {
     path: ({ review }) => `/v1/reviews/${review}/decisions`,
     json: ({ digest }) => ({ type: "approve", digest }),
   },
+  "POST /runs/crons": {
+    path: () => "/runs/crons",
+    json: ({ assistant }) => ({ assistant_id: assistant, schedule: "* * * * *" }),
+  },
+  "POST /threads/:thread_id/runs/crons": onThread("/runs/crons", () => ({
+    assistant_id: "echo",
+    schedule: "* * * * *",
+  })),
+  "POST /runs/crons/search": { path: () => "/runs/crons/search", json: () => ({}), answer: { status: 200, body: [] } },
+  "POST /runs/crons/count": { path: () => "/runs/crons/count", json: () => ({}), answer: { status: 200, body: 0 } },
+  "GET /runs/crons/:cron_id": { path: ({ cron }) => `/runs/crons/${cron}` },
+  "PATCH /runs/crons/:cron_id": { path: ({ cron }) => `/runs/crons/${cron}`, json: () => ({ enabled: false }) },
+  "DELETE /runs/crons/:cron_id": { path: ({ cron }) => `/runs/crons/${cron}` },
+  "POST /v1/webhooks": {
+    path: () => "/v1/webhooks",
+    json: () => ({ url: "https://example.com/globex", events: ["run.ended"] }),
+    answer: { status: 201 },
+  },
+  "GET /v1/webhooks": { path: () => "/v1/webhooks", answer: { status: 200 } },
+  "GET /v1/webhooks/:webhook_id": onWebhook(""),
+  "PATCH /v1/webhooks/:webhook_id": onWebhook("", () => ({ url: "https://example.com/taken" })),
+  "DELETE /v1/webhooks/:webhook_id": onWebhook(""),
+  "POST /v1/webhooks/:webhook_id/pause": onWebhook("/pause"),
+  "POST /v1/webhooks/:webhook_id/resume": onWebhook("/resume"),
+  "POST /v1/webhooks/:webhook_id/rotate": onWebhook("/rotate"),
+  "POST /v1/webhooks/:webhook_id/test": onWebhook("/test"),
+  "GET /v1/webhooks/:webhook_id/deliveries": onWebhook("/deliveries"),
+  "POST /v1/webhooks/:webhook_id/deliveries/:delivery_id/redeliver": {
+    path: ({ webhook, run }) => `/v1/webhooks/${webhook}/deliveries/1700000000000.${run}/redeliver`,
+    answer: { status: 404 },
+  },
   // Last, since from here on globex has an assistant of the same id.
   "POST /assistants": {
     path: () => "/assistants",
@@ -223,7 +260,16 @@ async function prepare(service: Service): Promise<Owned> {
   if (!review) throw new Error("the run raised no review");
   const checkpoint = state.checkpoint.checkpoint_id ?? "";
   const effect = await parkedEffect(service, { threadId: threadId(thread), runId: runId(run.run_id) });
-  return { thread, run: run.run_id, checkpoint, assistant, review: review.id, digest: review.digest, effect };
+  const { cron_id: cron } = await client.crons.create("echo", {
+    schedule: "0 0 1 1 *",
+    input: { text: "x" },
+    metadata: { of: "acme" },
+  });
+  const hook = { url: "https://example.com/acme", events: ["run.ended"], description: '{"of":"acme"}' };
+  const registered = await service.app.call("POST", "/v1/webhooks", { json: hook });
+  const { id: webhook } = (await registered.json()) as { readonly id: string };
+  const ids = { thread, run: run.run_id, checkpoint, assistant, webhook, cron, effect };
+  return { ...ids, review: review.id, digest: review.digest };
 }
 
 async function parkedEffect({ deps }: Service, at: Pick<ParkedEffect, "threadId" | "runId">): Promise<string> {
@@ -246,6 +292,8 @@ async function snapshot(): Promise<unknown> {
     `/v1/reviews/${owned.review}`,
     `/v1/effects/${owned.effect}`,
     "/store/items?namespace=of.acme&key=k",
+    `/runs/crons/${owned.cron}`,
+    `/v1/webhooks/${owned.webhook}`,
   ];
   return Promise.all(paths.map(async (path) => (await service.app.call("GET", path)).json()));
 }

@@ -62,6 +62,8 @@ export function createFakeRuntime(): FakeRuntime {
       audit: notUsed("audit") as AuditUseCases,
       operators: notUsed("operators") as OperatorUseCases,
       callbacks: notUsed("callbacks") as Runtime["callbacks"],
+      webhooks: notUsed("webhooks") as Runtime["webhooks"],
+      schedules: notUsed("schedules") as Runtime["schedules"],
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;

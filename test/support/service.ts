@@ -35,6 +35,7 @@ export interface ServiceOptions {
   readonly store?: GivenDeps["store"];
   /** In place of services that only throw. */
   readonly services?: Partial<Services>;
+  readonly webhookHosts?: readonly string[];
   /** The caller's to dispose of. */
   readonly table?: Table;
   /** The folder of bodies; the caller's to remove. */
@@ -83,6 +84,7 @@ async function openDeps(
   {
     graphs,
     store,
+    webhookHosts = [],
     table: given,
     bodies = join(dir, "blobs"),
     sealers = plainSealers,
@@ -108,6 +110,7 @@ async function openDeps(
       shards: SHARDS,
       limits: DEFAULT_LIMITS,
       owner: "test/owner",
+      ...(webhookHosts && { webhookHosts }),
     },
   });
 }

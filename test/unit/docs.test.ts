@@ -7,7 +7,7 @@ import { HoldpointError } from "../../src/core/errors.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
 import { DEFAULT_LIMITS, LIMIT_SETTINGS, limitError } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
-import { WIRE_RUN_STATUSES } from "../../src/http/langgraph/objects.ts";
+import { WIRE_RUN_STATUSES } from "../../src/core/wire-status.ts";
 import { problemOf } from "../../src/http/errors.ts";
 import { allRoutes } from "../support/routes.ts";
 

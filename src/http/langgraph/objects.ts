@@ -1,36 +1,12 @@
 /** Runs, threads, assistants and states as the LangGraph API shows them. */
 import type { Json, JsonObject } from "../../core/json.ts";
-import type { Run, RunConfig, RunPayload, RunStatus } from "../../core/run.ts";
+import type { Run, RunConfig, RunPayload } from "../../core/run.ts";
 import { expiryOf, threadStatus } from "../../core/thread.ts";
+import { wireStatus } from "../../core/wire-status.ts";
 import type { WaitingFor } from "../../core/waiting-for.ts";
 import type { Assistant, ThreadView } from "../../runtime/runtime.ts";
 import { present } from "../parse.ts";
 import type { ShownState } from "../../langgraph/views.ts";
-
-export const WIRE_RUN_STATUSES = ["pending", "running", "error", "success", "timeout", "interrupted"] as const;
-export type WireRunStatus = (typeof WIRE_RUN_STATUSES)[number];
-
-/** The status that clients of the LangGraph API know for each of ours. */
-export function wireStatus(status: RunStatus): WireRunStatus {
-  switch (status) {
-    case "pending":
-    case "waiting":
-      return "pending";
-    case "running":
-      return "running";
-    case "success":
-    case "held":
-      return "success";
-    case "cancelled":
-      return "interrupted";
-    case "timeout":
-      return "timeout";
-    case "error":
-    case "parked":
-    case "refused":
-      return "error";
-  }
-}
 
 /** `own`: what is only known where one run is asked for. */
 export function runObject(run: Run, payload: RunPayload, own?: { readonly waits: WaitingFor | undefined }): JsonObject {
@@ -71,7 +47,7 @@ function kwargs({ settings, stateless }: Run, payload: RunPayload): JsonObject {
     stream_mode: settings.streamModes,
     interrupt_before: payload.interruptBefore ?? null,
     interrupt_after: payload.interruptAfter ?? null,
-    webhook: null,
+    webhook: settings.webhook ?? null,
     feedback_keys: null,
     temporary: stateless && settings.onCompletion !== "keep",
     subgraphs: settings.streamSubgraphs,

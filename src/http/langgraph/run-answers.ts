@@ -5,6 +5,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { errorInfo } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
+import { wireStatus } from "../../core/wire-status.ts";
 import type { Run, StreamMode } from "../../core/run.ts";
 import type { Log } from "../../runtime/deps.ts";
 import type { RunResult, RunUseCases } from "../../runtime/runtime.ts";
@@ -15,7 +16,7 @@ import { whenGone } from "../reader.ts";
 import type { Call } from "../route.ts";
 import { openEventStream } from "../sse.ts";
 import { traceOf } from "../trace.ts";
-import { isObject, wireStatus } from "./objects.ts";
+import { isObject } from "./objects.ts";
 
 export interface RunRoutes {
   readonly runs: RunUseCases;

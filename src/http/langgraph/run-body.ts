@@ -55,7 +55,7 @@ const runBody = z.object({
   durability: optional(z.enum(["sync", "async", "exit"])),
   after_seconds: optional(z.number().min(0).max(MAX_DELAY_SECONDS)),
   on_pending: optional(z.literal("cancel")),
-  webhook: optional(z.string()),
+  webhook: optional(z.url().max(2048)),
   feedback_keys: optional(z.array(z.string())),
 });
 type RunBody = z.infer<typeof runBody>;
@@ -95,6 +95,7 @@ export function parseRunBody(value: unknown, context: RunBodyContext): RunReques
       streamResumable: body.stream_resumable ?? false,
       multitaskStrategy: body.multitask_strategy ?? "enqueue",
       ...(stateless ? { onCompletion: body.on_completion ?? "delete" } : {}),
+      ...present({ webhook: body.webhook }),
     },
     ifNotExists: body.if_not_exists ?? "reject",
     onDisconnect: body.on_disconnect ?? "continue",
@@ -199,7 +200,6 @@ export function streamModesOf(asked: string | readonly string[] | undefined): re
 }
 
 function refuseUnsupported(body: RunBody): void {
-  if (body.webhook !== undefined) throw notYet("webhook", "poll or join the run instead");
   if (body.feedback_keys && body.feedback_keys.length > 0) throw notYet("feedback_keys", "send none");
 }
 

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
 import { runId, threadId } from "../../core/ids.ts";
+import { wireStatus, WIRE_RUN_STATUSES } from "../../core/wire-status.ts";
 import { allows } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
 import type { CancelMany } from "../../runtime/runtime.ts";
@@ -20,7 +21,7 @@ import {
 import { whenGone } from "../reader.ts";
 import type { Call, Routes } from "../route.ts";
 import { isForced, lastEventId } from "./headers.ts";
-import { runObject, wireStatus, WIRE_RUN_STATUSES } from "./objects.ts";
+import { runObject } from "./objects.ts";
 import { runIdOf, threadIdOf } from "./paths.ts";
 import { answerOutcome, answerStream, joinBody } from "./run-answers.ts";
 import type { RunRoutes } from "./run-answers.ts";

@@ -45,7 +45,7 @@ function describe({ version, langgraphVersion, graphs }: ServiceInfo) {
     version,
     langgraph_js_version: langgraphVersion,
     context: "js",
-    flags: { assistants: true, crons: false, langsmith: false, langsmith_tracing_replicas: false },
+    flags: { assistants: true, crons: true, langsmith: false, langsmith_tracing_replicas: false },
     graphs: graphs.list().map(({ graphId, version: digest, description }) => ({
       graph_id: graphId,
       version: digest,

@@ -24,6 +24,7 @@ export interface Ids {
 
 /** The ids of a request: fresh ones, or those of an earlier attempt under its idempotency key. */
 export async function identify(deps: Deps, principal: Principal, request: AcceptRequest): Promise<Ids> {
+  if (request.named) return { ...request.named, repeated: true };
   const fresh = { runId: deps.ids.uuid(), threadId: request.threadId ?? deps.ids.uuid() };
   const key =
     request.idempotency && (await claimKey(deps, principal.tenant, { ...request.idempotency, result: fresh }));

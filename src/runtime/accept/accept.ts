@@ -14,6 +14,7 @@ import { takenOver } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended, recreated } from "../../core/thread-changes.ts";
 import { isBusy, names, newThread } from "../../core/thread.ts";
+import { parseHookUrl } from "../../core/webhook-address.ts";
 import type { QueueEntry, Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -58,6 +59,7 @@ export async function accept(
   principal: Principal,
   request: AcceptRequest,
 ): Promise<Run> {
+  if (request.settings.webhook !== undefined) parseHookUrl(request.settings.webhook, deps.settings.webhookHosts ?? []);
   const assistant = await assistants.get(principal, request.assistantId);
   const graph = deps.graphs.get(assistant.graphId);
   if (!graph) throw graphUnavailable(deps, assistant.graphId);
@@ -95,7 +97,7 @@ export async function accept(
     force: request.force ?? false,
     replay: request.replay,
     repeated,
-    isKeyed: request.idempotency !== undefined,
+    isKeyed: request.idempotency !== undefined || request.named !== undefined,
     deadline,
   };
   return place(deps, principal, { request, accepting, header });

@@ -11,6 +11,7 @@ import type { Run } from "../../core/run.ts";
 import { stopping } from "../../core/thread-changes.ts";
 import { activeRunId, isBusy } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
+import { announced } from "../../core/webhook.ts";
 import type { Deps } from "../deps.ts";
 import { assertUndoable } from "../cancel/rollback.ts";
 
@@ -78,10 +79,11 @@ async function tell(
     reason: "a later run",
     ...(force ? { force } : {}),
   };
+  const wanted = await deps.interests.inRuns(thread.tenant).catch(() => true);
   const written = await deps.runs
     .update(thread, runId, (current) => {
       const result = cancelled(current, request);
-      return result.kind === "written" ? result.run : undefined;
+      return result.kind === "written" ? announced(result.run, wanted) : undefined;
     })
     .catch((error: unknown) =>
       deps.log.warn({ run: runId, err: error }, "a run to be stopped is told by its header only"),

@@ -2,6 +2,7 @@ import { HoldpointError } from "../../core/errors.ts";
 import type { Principal } from "../../core/principal.ts";
 import { cancelled, isEnded } from "../../core/run.ts";
 import type { CancelRequest, Run } from "../../core/run.ts";
+import { announced } from "../../core/webhook.ts";
 import { cancelHeld } from "../decisions/cancel-holds.ts";
 import type { Deps } from "../deps.ts";
 import { findRun, waitForRun } from "../events/follow.ts";
@@ -28,11 +29,12 @@ export async function cancelRun(host: FollowDeps, principal: Principal, request:
     ...(request.parks ? { parks: true as const } : {}),
     ...(reason === undefined ? {} : { reason }),
   };
+  const wanted = await deps.interests.inRuns(principal.tenant);
   let refusal: string | undefined;
   const after = await deps.runs.update(run, run.runId, (current) => {
     const result = cancelled(current, asked);
     refusal = result.kind === "not_yet" ? result.reason : undefined;
-    return result.kind === "written" ? result.run : undefined;
+    return result.kind === "written" ? announced(result.run, wanted) : undefined;
   });
   if (refusal !== undefined) throw new HoldpointError("conflict", refusal);
   const result = after?.value ?? run;

@@ -12,6 +12,7 @@ import type { Principal } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
 import { answerInReply } from "./answers.ts";
 
 /**
@@ -109,7 +110,10 @@ async function decideWith(deps: Deps, first: Stored<Hold>, { principal, run, ans
       continuation: run.runId,
     };
     const written = await deps.holds.put(decided(current.value, decision), { version: current.version });
-    if (written.won) return true;
+    if (written.won) {
+      await tellOfDecision(deps, written.stored.value);
+      return true;
+    }
     current = written.current;
   }
   return current?.value.decision?.continuation === run.runId;

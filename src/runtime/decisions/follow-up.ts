@@ -21,6 +21,7 @@ import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
 
 /** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
 export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
@@ -29,6 +30,8 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
   for (;;) {
     const stored = await deps.holds.get(ref, hold);
     if (!stored?.value.followUpDue) return stored?.value;
+    // Before its continuation can be: who applies a decision clears what makes it findable.
+    await tellOfDecision(deps, stored.value);
     // It stays due until both are done.
     const [step] = await Promise.all([stepOf(deps, ref, stored.value, { name, owned }), auditHold(deps, stored.value)]);
     owned = "owned" in step ? step.owned : owned;

@@ -17,6 +17,7 @@ import { asleep, ended, honouring, isEnded, marked, paused, untouchedEnd } from 
 import type { Outcome, Run } from "../../core/run.ts";
 import { setByGraph } from "../../core/limits.ts";
 import type { QueueEntry } from "../../core/thread.ts";
+import { announced } from "../../core/webhook.ts";
 import { metadataFrame } from "../../langgraph/frames.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
@@ -211,7 +212,7 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     if (isEnded(run.status)) return { kind: "ended", run };
     if (isToUndo(run.cancelAsked, outcome)) return { kind: "stopped" };
     const honoured = honouring(run.cancelAsked, outcome);
-    const asEnded = ended(run, lease.fence, honoured);
+    const asEnded = announced(ended(run, lease.fence, honoured), await deps.interests.inRuns(run.tenant));
     // Before the end is: whoever looks for this failure then finds the run.
     await deps.runs.noteFailure(asEnded);
     const written = await deps.runs.put(asEnded, current.version);

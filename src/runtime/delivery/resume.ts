@@ -11,6 +11,7 @@ import type { Run, RunPayload } from "../../core/run.ts";
 import type { DriveInput, DriveOutcome } from "../../langgraph/drive.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
 import { auditHold } from "../audit/audit-hold.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
 import type { Deps } from "../deps.ts";
 import type { Engine } from "../engine.ts";
 import { waitingAtHead } from "./raise.ts";
@@ -118,6 +119,7 @@ export async function handOver(deps: Deps, run: Run, fence: number): Promise<rea
   );
   const handed = taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));
   // Before they are settled, which ends their being due: their own follow-up may not have come to it.
-  await Promise.all(handed.filter((hold) => hold.followUpDue).map((hold) => auditHold(deps, hold)));
+  const due = handed.filter((hold) => hold.followUpDue);
+  await Promise.all(due.flatMap((hold) => [auditHold(deps, hold), tellOfDecision(deps, hold)]));
   return handed;
 }

@@ -11,6 +11,7 @@ import type { ThreadRef } from "../../storage/keys.ts";
 import { numberOf, readableInClear } from "../../storage/records.ts";
 import type { Item, Key, Range } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
+import { makeDeliveriesOfEnd, untellable } from "../webhooks/announce.ts";
 
 export async function removeThread(deps: Deps, ref: ThreadRef): Promise<void> {
   const header = await deps.threads.update(ref, (thread) =>
@@ -49,9 +50,13 @@ export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> 
     item.attributes["g"] !== undefined && isOld(item) ? [item] : [],
   );
   await removeItems(deps, pk, { prefix: threadKeys.holdPrefix }, (item) => (isOld(item) ? [item] : []));
-  await removeItems(deps, pk, { prefix: threadKeys.runPrefix }, (item) => {
+  await removeItems(deps, pk, { prefix: threadKeys.runPrefix }, async (item) => {
     const runId = item.sk.slice(threadKeys.runPrefix.length);
-    return isOld(item) ? [threadKeys.runBody(ref, runId), runMapKey(ref.tenant, runId), item] : [];
+    if (!isOld(item)) return [];
+    // Who deletes a thread right after its run has ended keeps nobody from being told of that.
+    const run = await deps.runs.of(item);
+    if (run.hooksDue) await makeDeliveriesOfEnd(deps, run).catch((error: unknown) => untellable(deps, run, error));
+    return [threadKeys.runBody(ref, runId), runMapKey(ref.tenant, runId), item];
   });
   await deps.threads.update(ref, (current) =>
     current.remnants && current.generation === generation ? cleared(current) : undefined,
@@ -63,12 +68,13 @@ async function removeItems(
   deps: Deps,
   pk: string,
   range: Range,
-  keysOf: (item: Item) => readonly Key[],
+  keysOf: (item: Item) => readonly Key[] | Promise<readonly Key[]>,
 ): Promise<void> {
   let after: string | undefined;
   do {
     const page = await deps.table.query(pk, { ...range, limit: 100, ...(after === undefined ? {} : { after }) });
-    await Promise.all(page.items.flatMap(keysOf).map((key) => deps.table.remove(key, "any")));
+    const keys = await Promise.all(page.items.map(async (item) => keysOf(item)));
+    await Promise.all(keys.flat().map((key) => deps.table.remove(key, "any")));
     after = page.next;
   } while (after !== undefined);
 }

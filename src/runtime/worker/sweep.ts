@@ -16,6 +16,7 @@ import type { Deps } from "../deps.ts";
 import { pruneThread } from "../threads/prune-thread.ts";
 import { abandonCopy, removeRemnants } from "../threads/remove-thread.ts";
 import { repairHeader } from "../threads/repair.ts";
+import { tellOfEnd } from "../webhooks/announce.ts";
 import { begin } from "../accept/scheduled.ts";
 
 /** The thread of a stateless run that is busy is looked at again this much later. */
@@ -24,6 +25,7 @@ const BUSY_MS = 600_000;
 /** Does what is due on a run item, if anything is. */
 export async function sweepRun(deps: Deps, ref: ThreadRef, runId: RunId): Promise<void> {
   const stored = await deps.runs.get(ref, runId);
+  if (stored?.value.hooksDue) return tellOfEnd(deps, stored.value);
   const dueAt = stored?.value.followUpAt;
   if (!stored || dueAt === undefined || dueAt > deps.table.now()) return;
   if (stored.value.status === "cancelled" || stored.value.status === "parked") return settleCancelled(deps, stored);
