@@ -1,11 +1,11 @@
 /** `holdpoint/checkpoint-sqlite`: a checkpointer and long-term memory for anyone's LangGraph.js graph in one SQLite file. */
 import { systemClock } from "../core/clock.ts";
 import { systemIds } from "../core/ids.ts";
+import { assertNodeVersion } from "../core/node-version.ts";
 import { openLibrary } from "../checkpoint/open.ts";
 import type { Checkpoints, LibraryOptions } from "../checkpoint/open.ts";
 import { createFolderBlobs } from "../local/folder-blobs.ts";
 import { createLocalKeys } from "../local/local-keys.ts";
-import { createSqliteTable } from "../local/sqlite-table.ts";
 
 export type { Checkpoints } from "../checkpoint/open.ts";
 export type { FencedSaver as HoldpointSaver } from "../checkpoint/saver.ts";
@@ -20,9 +20,12 @@ export interface SqliteOptions extends LibraryOptions {
 
 /**
  * Opens the database. @throws HoldpointError `unavailable` when it cannot be opened; `invalid` for a setting that cannot be
- * used
+ * used; `unsupported` on a Node below 24
  */
 export async function openSqlite(options: SqliteOptions): Promise<Checkpoints> {
+  assertNodeVersion(process.versions.node);
+  // Not above: an older Node has no SQLite, and would end before it could say so.
+  const { createSqliteTable } = await import("../local/sqlite-table.ts");
   const { dir, encryptionKeys = [] } = options;
   const wrappingKeys = encryptionKeys.length === 0 ? undefined : createLocalKeys(encryptionKeys);
   const table = await createSqliteTable({ path: `${dir}/checkpoints.db`, clock: systemClock, ids: systemIds });

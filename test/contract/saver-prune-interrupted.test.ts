@@ -14,12 +14,8 @@ import { createTracedTable } from "../support/traced-table.ts";
 async function forkedThread(saver: FencedSaver): Promise<void> {
   const versions = { n: 1, log: 1 };
   const whole = { values: { n: 0, log: ["whole"] }, versions };
-  const fork = await saver.put(
-    configOf(THREAD),
-    checkpointOf(whole),
-    { ...metadataOf(0, "input"), run_id: "a" },
-    versions,
-  );
+  const metadata = { ...metadataOf(0, "input"), run_id: "a" };
+  const fork = await saver.put(configOf(THREAD), checkpointOf(whole), metadata, versions);
   await saver.putWrites(fork, [["log", "w0"]], "task-0");
   for (const run of ["b", "c"]) {
     let config = fork;
