@@ -17,7 +17,7 @@ import type { TableStore } from "./store/store.ts";
 export interface LibraryOptions {
   /** First part of every key: whose threads these are. `default` unless given; two tenants never see each other's. */
   readonly tenant?: string;
-  /** Bytes of a thread's state as it is stored; what takes more is refused. Without limit unless given. */
+  /** Bytes of the state of each namespace of a thread as it is stored, and of what one task writes; what takes more is refused. Without limit unless given. */
   readonly maxStateBytes?: number;
   /** Refuses what is not encrypted, with `corrupt`. False unless given: plaintext from before the keys is read. Needs keys. */
   readonly encryptionRequired?: boolean;
