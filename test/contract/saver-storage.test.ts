@@ -103,7 +103,7 @@ describe("a crash at any storage call of put", () => {
       }
     }
     expect(new Set(found)).toEqual(new Set(states.keys()));
-    expect(found).toEqual(found.toSorted());
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
     // Segments, two special items, the regular one, and once nothing.
     expect(found.length).toBeGreaterThanOrEqual(2 * 5);
   });
