@@ -17,8 +17,7 @@ export class ReferenceSaver extends MemorySaver {
     metadata: CheckpointMetadata,
   ): Promise<RunnableConfig> {
     const { threadId = "", ns = "" } = addressOf(config);
-    // A copy is of no run: where MemorySaver gives back the caller's own config, LangGraph copies under what that says.
-    const runId = runIdIn(metadata) ?? (metadata.source === "fork" ? undefined : runIdIn(config.metadata));
+    const runId = runIdIn(metadata) ?? runIdIn(config.metadata);
     if (runId !== undefined) this.#runs.set(keyOf(threadId, ns, checkpoint.id), runId);
     return super.put(config, checkpoint, metadata);
   }
