@@ -85,7 +85,7 @@ export function openLibrary({ table, blobs, wrappingKeys }: LibraryParts, option
   return {
     checkpointer,
     store,
-    dropDataKeys: async () => keysOf().drop(of),
+    dropDataKeys: async () => void (await keysOf().drop(of)),
     renewDataKeys: async () => keysOf().renew(of),
     [Symbol.asyncDispose]: () => table[Symbol.asyncDispose](),
   };

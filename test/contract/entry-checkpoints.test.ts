@@ -67,6 +67,25 @@ describe("holdpoint/checkpoint-sqlite", () => {
     expect(await story(() => openSqlite({ dir: join(dir, "new") }))).toEqual(ENDED);
   });
 
+  it("refuses what would do something else than was meant", async () => {
+    const invalid = { code: "invalid" };
+    await expect(openSqlite({} as never)).rejects.toMatchObject(invalid);
+    await expect(openSqlite({ dir: await folder(), encryptionKeys: KEY as never })).rejects.toMatchObject(invalid);
+    const { checkpointer } = held(await openSqlite({ dir: await folder() }));
+    for (const thread of ["o", "n"]) {
+      const at = { configurable: { thread_id: thread } };
+      await build(checkpointer).updateState(at, { said: ["kept"] }, "read");
+    }
+    await expect(checkpointer.prune("on" as never, { strategy: "delete" })).rejects.toMatchObject(invalid);
+    await expect(checkpointer.prune(["o"], { strategy: "keep-latest" as never })).rejects.toMatchObject(invalid);
+    await expect(checkpointer.deleteForRuns("x" as never)).rejects.toMatchObject(invalid);
+    await expect(checkpointer.copyThread("nobody", "copy")).rejects.toMatchObject({ code: "not_found" });
+    for (const thread of ["o", "n"]) {
+      const { values } = await build(checkpointer).getState({ configurable: { thread_id: thread } });
+      expect(values).toEqual({ said: ["kept"] });
+    }
+  });
+
   it("encrypts what it keeps, and reads it with that key only", async () => {
     const dir = await folder();
     const path = join(dir, "checkpoints.db");

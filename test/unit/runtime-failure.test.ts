@@ -9,6 +9,8 @@ import type { Run } from "../../src/core/run.ts";
 import type { DriveOutcome } from "../../src/langgraph/drive.ts";
 import { cancelPlainHolds } from "../../src/runtime/decisions/cancel-holds.ts";
 import { leaveHolds, raiseHolds } from "../../src/runtime/delivery/raise.ts";
+import { eventKeys } from "../../src/storage/keys.ts";
+import type { Value } from "../../src/storage/table.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
@@ -54,6 +56,40 @@ describe("a run whose end does not fit its item", () => {
     expect(end).toMatchObject({ status: "error", error: { name: "too_large" } });
     const next = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
     expect(next.status).toBe("pending");
+  });
+});
+
+describe("a run on a thread whose event log is damaged", () => {
+  const damage = async (kit: Kit, attributes: Record<string, Value>): Promise<Run> => {
+    const first = await kit.runtime.runs.accept(ALICE, inputFor(threadId(kit.deps.ids.uuid())));
+    await using worker = kit.worker();
+    worker.start();
+    await endOf(kit, first);
+    const page = await kit.table.query(eventKeys.partition(first), { prefix: eventKeys.prefix(0), limit: 10 });
+    const last = page.items.at(-1);
+    if (!last) throw new Error("a run says something");
+    await kit.table.put({ ...last, attributes: { ...last.attributes, ...attributes } }, "any");
+    return kit.runtime.runs.accept(ALICE, inputFor(first.threadId));
+  };
+
+  it.each([
+    ["text", { d: '[{"cut' }],
+    ["bytes", { z: new Uint8Array([1, 2, 3]) }],
+    ["a number", { n: "x" }],
+  ])("ends, and names the item: %s", async (_, attributes) => {
+    const kit = createKit();
+    const run = await damage(kit, attributes);
+    await using worker = kit.worker();
+    worker.start();
+    const end = await endOf(kit, run);
+    expect(end).toMatchObject({ status: "error", error: { name: "corrupt" } });
+    expect(end.error?.message).toMatch(/E#000000#/);
+    const header = await kit.deps.threads.get(run);
+    await eventually(async () => {
+      kit.clock.advance(500);
+      return (await kit.deps.threads.get(run))?.value.active === undefined;
+    }, "the thread moves on");
+    expect(header?.value.threadId).toBe(run.threadId);
   });
 });
 
