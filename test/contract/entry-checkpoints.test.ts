@@ -81,8 +81,8 @@ describe("holdpoint/checkpoint-sqlite", () => {
     await expect(checkpointer.deleteForRuns("x" as never)).rejects.toMatchObject(invalid);
     await expect(checkpointer.copyThread("nobody", "copy")).rejects.toMatchObject({ code: "not_found" });
     for (const thread of ["o", "n"]) {
-      const { values } = await build(checkpointer).getState({ configurable: { thread_id: thread } });
-      expect(values).toEqual({ said: ["kept"] });
+      const state = await build(checkpointer).getState({ configurable: { thread_id: thread } });
+      expect(state).toMatchObject({ values: { said: ["kept"] } });
     }
   });
 

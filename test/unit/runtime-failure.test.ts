@@ -69,7 +69,7 @@ describe("a run on a thread whose event log is damaged", () => {
     const last = page.items.at(-1);
     if (!last) throw new Error("a run says something");
     await kit.table.put({ ...last, attributes: { ...last.attributes, ...attributes } }, "any");
-    return kit.runtime.runs.accept(ALICE, inputFor(first.threadId));
+    return await kit.runtime.runs.accept(ALICE, inputFor(first.threadId));
   };
 
   it.each([
