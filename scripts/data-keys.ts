@@ -23,8 +23,14 @@ async function main(args: readonly string[]): Promise<void> {
   stack.use(storage.table);
   const { dataKeys } = stack.use(await openEncryption(read.config.encryption, storage.table));
   if (dataKeys === undefined) throw new Error("no encryption key is set: see docs/encryption.md");
-  await dataKeys[verb](tenantId(values.tenant));
-  console.error(verb === "drop" ? `the data keys of ${values.tenant} are gone` : `${values.tenant} may have new keys`);
+  const tenant = tenantId(values.tenant);
+  if (verb === "renew") {
+    await dataKeys.renew(tenant);
+    return console.error(`${tenant} may have new keys`);
+  }
+  const count = await dataKeys.drop(tenant);
+  if (count === 0) throw new Error(`${tenant} has no data keys in ${storage.place}: nothing was dropped now`);
+  console.error(`${count} data keys of ${tenant} are gone from ${storage.place}`);
 }
 
 try {

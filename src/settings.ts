@@ -138,7 +138,12 @@ export const environment = z.object({
     1_000_000,
     "Supersteps of a run, those before a crash or a review included; recursion_limit of a request, an assistant or a graph wins.",
   ),
-  HOLDPOINT_MAX_STATE_BYTES: limit("stateBytes", 1024, GIB, "Bytes of a thread's state as it is stored."),
+  HOLDPOINT_MAX_STATE_BYTES: limit(
+    "stateBytes",
+    1024,
+    GIB,
+    "Bytes of the state of a thread, and of each of its subgraphs, as it is stored; the writes of each task are bounded by themselves.",
+  ),
   HOLDPOINT_MAX_PARALLEL_TASKS: limit("parallelTasks", 1, 100_000, "Tasks of one superstep."),
   HOLDPOINT_MAX_EVENT_BYTES: limit(
     "eventBytes",

@@ -18,7 +18,7 @@ import { foldChain } from "./fold.ts";
 import { composeRecord, dumpLike, prepareState } from "./state.ts";
 import type { StateDeps, StoredCheckpoint } from "./state.ts";
 import type { splice } from "./splice.ts";
-import { assertStanding, steady, unlessCut } from "./steady.ts";
+import { assertStanding, steady, unlessCut, unlessGone } from "./steady.ts";
 import type { Loaded, View } from "./view.ts";
 import { sealName, visibleBelow, writeIndex } from "./writes.ts";
 import type { IndexedWrite, TaskWrites, Visibility, WriteSet } from "./writes.ts";
@@ -218,14 +218,14 @@ export class Branch {
     const stateDeps = this.#stateDeps(serde);
     let view = await this.known();
     const { parent, prepared } = await steady(this, async () => {
-      const from = parentId === undefined ? undefined : await this.#parent(await this.known(), parentId);
+      const from = await this.#parentOf(input, await this.known());
       return { parent: from, prepared: await prepareState(stateDeps, { ...input, parent: from }) };
     });
     assertFits(prepared.channels.values(), input);
     for (;;) {
       if (view.latest?.record.checkpointId === checkpoint.id) return view.latest;
       this.mayAppend(view);
-      await assertStanding(this.log, view, { parentId, parent });
+      await assertStanding(this.log, view, { parentId, parent, source: prepared.source });
       const linear = parent !== undefined && view.latest?.record.seq === parent.record.seq;
       const seq = view.top.seq + 1;
       const [fence, cutSeq] = [this.fence, view.cutSeq];
@@ -341,11 +341,11 @@ export class Branch {
     throw new HoldpointError("conflict", "the thread is advanced under leases; a saver without one may only read it");
   }
 
-  async #parent(view: View, id: string): Promise<StoredCheckpoint | undefined> {
-    if (view.latest?.record.checkpointId === id) return view.latest;
-    if (this.#lastLoaded?.record.checkpointId === id) return this.#lastLoaded;
-    const record = await this.log.find(id);
-    return record && foldChain(this.log.at, await this.log.chain(record));
+  async #parentOf({ parentId, metadata }: AppendInput, view: View): Promise<StoredCheckpoint | undefined> {
+    const parent = [view.latest, this.#lastLoaded].find((known) => known?.record.checkpointId === parentId);
+    const record = parent || parentId === undefined ? undefined : await this.log.find(parentId);
+    const read = record ? foldChain(this.log.at, await this.log.chain(record)) : parent;
+    return unlessGone(this.log, view, { parentId, parent: read, source: metadata.source });
   }
 
   /** Earlier writes that stay visible: those that were visible under the head before this barrier, and no others. */

@@ -32,7 +32,7 @@ export async function deltaHistory(
   const missing = new Set(channels);
   if (channels.length === 0) return {};
   for await (const loaded of ancestors(branch, of)) {
-    const writes = await toPendingWrites(tuples, loaded.sets);
+    const writes = await toPendingWrites(tuples, loaded.sets, loaded.stored.record.checkpointId);
     for (const write of writes.toReversed()) {
       const [, channel] = write;
       if (missing.has(channel)) found.get(channel)?.newest.push(write);

@@ -37,7 +37,7 @@ export interface Lifecycle {
   readonly collect: (threadIds: readonly string[]) => Promise<void>;
   /** Removes the checkpoints of these runs from these threads, or from all that the tenant's savers have written to. @throws as `prune` */
   readonly deleteForRuns: (runIds: readonly string[], threadIds?: readonly string[]) => Promise<void>;
-  /** Copies what a thread has to one that has no checkpoints. @throws HoldpointError `conflict` where it has; `unsupported` under a lease */
+  /** Copies what a thread has to one that has no checkpoints. @throws HoldpointError `conflict` where it has; `not_found` where there is nothing to copy; `unsupported` under a lease */
   readonly copyThread: (source: string, target: string) => Promise<void>;
   /** Copies the same into a generation of a thread that nobody reads yet; how it is shown or removed is the caller's business. */
   readonly copyInto: (
@@ -98,6 +98,12 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
     deleteThread,
     async prune(threadIds, { strategy = "keep_latest", removal = "now" } = {}) {
       assertHeld();
+      assertIds("threads", threadIds);
+      if (!STRATEGIES.has(strategy))
+        throw new HoldpointError(
+          "invalid",
+          `a thread is pruned by "delete" or "keep_latest", and not by ${JSON.stringify(strategy)}`,
+        );
       for (const threadId of threadIds) {
         if (strategy === "delete") await deleteThread(threadId);
         else
@@ -113,6 +119,8 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
     },
     async deleteForRuns(runIds, threadIds) {
       assertHeld();
+      assertIds("runs", runIds);
+      if (threadIds !== undefined) assertIds("threads", threadIds);
       const runs = new Set(runIds);
       for (const threadId of threadIds ?? [undefined]) {
         for await (const branch of branches.matching(threadId, undefined))
@@ -124,6 +132,7 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
       withoutLease("copied");
       if (source === target) throw new HoldpointError("invalid", "a thread is not copied to itself");
       const to = refOf(target);
+      await assertNotEmpty(table, refOf(source));
       await assertEmpty(table, to);
       const { live, given } = await changeGenerations(table, to, (now) => ({ live: now.live, given: now.given + 1 }));
       // What an earlier copy left that did not come to its end, and now cannot.
@@ -138,6 +147,19 @@ export function createLifecycle({ options, branches, metadataOf, assertHeld }: L
       branches.forget(target);
     },
   };
+}
+
+const STRATEGIES: ReadonlySet<string> = new Set<PruneStrategy>(["delete", "keep_latest"]);
+
+/** A text is a list of characters as well: whoever forgets the brackets deletes nobody else's. */
+function assertIds(what: string, ids: unknown): void {
+  if (Array.isArray(ids) && ids.every((id) => typeof id === "string")) return;
+  throw new HoldpointError("invalid", `${what} are given as an array of their ids`);
+}
+
+async function assertNotEmpty(table: Table, thread: ThreadRef): Promise<void> {
+  for await (const _ of namespacesOf(table, thread, await readGeneration(table, thread))) return;
+  throw new HoldpointError("not_found", `thread ${thread.threadId} has no checkpoints`);
 }
 
 async function assertEmpty(table: Table, thread: ThreadRef): Promise<void> {

@@ -288,7 +288,8 @@ export class FencedSaver extends BaseCheckpointSaver {
     const loaded = await branch.at(view, this.#hasMovedOn ? undefined : this.#options.executesFrom);
     if (loaded === undefined) return [];
     this.#took(branch, loaded);
-    return pendingAmong(await toPendingWrites(this.#tuples(branch), loaded.sets), (id) => this.#reports.ownerOf(id));
+    const writes = await toPendingWrites(this.#tuples(branch), loaded.sets, loaded.stored.record.checkpointId);
+    return pendingAmong(writes, (id) => this.#reports.ownerOf(id));
   }
 
   /** Of these interrupts those that still wait, by the writes of the task that raised each. */
@@ -298,7 +299,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       if (this.#options.lease === undefined) branch.forget();
       else if (ns !== "") await this.#trust(branch);
       const loaded = await branch.load(checkpointId);
-      return loaded && toPendingWrites(this.#tuples(branch), loaded.sets);
+      return loaded && toPendingWrites(this.#tuples(branch), loaded.sets, checkpointId);
     });
   }
 

@@ -44,11 +44,28 @@ interface Parent {
   readonly parent: StoredCheckpoint | undefined;
 }
 
-/** A parent that was pruned is gone, with what it was made of. @throws HoldpointError `conflict` */
-export async function assertStanding(log: Log, { cutSeq }: View, { parentId, parent }: Parent): Promise<void> {
-  if (parentId === undefined || cutSeq === 0 || (parent !== undefined && parent.record.seq >= cutSeq)) return;
-  if (parent !== undefined && (await log.find(parentId)) !== undefined) return;
-  throw new HoldpointError("conflict", `checkpoint ${parentId}, from which this goes on, was pruned`, {
+/** Whether a parent is still there: one that was pruned is gone, with what it was made of. */
+async function isStanding(log: Log, { cutSeq }: View, { parentId, parent }: Parent): Promise<boolean> {
+  if (parentId === undefined || cutSeq === 0 || (parent !== undefined && parent.record.seq >= cutSeq)) return true;
+  return parent !== undefined && (await log.find(parentId)) !== undefined;
+}
+
+interface GoingOn extends Parent {
+  readonly source: string;
+}
+
+/** The parent, unless it is gone and not needed: see `assertStanding`. */
+export async function unlessGone(log: Log, view: View, on: GoingOn): Promise<StoredCheckpoint | undefined> {
+  return on.source === "fork" && !(await isStanding(log, view, on)) ? undefined : on.parent;
+}
+
+/**
+ * A copy of a checkpoint (`source` is `fork`) stands beside it, under the same parent, and brings all of its values: only
+ * what goes on from a parent needs it. @throws HoldpointError `conflict`
+ */
+export async function assertStanding(log: Log, view: View, on: GoingOn): Promise<void> {
+  if ((on.source === "fork" && on.parent === undefined) || (await isStanding(log, view, on))) return;
+  throw new HoldpointError("conflict", `checkpoint ${on.parentId}, from which this goes on, was pruned`, {
     detail: { reason: "pruned" },
   });
 }

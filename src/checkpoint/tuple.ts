@@ -101,7 +101,7 @@ export async function toTuple(deps: TupleDeps, { stored, sets }: Loaded): Promis
   const [checkpoint, metadata, pendingWrites] = await Promise.all([
     toCheckpoint(deps, stored),
     toMetadata(deps, stored),
-    toPendingWrites(deps, sets),
+    toPendingWrites(deps, sets, record.checkpointId),
   ]);
   if (checkpoint.v < 4 && record.parentId !== undefined) await migrateSends(deps, checkpoint, record.parentId);
   return {
@@ -160,18 +160,27 @@ export async function toMetadata(deps: TupleDeps, stored: StoredCheckpoint): Pro
 // What `put` was given as metadata is returned as it was; LangGraph reads its own fields with defaults.
 const isMetadata = (value: unknown): value is CheckpointMetadata => typeof value === "object" && value !== null;
 
-export async function toPendingWrites(deps: TupleDeps, sets: readonly WriteSet[]): Promise<CheckpointPendingWrite[]> {
+/** Visible writes of a checkpoint, deserialized. @throws HoldpointError `corrupt`, naming the item */
+export async function toPendingWrites(
+  deps: TupleDeps,
+  sets: readonly WriteSet[],
+  checkpointId: string,
+): Promise<CheckpointPendingWrite[]> {
+  const { thread, generation, ns } = deps.at;
   return Promise.all(
-    mergeWrites(sets).map(async ({ taskId, channel, cell }): Promise<CheckpointPendingWrite> => [
-      taskId,
-      channel,
-      await loaded(deps, cell),
-    ]),
+    mergeWrites(sets).map(async ({ taskId, fence, idx, channel, cell }): Promise<CheckpointPendingWrite> => {
+      try {
+        return [taskId, channel, await loaded(deps, cell)];
+      } catch (error) {
+        const place = { generation, ns, checkpointId, taskId, fence, ...(idx < 0 ? { special: idx } : {}) };
+        throw withName(`task writes ${threadKeys.taskWrites(thread, place).sk}`, error);
+      }
+    }),
   );
 }
 
 async function migrateSends(deps: TupleDeps, checkpoint: Checkpoint, parentId: string): Promise<void> {
-  const writes = await toPendingWrites(deps, await deps.writesOf(parentId));
+  const writes = await toPendingWrites(deps, await deps.writesOf(parentId), parentId);
   checkpoint.channel_values[TASKS] = writes.filter(([, channel]) => channel === TASKS).map(([, , value]) => value);
   const versions = Object.values(checkpoint.channel_versions);
   checkpoint.channel_versions[TASKS] = versions.length > 0 ? maxChannelVersion(...versions) : deps.firstVersion();

@@ -49,6 +49,8 @@ export interface WriteSet {
 
 export interface PendingWriteCell extends IndexedWrite {
   readonly taskId: string;
+  /** Of the set that it stands in. */
+  readonly fence: number;
   readonly taskPath: string;
 }
 
@@ -85,7 +87,8 @@ export function mergeWrites(sets: readonly WriteSet[]): readonly PendingWriteCel
   for (const set of sets.toSorted((a, b) => a.fence - b.fence)) {
     for (const write of set.writes) {
       const key = `${set.taskId}\u0000${write.idx}`;
-      if (write.idx < 0 || !merged.has(key)) merged.set(key, { ...write, taskId: set.taskId, taskPath: set.taskPath });
+      if (write.idx < 0 || !merged.has(key))
+        merged.set(key, { ...write, taskId: set.taskId, fence: set.fence, taskPath: set.taskPath });
     }
   }
   const sortKey = (w: PendingWriteCell) => writesSortKey(w.taskPath, w.taskId, w.idx);

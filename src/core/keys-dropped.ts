@@ -10,12 +10,16 @@ export const keysDropped = (message: string): HoldpointError =>
 export const isKeysDropped = (error: unknown): error is HoldpointError =>
   isHoldpointError(error, "gone") && error.detail?.["reason"] === REASON;
 
+/** True for what will never be read again: its keys were dropped, or it is damaged. */
+export const isUnreadable = (error: unknown): error is HoldpointError =>
+  isKeysDropped(error) || isHoldpointError(error, "corrupt");
+
 /** What was read, or undefined where nobody can read it any more: for lists, which go on without that. */
-export async function unlessKeysDropped<T>(reading: Promise<T>): Promise<T | undefined> {
+export async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
-    if (isKeysDropped(error)) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }

@@ -51,6 +51,9 @@ export interface Waiting {
   readonly plain: number;
 }
 
+/** The longest time to live: a hundred years. */
+export const MAX_TTL_MINUTES = 100 * 365 * 24 * 60;
+
 /** What becomes of a thread that nobody uses: `keep_latest` leaves the latest checkpoint of each namespace. */
 export interface ThreadTtl {
   readonly strategy: "delete" | "keep_latest";

@@ -6,6 +6,7 @@ import { openLibrary } from "../checkpoint/open.ts";
 import type { Checkpoints, LibraryOptions } from "../checkpoint/open.ts";
 import { systemClock } from "../core/clock.ts";
 import { systemIds } from "../core/ids.ts";
+import { assertNodeVersion } from "../core/node-version.ts";
 import { movedBlobs } from "../storage/blobs.ts";
 import { createItemBlobs } from "../storage/item-blobs.ts";
 
@@ -30,9 +31,10 @@ export interface DynamoDBOptions extends LibraryOptions {
 
 /**
  * Opens the table. @throws HoldpointError `unavailable` when it is not there or cannot be reached; `conflict` when it has
- * not the shape of `tableDefinition`
+ * not the shape of `tableDefinition`; `invalid` for a setting that cannot be used; `unsupported` on a Node below 24
  */
 export async function openDynamoDB(options: DynamoDBOptions): Promise<Checkpoints> {
+  assertNodeVersion(process.versions.node);
   const { tableName, region, endpoint, createTable = false, bucket, kms } = options;
   await using opening = new AsyncDisposableStack();
   const at = { tableName, region, endpoint, clock: systemClock, ids: systemIds };
@@ -44,7 +46,7 @@ export async function openDynamoDB(options: DynamoDBOptions): Promise<Checkpoint
   if (s3) await assertBucketExists(s3);
   const bodies = s3 && opening.use(createS3Blobs({ ...s3, clock: systemClock, ids: systemIds }));
   const blobs = bodies ? movedBlobs(bodies, items) : items;
-  const { checkpointer, store } = openLibrary({ table, blobs, wrappingKeys }, options);
+  const library = openLibrary({ table, blobs, wrappingKeys }, options);
   const opened = opening.move();
-  return { checkpointer, store, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { ...library, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

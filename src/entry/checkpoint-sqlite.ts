@@ -1,11 +1,12 @@
 /** `holdpoint/checkpoint-sqlite`: a checkpointer and long-term memory for anyone's LangGraph.js graph in one SQLite file. */
 import { systemClock } from "../core/clock.ts";
+import { HoldpointError } from "../core/errors.ts";
 import { systemIds } from "../core/ids.ts";
+import { assertNodeVersion } from "../core/node-version.ts";
 import { openLibrary } from "../checkpoint/open.ts";
 import type { Checkpoints, LibraryOptions } from "../checkpoint/open.ts";
 import { createFolderBlobs } from "../local/folder-blobs.ts";
 import { createLocalKeys } from "../local/local-keys.ts";
-import { createSqliteTable } from "../local/sqlite-table.ts";
 
 export type { Checkpoints } from "../checkpoint/open.ts";
 export type { FencedSaver as HoldpointSaver } from "../checkpoint/saver.ts";
@@ -18,11 +19,22 @@ export interface SqliteOptions extends LibraryOptions {
   readonly encryptionKeys?: readonly string[];
 }
 
+function assertSettings({ dir, encryptionKeys }: SqliteOptions): void {
+  if (typeof dir !== "string" || dir === "")
+    throw new HoldpointError("invalid", "`dir` is the folder of the database, and is not given");
+  if (encryptionKeys !== undefined && !Array.isArray(encryptionKeys))
+    throw new HoldpointError("invalid", "`encryptionKeys` is an array of keys, newest first");
+}
+
 /**
  * Opens the database. @throws HoldpointError `unavailable` when it cannot be opened; `invalid` for a setting that cannot be
- * used
+ * used; `unsupported` on a Node below 24
  */
 export async function openSqlite(options: SqliteOptions): Promise<Checkpoints> {
+  assertNodeVersion(process.versions.node);
+  assertSettings(options);
+  // Not above: an older Node has no SQLite, and would end before it could say so.
+  const { createSqliteTable } = await import("../local/sqlite-table.ts");
   const { dir, encryptionKeys = [] } = options;
   const wrappingKeys = encryptionKeys.length === 0 ? undefined : createLocalKeys(encryptionKeys);
   const table = await createSqliteTable({ path: `${dir}/checkpoints.db`, clock: systemClock, ids: systemIds });

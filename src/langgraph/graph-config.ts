@@ -8,6 +8,7 @@ import { isUuid } from "../core/ids.ts";
 import type { RunLimits } from "../core/limits.ts";
 import { storeSchema } from "./store-config.ts";
 import type { StoreEntry } from "./store-config.ts";
+import { MAX_TTL_MINUTES } from "../core/thread.ts";
 import type { ThreadTtl } from "../core/thread.ts";
 
 /** One graph as the configuration names it. */
@@ -46,7 +47,7 @@ const checkpointerSchema = z.strictObject({
   ttl: z
     .strictObject({
       strategy: z.enum(["delete", "keep_latest"]).optional(),
-      default_ttl: z.number().positive().optional(),
+      default_ttl: z.number().positive().max(MAX_TTL_MINUTES).optional(),
       // Others sweep in intervals; here each thread stands in an index, at its time.
       sweep_interval_minutes: z.number().positive().optional(),
       sweep_limit: z.int().min(1).optional(),

@@ -7,7 +7,7 @@ import { plainSealers } from "./encryption/sealer.ts";
 import type { Sealers } from "./encryption/sealer.ts";
 import { eventKeys, framePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
-import { numberOf, readable, textOf } from "./records.ts";
+import { numberOf, orCorrupt, readable, textOf } from "./records.ts";
 import type { Item, Key, Table, Value } from "./table.ts";
 import { createWeakCache } from "./weak-cache.ts";
 
@@ -79,21 +79,21 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
     const { z, u } = readable(item).attributes;
     const sealer = sealers(ref.tenant);
     const opened = (bytes: Uint8Array) => sealer.open(bytes, placeOf(ref, item));
-    const short = z instanceof Uint8Array ? "" : textOf(item, "d");
+    const short = z instanceof Uint8Array ? "" : orCorrupt(item, () => textOf(item, "d"));
     // Text in the clear goes the same way where anything is encrypted: it may be refused.
     const text =
       z instanceof Uint8Array
-        ? inflateRawSync(await opened(z)).toString("utf8")
+        ? inflated(item, await opened(z))
         : sealer.encrypts
           ? Buffer.from(await opened(Buffer.from(short))).toString("utf8")
           : short;
-    return {
+    return orCorrupt(item, () => ({
       first: numberOf(item, "n"),
       runId: textOf(item, "r") as RunId,
       fence: numberOf(item, "f"),
       frames: JSON.parse(text) as Frame[],
       usedBytes: typeof u === "number" ? u : 0,
-    };
+    }));
   };
   const decodeAll = (ref: ThreadRef, items: readonly Item[]): Promise<readonly EventBatch[]> =>
     Promise.all(items.map((item) => batchOf(ref, item)));
@@ -141,6 +141,9 @@ export const endOf = ({ first, frames, fence, runId, usedBytes }: EventBatch): E
   runId,
   usedBytes,
 });
+
+const inflated = (item: Key, bytes: Uint8Array): string =>
+  orCorrupt(item, () => inflateRawSync(bytes).toString("utf8"));
 
 function deflated(text: string): Uint8Array {
   const bytes = Buffer.from(text);

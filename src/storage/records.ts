@@ -4,7 +4,7 @@
  * not know stay on an item that it changes. Where there are keys, content is sealed here: format 2 is format 1 without it.
  */
 import { HoldpointError } from "../core/errors.ts";
-import { unlessKeysDropped } from "../core/keys-dropped.ts";
+import { unlessUnreadable } from "../core/keys-dropped.ts";
 import { newerFormat } from "../core/newer-format.ts";
 import { SEALED, SEALED_FORMAT, createSealedContent } from "./encryption/sealed-content.ts";
 import type { Content } from "./encryption/sealed-content.ts";
@@ -65,14 +65,15 @@ export function createRecords<T extends object>(
   const names = new Set(["v", ...codec.names, ...(content ? [SEALED] : [])]);
   const newest = newestWith(sealers);
   const stored = async (item: Item): Promise<Stored<T>> => {
-    const decoded = codec.decode(readable(item, newest));
+    const known = readable(item, newest);
+    const decoded = orCorrupt(item, () => codec.decode(known));
     const value = content ? await content.opened(decoded, item) : decoded;
     return { value: withUnknown(value, item, names), version: item.version };
   };
   const allOf = async (items: readonly Item[], ifNewer: IfNewer): Promise<readonly Stored<T>[]> => {
     if (ifNewer === "refuse") return Promise.all(items.map(stored));
     const known = items.filter((item) => !isNewer(item, newest));
-    const found = await Promise.all(known.map((item) => unlessKeysDropped(stored(item))));
+    const found = await Promise.all(known.map((item) => unlessUnreadable(stored(item))));
     return found.filter((one) => one !== undefined);
   };
   return {
@@ -107,6 +108,16 @@ export function createRecords<T extends object>(
       return { ...page, items: await allOf(page.items, ifNewer) };
     },
   };
+}
+
+/** What cannot be made out of an item is damage to it. @throws HoldpointError `corrupt` with the item's name */
+export function orCorrupt<T>({ pk, sk }: Key, decode: () => T): T {
+  try {
+    return decode();
+  } catch (cause) {
+    if (cause instanceof HoldpointError) throw cause;
+    throw new HoldpointError("corrupt", `item ${sk} of partition ${pk} is not what was written`, { cause });
+  }
 }
 
 /** The format of every kind of item but those of the log, which say their own. Format 1 is not written down. */

@@ -133,6 +133,16 @@ describe.each(places)("bodies in $name", (place) => {
     }
   });
 
+  it("of threads with long names that differ only at their ends are not one another's, nor removed together", async () => {
+    const name = "x".repeat(1000);
+    const [one, other] = [ownerOf("tenant", `${name}1`), ownerOf("tenant", `${name}2`)];
+    const stored = await blobs.put(one, bytesOf(30));
+    await expect(blobs.get(other, stored)).rejects.toMatchObject({ code: "corrupt" });
+    await blobs.put(other, bytesOf(30));
+    await blobs.removeOld(other, { before: 1, unplaced: true });
+    expect(await blobs.get(one, stored)).toEqual(bytesOf(30));
+  });
+
   it("are all removed with the older generations of their thread, and nothing else is", async () => {
     const [owner, other] = [freshOwner(), freshOwner()];
     const names: string[] = [];

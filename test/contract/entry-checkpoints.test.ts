@@ -67,6 +67,25 @@ describe("holdpoint/checkpoint-sqlite", () => {
     expect(await story(() => openSqlite({ dir: join(dir, "new") }))).toEqual(ENDED);
   });
 
+  it("refuses what would do something else than was meant", async () => {
+    const invalid = { code: "invalid" };
+    await expect(openSqlite({} as never)).rejects.toMatchObject(invalid);
+    await expect(openSqlite({ dir: await folder(), encryptionKeys: KEY as never })).rejects.toMatchObject(invalid);
+    const { checkpointer } = held(await openSqlite({ dir: await folder() }));
+    for (const thread of ["o", "n"]) {
+      const at = { configurable: { thread_id: thread } };
+      await build(checkpointer).updateState(at, { said: ["kept"] }, "read");
+    }
+    await expect(checkpointer.prune("on" as never, { strategy: "delete" })).rejects.toMatchObject(invalid);
+    await expect(checkpointer.prune(["o"], { strategy: "keep-latest" as never })).rejects.toMatchObject(invalid);
+    await expect(checkpointer.deleteForRuns("x" as never)).rejects.toMatchObject(invalid);
+    await expect(checkpointer.copyThread("nobody", "copy")).rejects.toMatchObject({ code: "not_found" });
+    for (const thread of ["o", "n"]) {
+      const state = await build(checkpointer).getState({ configurable: { thread_id: thread } });
+      expect(state).toMatchObject({ values: { said: ["kept"] } });
+    }
+  });
+
   it("encrypts what it keeps, and reads it with that key only", async () => {
     const dir = await folder();
     const path = join(dir, "checkpoints.db");
@@ -79,6 +98,38 @@ describe("holdpoint/checkpoint-sqlite", () => {
     expect((await build(held(rotated).checkpointer).getState(config)).values).toMatchObject({
       said: ["in", SECRET, "yes"],
     });
+  });
+
+  it("refuses what is not encrypted, if it is told to, and reads it otherwise", async () => {
+    const dir = await folder();
+    expect(await story(() => openSqlite({ dir }))).toEqual(ENDED);
+    const encryptionKeys = [KEY];
+    const required = held(await openSqlite({ dir, encryptionKeys, encryptionRequired: true }));
+    await expect(build(required.checkpointer).getState(config)).rejects.toMatchObject({ code: "corrupt" });
+    const migrating = held(await openSqlite({ dir, encryptionKeys }));
+    expect((await build(migrating.checkpointer).getState(config)).values).toEqual(ENDED);
+    await expect(openSqlite({ dir, encryptionRequired: true })).rejects.toMatchObject({ code: "invalid" });
+  });
+
+  it("drops the keys of its tenant: nobody reads what was there, and there are new ones when that is asked for", async () => {
+    const dir = await folder();
+    const open = async (tenant: string) =>
+      held(await openSqlite({ dir, tenant, encryptionKeys: [KEY], encryptionRequired: true }));
+    for (const tenant of ["acme", "umbrella"]) expect(await story(() => open(tenant))).toEqual(ENDED);
+    await (await open("acme")).dropDataKeys();
+    const after = await open("acme");
+    const app = build(after.checkpointer);
+    await expect(app.getState(config)).rejects.toMatchObject({ code: "gone" });
+    const fresh = { configurable: { thread_id: "case-2" } };
+    const sync = { ...fresh, durability: "sync" as const };
+    await expect(app.invoke({ said: ["in"] }, sync)).rejects.toMatchObject({ code: "gone" });
+    await after.renewDataKeys();
+    await build((await open("acme")).checkpointer).updateState(fresh, { said: ["new"] }, "read");
+    expect((await build((await open("acme")).checkpointer).getState(fresh)).values).toEqual({ said: ["new"] });
+    await expect(build((await open("acme")).checkpointer).getState(config)).rejects.toMatchObject({ code: "gone" });
+    expect((await build((await open("umbrella")).checkpointer).getState(config)).values).toEqual(ENDED);
+    const plain = held(await openSqlite({ dir }));
+    await expect(plain.dropDataKeys()).rejects.toMatchObject({ code: "invalid" });
   });
 
   it("has a store that a graph's nodes write, and another process searches", async () => {

@@ -15,10 +15,13 @@ const tenant = tenantId("acme");
 const SECRET = "the-card-number-is-4711";
 
 /** A thread with a record, a record of what changed, task writes, segments and a blob. */
-async function written(choose: (strict: Sealers, plain: Sealers) => Sealers = (strict) => strict) {
+async function written(
+  choose: (strict: Sealers, plain: Sealers) => Sealers = (strict) => strict,
+  adapt: (sealers: Sealers) => Sealers = (sealers) => sealers,
+) {
   const table = createMemoryTable();
   const bodies = createMemoryBlobs();
-  const strict = sealersOn(table, { required: true });
+  const strict = adapt(sealersOn(table, { required: true }));
   const open = (sealers: Sealers) =>
     new FencedSaver({ table, blobs: sealedBlobs(bodies, sealers), tenant, sealer: sealers(tenant) });
   const saver = open(choose(strict, plainSealers));
@@ -32,7 +35,7 @@ async function written(choose: (strict: Sealers, plain: Sealers) => Sealers = (s
   const config = await saver.put(first, next, metadataOf(0), { a: 2 });
   await saver.putWrites(config, [["a", SECRET]], "task");
   const items = (): readonly Item[] => table.dump().filter(({ sk }) => /^[CWS]#/.test(sk));
-  return { table, items, large, strict, reader: (sealers: Sealers = strict) => open(sealers) };
+  return { table, items, large, strict, first, reader: (sealers: Sealers = strict) => open(sealers) };
 }
 
 describe("an encrypted thread", () => {
@@ -105,5 +108,33 @@ describe("an encrypted thread", () => {
     }
     for (const { pk, ...item } of saved) await table.put({ ...item, pk: pk.replace(/t$/, "stolen") }, "any");
     await expect(reader().getTuple(configOf("stolen"))).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  /** What stood in the item of a task, with everything in it, put into the place of the same task of the checkpoint after. */
+  async function moved({ table, items, first, reader }: Awaited<ReturnType<typeof written>>): Promise<void> {
+    await reader().putWrites(first, [["a", `${SECRET}?`]], "task");
+    const [before, after] = items().filter(({ sk }) => sk.startsWith("W#"));
+    if (!before || !after) throw new Error("the task has written twice");
+    await table.put({ ...after, attributes: before.attributes }, "any");
+  }
+
+  it("is corrupt when whole items are exchanged, whatever their attributes say", async () => {
+    const thread = await written();
+    await moved(thread);
+    await expect(thread.reader().getTuple(configOf("t"))).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  it("would show what was written elsewhere, were it not bound to its item (negative control)", async () => {
+    const thread = await written(undefined, (sealers) => (tenant) => {
+      const sealer = sealers(tenant);
+      return {
+        ...sealer,
+        seal: (bytes, place) => sealer.seal(bytes, { ...place, part: "item" }),
+        open: (bytes, place) => sealer.open(bytes, { ...place, part: "item" }),
+      };
+    });
+    await moved(thread);
+    const tuple = await thread.reader().getTuple(configOf("t"));
+    expect(tuple?.pendingWrites).toEqual([["task", "a", `${SECRET}?`]]);
   });
 });

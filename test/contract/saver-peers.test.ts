@@ -156,12 +156,12 @@ const done = async (work: () => unknown): Promise<boolean> => {
 async function apply({ graph, saver, lifecycle }: Side, step: Step): Promise<unknown> {
   const { thread } = step;
   const config = configOf(thread, step.run);
-  const at = async (steps: number) => {
+  const at = async (steps: number, by = config) => {
     const snapshots = await history(graph, thread);
     const picked = snapshots[steps % Math.max(1, snapshots.length)];
     return picked === undefined
       ? undefined
-      : { ...config, configurable: { ...config.configurable, ...picked.config.configurable } };
+      : { ...by, configurable: { ...by.configurable, ...picked.config.configurable } };
   };
   switch (step.kind) {
     case "input":
@@ -179,7 +179,8 @@ async function apply({ graph, saver, lifecycle }: Side, step: Step): Promise<unk
       return from && outcome(graph.updateState(from, { log: ["edited"], doc: "edited" }, "a").then(() => undefined));
     }
     case "copy": {
-      const from = await at(step.back);
+      // Of no run: LangGraph copies under the config that the saver gives back, and only MemorySaver's is the caller's.
+      const from = await at(step.back, configOf(thread));
       return from && outcome(graph.updateState(from, null, "__copy__").then(() => undefined));
     }
     case "replay": {

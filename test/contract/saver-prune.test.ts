@@ -1,4 +1,5 @@
 import type { RunnableConfig } from "@langchain/core/runnables";
+import { uuid6 } from "@langchain/langgraph-checkpoint";
 import { describe, expect, it } from "vitest";
 import { createManualClock } from "../support/manual-clock.ts";
 import { checkpointOf, configOf, metadataOf } from "../support/checkpoints.ts";
@@ -50,6 +51,27 @@ describe("prune", () => {
     const before = table.dump();
     await open(table).prune([THREAD]);
     expect(table.dump()).toEqual(before);
+  });
+
+  it("leaves what it kept to be copied beside itself, under a parent that is gone; nothing goes on from that parent", async () => {
+    const { table, open } = world();
+    const saver = open(table);
+    await line(saver, steps(9));
+    const latest = await saver.getTuple(configOf(THREAD));
+    const { parentConfig, checkpoint } = latest ?? {};
+    if (!parentConfig || !checkpoint) throw new Error("it has a parent");
+    await saver.prune([THREAD]);
+    for (const writer of [saver, open(table)]) {
+      const copy = { ...checkpoint, id: uuid6(0) };
+      await expect(writer.put(parentConfig, copy, metadataOf(9), {})).rejects.toMatchObject({
+        code: "conflict",
+        detail: { reason: "pruned" },
+      });
+      await writer.put(parentConfig, copy, metadataOf(9, "fork"), {});
+      const copied = await open(table).getTuple(configOf(THREAD));
+      expect(copied).toMatchObject({ parentConfig, checkpoint: { id: copy.id } });
+      expect(copied?.checkpoint.channel_values).toEqual(checkpoint.channel_values);
+    }
   });
 
   it("is followed by checkpoints that go on from what it kept, and by more of it", async () => {

@@ -1,13 +1,18 @@
 /** What a step costs as a thread grows, what it takes to read it again, and what happens when some of it is damaged. */
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunnableConfig } from "@langchain/core/runnables";
 import { describe, expect, it } from "vitest";
 import { createCountingTable, sequentialChain } from "../../bench/support/counting-table.ts";
 import type { SaverOptions } from "../../src/checkpoint/options.ts";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { createSegmentCache } from "../../src/checkpoint/segment-cache.ts";
 import { tenantId } from "../../src/core/ids.ts";
+import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { checkpointOf, configOf, metadataOf, noise } from "../support/checkpoints.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
+import { testFolder } from "../support/process.ts";
 
 const tenant = tenantId("acme");
 
@@ -98,18 +103,21 @@ describe("damage", () => {
     "to any item is told with its name, and leaves other threads and older states readable",
     { timeout: 60_000 },
     async () => {
-      const { memory, options, said } = await conversation(70);
+      const { memory, options, said, config } = await conversation(70);
+      await new FencedSaver(options).putWrites(config, [["n", 1]], "small");
+      await new FencedSaver(options).putWrites(config, [["said", noise(300_000)]], "large");
       const other = await new FencedSaver(options).put(
         configOf("other"),
         checkpointOf({ values: { n: 1 } }),
         metadataOf(-1),
         { n: 1 },
       );
-      const items = memory.dump().filter(({ pk, sk }) => pk.endsWith("#t") && /^[CS]#/.test(sk));
+      const items = memory.dump().filter(({ pk, sk }) => pk.endsWith("#t") && /^[CSW]#/.test(sk));
       const latest = items.filter(({ sk }) => sk.startsWith("C#")).slice(-70 % 32);
+      const writes = items.filter(({ sk }) => sk.startsWith("W#"));
       const segments = items.filter(({ sk }) => sk.startsWith("S#"));
-      expect(segments.length).toBeGreaterThan(0);
-      for (const item of [...latest, ...segments]) {
+      expect([segments.length > 0, writes.length]).toEqual([true, 2]);
+      for (const item of [...latest, ...segments, ...writes]) {
         const { b } = item.attributes;
         if (!(b instanceof Uint8Array)) continue;
         const damaged = b.map((byte, n) => (n === Math.floor(b.length / 2) ? byte ^ 0x10 : byte));
@@ -136,18 +144,35 @@ describe("damage", () => {
     },
   );
 
-  it("to a blob, or its loss, is told as well", async () => {
-    const blobs = createMemoryBlobs();
-    const options = { table: createMemoryTable(), blobs, tenant };
-    const config = await new FencedSaver(options).put(
-      configOf("t"),
-      checkpointOf({ values: { doc: noise(700_000) } }),
-      metadataOf(-1),
-      { doc: 1 },
+  it("to a blob, or its loss, is told with its name, and leaves its neighbours readable", async () => {
+    await using folder = await testFolder();
+    const options = { table: createMemoryTable(), blobs: createFolderBlobs({ dir: folder.path }), tenant };
+    const put = (thread: string, doc: string) =>
+      new FencedSaver(options).put(configOf(thread), checkpointOf({ values: { doc } }), metadataOf(-1), { doc: 1 });
+    const [neighbour, config] = [await put("t", noise(600_000)), await put("t", noise(700_000))];
+    const other = await put("other", noise(700_000));
+    const read = async (at: RunnableConfig): Promise<unknown> =>
+      (await new FencedSaver(options).getTuple(at))?.checkpoint.channel_values["doc"];
+    const bodies = join(folder.path, "acme", "t", "000000");
+    const sizes = await Promise.all(
+      (await readdir(bodies)).map(async (name) => ({ name, size: (await stat(join(bodies, name))).size })),
     );
-    await blobs.removeOld({ tenant, threadId: options.tenant as never }, { before: 1, unplaced: true });
-    const away = { ...options, blobs: createMemoryBlobs() };
-    await expect(new FencedSaver(away).getTuple(config)).rejects.toMatchObject({ code: "corrupt", message: /missing/ });
+    const [, largest] = sizes.toSorted((a, b) => a.size - b.size);
+    if (!largest) throw new Error("each has a body of its own");
+    const file = join(bodies, largest.name);
+    const whole = await readFile(file);
+    const damages = [() => writeFile(file, whole.with(350_000, (whole[350_000] ?? 0) ^ 1)), () => rm(file)];
+    for (const damage of damages) {
+      await damage();
+      await expect(read(config)).rejects.toMatchObject({
+        code: "corrupt",
+        message: expect.stringContaining(largest.name) as string,
+      });
+      expect(await read(neighbour)).toBe(noise(600_000));
+      expect(await read(other)).toBe(noise(700_000));
+      await writeFile(file, whole);
+      expect(await read(config)).toBe(noise(700_000));
+    }
   });
 });
 

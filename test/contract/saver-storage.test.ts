@@ -1,4 +1,7 @@
 /** What the saver leaves in the table: whole or not at all, once, in order, of any size, and checked on the way back (I3). */
+import { isDeepStrictEqual } from "node:util";
+import type { RunnableConfig } from "@langchain/core/runnables";
+import type { PendingWrite } from "@langchain/langgraph-checkpoint";
 import { INTERRUPT, RESUME } from "@langchain/langgraph-checkpoint";
 import { describe, expect, it } from "vitest";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
@@ -65,6 +68,44 @@ describe("a crash at any storage call of put", () => {
       await plain(inner).putWrites(base, writes, "task");
       expect((await plain(inner).getTuple(base))?.pendingWrites).toHaveLength(12);
     }
+  });
+
+  it("leaves of answers, interrupts and large writes of a task each whole or not there, the answers first", async () => {
+    const regular: PendingWrite[] = [
+      ["small", 1],
+      ["large", noise(9_000)],
+      ["larger", noise(9_001)],
+    ];
+    const answers: PendingWrite = [RESUME, ["yes"]];
+    const asks: PendingWrite = [INTERRUPT, [{ id: "i", value: noise(8_000) }]];
+    // What may be found, in this order: a task with its answers but without its interrupt raises it again.
+    const states = [[], [answers], [answers, asks], [answers, asks, ...regular]];
+    const blobs = createMemoryBlobs();
+    const open = (table: Table) => plain(table, { limits, blobs });
+    const pendingOf = async (table: Table, config: RunnableConfig) =>
+      ((await open(table).getTuple(config))?.pendingWrites ?? []).map(([, ...write]) => write);
+    const found: number[] = [];
+    for (let mutation = 1, died = true; died; mutation += 1) {
+      for (const when of ["before", "after"] as const) {
+        const inner = createMemoryTable();
+        const base = await open(inner).put(configOf(thread), checkpointOf(), metadataOf(-1), {});
+        const dying = open(createTracedTable(inner, { dieAt: { mutation, when } }));
+        died = await dying.putWrites(base, [...regular, asks, answers], "task").then(
+          () => false,
+          (error: unknown) => error instanceof TableDied,
+        );
+        const pending = await pendingOf(inner, base);
+        const state = states.findIndex((one) => isDeepStrictEqual(one, pending));
+        expect([mutation, when, pending]).toEqual([mutation, when, states[state]]);
+        found.push(state);
+        await open(inner).putWrites(base, [...regular, asks, answers], "task");
+        expect(await pendingOf(inner, base)).toEqual(states.at(-1));
+      }
+    }
+    expect(new Set(found)).toEqual(new Set(states.keys()));
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
+    // Segments, two special items, the regular one, and once nothing.
+    expect(found.length).toBeGreaterThanOrEqual(2 * 5);
   });
 });
 

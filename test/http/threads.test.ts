@@ -1,7 +1,8 @@
 /** Threads, states and assistants through the official SDK: real runtime, worker, SQLite. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Client } from "@langchain/langgraph-sdk";
-import { defaultAssistantId, systemIds } from "../../src/core/ids.ts";
+import { defaultAssistantId, systemIds, tenantId, threadId as toThreadId } from "../../src/core/ids.ts";
+import { threadKeys } from "../../src/storage/keys.ts";
 import { createTestGraphs } from "../support/graphs.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
@@ -123,8 +124,35 @@ describe("a thread with a time to live", () => {
     expect(await client.threads.get(threadId)).not.toHaveProperty("ttl");
     const { thread_id: kept } = await client.threads.create();
     expect(await client.threads.get(kept, { include: ["ttl"] })).toMatchObject({ ttl: null });
-    for (const wrong of [0, -1, "1", { ttl: 1, strategy: "archive" }, { strategy: "delete" }])
+    for (const wrong of [0, -1, "1", 1e9, { ttl: 1e15 }, { ttl: 1, strategy: "archive" }, { strategy: "delete" }])
       expect((await service.app.call("POST", "/threads", { body: JSON.stringify({ ttl: wrong }) })).status).toBe(422);
+  });
+
+  it("whose record is damaged is passed over by a search, or shown without what cannot be read", async () => {
+    const [whole, header, record] = [
+      await client.threads.create(),
+      await client.threads.create(),
+      await client.threads.create(),
+    ].map(({ thread_id: id }) => id);
+    await client.runs.wait(record ?? "", "echo", { input: { text: "hi" } });
+    const damage = async (id: string | undefined, sk: string) => {
+      const pk = threadKeys.partition({ tenant: tenantId("acme"), threadId: toThreadId(id ?? "") });
+      const page = await service.deps.table.query(pk, { prefix: sk, limit: 100 });
+      for (const { version: _, writeId: __, ...item } of page.items)
+        await service.deps.table.put(
+          { ...item, attributes: { ...item.attributes, d: "{", b: new Uint8Array([9]) } },
+          "any",
+        );
+      return page.items.length;
+    };
+    expect(await damage(header, "H")).toBe(1);
+    await damage(record, "C#");
+    const found = await client.threads.search({ ids: [whole, header, record].map(String) });
+    expect(found.map(({ thread_id: id }) => id)).toContain(whole);
+    expect(found.map(({ thread_id: id }) => id)).not.toContain(header);
+    const all = await client.threads.search({ limit: 1000 });
+    expect(all.map(({ thread_id: id }) => id)).toContain(whole);
+    await expect(client.threads.get(header ?? "")).rejects.toMatchObject(status(500));
   });
 
   it("is pruned on demand, of one tenant only", async () => {

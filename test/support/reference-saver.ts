@@ -36,8 +36,9 @@ export class ReferenceSaver extends MemorySaver {
     this.#remove(threadId, (ns, id) => runIds.includes(this.#runs.get(keyOf(threadId, ns, id)) ?? ""));
   }
 
-  /** @throws Error where the target has checkpoints, or is the source */
+  /** @throws Error where the target has checkpoints or is the source, or that has none */
   copyThread(source: string, target: string): void {
+    if (this.storage[source] === undefined) throw new Error("nothing to copy");
     if (source === target || this.storage[target] !== undefined) throw new Error("the target is not free");
     for (const [ns, checkpoints] of Object.entries(this.storage[source] ?? {})) {
       for (const [id, saved] of Object.entries(checkpoints)) {

@@ -12,6 +12,7 @@ import {
   handedTo,
   keyedDecisionId,
   makeHoldId,
+  namesHold,
   plainDigest,
   reopened,
   resumeValue,
@@ -19,6 +20,7 @@ import {
   superseded,
 } from "../../src/core/hold.ts";
 import { decisionId, holdId, isUuid, runId, tenantId, threadId } from "../../src/core/ids.ts";
+import type { Run } from "../../src/core/run.ts";
 
 const NOW = 1_800_000_000_000;
 const run = runId("00000000-0000-7000-8000-000000000001");
@@ -170,6 +172,32 @@ describe("the run that carries a decision on", () => {
     const returned = givenBack({ ...back, fence: 4 }, { runId: given, fence: 2 }, { by: 4, now: NOW });
     expect(returned).toMatchObject({ runId: given, fence: 2 });
     expect(() => assertNotLaterThan(3, returned)).toThrow(isLost);
+  });
+
+  it("is not of an earlier holder either when the hold that came back had been given to nobody before", () => {
+    const returned = givenBack({ ...hold, fence: 3 }, { runId: given, fence: 2 }, { by: 4, now: NOW });
+    expect(returned).toMatchObject({ runId: given, fence: 2, handedTo: 4 });
+    expect(() => assertNotLaterThan(3, returned)).toThrow(expect.objectContaining({ code: "lost" }));
+    expect(() => assertNotLaterThan(4, returned)).not.toThrow();
+  });
+});
+
+describe("a hold that nobody has decided", () => {
+  const held = {
+    status: "held",
+    fence: hold.fence,
+    end: { checkpointId: "c", holds: [hold.holdId], interrupts: [], waiting: { reviews: 1, plain: 0 } },
+  } as unknown as Run; // all that is looked at
+
+  it("is open while its run is held, and names it under its fence", () => {
+    expect(namesHold(held, hold)).toBe(true);
+    expect(namesHold({ ...held, status: "running" }, hold)).toBe(false);
+    expect(namesHold(held, { ...hold, holdId: holdId("1".repeat(32)) })).toBe(false);
+  });
+
+  it("is not open under the fence of another delivery, although the run names it", () => {
+    expect(namesHold(held, { ...hold, fence: hold.fence + 1 })).toBe(false);
+    expect(namesHold({ ...held, fence: hold.fence + 1 }, hold)).toBe(false);
   });
 });
 

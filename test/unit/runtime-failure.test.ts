@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { threadId } from "../../src/core/ids.ts";
-import { makeHoldId } from "../../src/core/hold.ts";
+import { decisionId, threadId } from "../../src/core/ids.ts";
+import { decided, handedTo, makeHoldId, plainDigest } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import { reviewValue } from "../../src/core/review-value.ts";
 import type { Json } from "../../src/core/json.ts";
@@ -8,7 +8,9 @@ import { isEnded } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import type { DriveOutcome } from "../../src/langgraph/drive.ts";
 import { cancelPlainHolds } from "../../src/runtime/decisions/cancel-holds.ts";
-import { leaveHolds } from "../../src/runtime/delivery/raise.ts";
+import { leaveHolds, raiseHolds } from "../../src/runtime/delivery/raise.ts";
+import { eventKeys } from "../../src/storage/keys.ts";
+import type { Value } from "../../src/storage/table.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
@@ -54,6 +56,40 @@ describe("a run whose end does not fit its item", () => {
     expect(end).toMatchObject({ status: "error", error: { name: "too_large" } });
     const next = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
     expect(next.status).toBe("pending");
+  });
+});
+
+describe("a run on a thread whose event log is damaged", () => {
+  const damage = async (kit: Kit, attributes: Record<string, Value>): Promise<Run> => {
+    const first = await kit.runtime.runs.accept(ALICE, inputFor(threadId(kit.deps.ids.uuid())));
+    await using worker = kit.worker();
+    worker.start();
+    await endOf(kit, first);
+    const page = await kit.table.query(eventKeys.partition(first), { prefix: eventKeys.prefix(0), limit: 10 });
+    const last = page.items.at(-1);
+    if (!last) throw new Error("a run says something");
+    await kit.table.put({ ...last, attributes: { ...last.attributes, ...attributes } }, "any");
+    return await kit.runtime.runs.accept(ALICE, inputFor(first.threadId));
+  };
+
+  it.each([
+    ["text", { d: '[{"cut' }],
+    ["bytes", { z: new Uint8Array([1, 2, 3]) }],
+    ["a number", { n: "x" }],
+  ])("ends, and names the item: %s", async (_, attributes) => {
+    const kit = createKit();
+    const run = await damage(kit, attributes);
+    await using worker = kit.worker();
+    worker.start();
+    const end = await endOf(kit, run);
+    expect(end).toMatchObject({ status: "error", error: { name: "corrupt" } });
+    expect(end.error?.message).toMatch(/E#000000#/);
+    const header = await kit.deps.threads.get(run);
+    await eventually(async () => {
+      kit.clock.advance(500);
+      return (await kit.deps.threads.get(run))?.value.active === undefined;
+    }, "the thread moves on");
+    expect(header?.value.threadId).toBe(run.threadId);
   });
 });
 
@@ -115,8 +151,9 @@ describe("a question that new input has cancelled", () => {
 });
 
 describe("a holder that was overtaken", () => {
-  async function laterHold(kit: Kit, run: Run): Promise<Hold> {
-    const identity = { tenant: run.tenant, threadId: run.threadId, generation: 0, interruptId: "i", digest: "d" };
+  async function laterHold(kit: Kit, run: Run, interruptId = "i"): Promise<Hold> {
+    const { tenant, threadId } = run;
+    const identity = { tenant, threadId, generation: 0, interruptId, digest: plainDigest(null) };
     const hold: Hold = {
       ...identity,
       holdId: makeHoldId(identity),
@@ -129,7 +166,7 @@ describe("a holder that was overtaken", () => {
       startedBy: "alice",
       node: "n",
       origin: "interrupt",
-      raisedBy: { id: "i", ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
+      raisedBy: { id: interruptId, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
       value: null,
       state: "pending",
       followUpDue: false,
@@ -162,6 +199,63 @@ describe("a holder that was overtaken", () => {
     expect(await stateOf(kit, hold)).toBe("pending");
     await leaveHolds(kit.deps, { ...pause, fence: 2 });
     expect(await stateOf(kit, hold)).toBe("cancelled");
+  });
+
+  it("raises none that a later one has given back to the held run, whether it had raised it before or not", async () => {
+    const kit = createKit();
+    const before = looseRun(kit);
+    const holds = [await laterHold(kit, before, "i"), await laterHold(kit, before, "j")];
+    const waiting = { reviews: 0, plain: 2 };
+    const end = { at: 1, holds: holds.map(({ holdId }) => holdId), waiting, interrupts: [] };
+    const held: Run = { ...before, status: "held", fence: 2, end };
+    const run = looseRun(kit, { threadId: before.threadId });
+    const interrupts = holds.map(({ interruptId: id, raisedBy, value, node }) => ({ id, raisedBy, value, node }));
+    // A thread at whose head both wait.
+    const saver = {
+      pendingInterrupts: async () => interrupts.map(({ raisedBy, ...rest }) => ({ ...rest, owner: raisedBy })),
+      waitingInterrupts: async () => interrupts.map(({ raisedBy }) => raisedBy),
+      whereabouts: { root: () => run.root },
+    } as never;
+    const pause = { run, saver, handed: [] };
+    const seen = async () =>
+      (await kit.deps.holds.ofThread(run, 0)).map(({ value }) => [value.runId, value.fence, value.state]);
+    await raiseHolds(kit.deps, { ...pause, fence: 3, interrupts: interrupts.slice(0, 1) });
+    await leaveHolds(kit.deps, { ...pause, fence: 4, held, reason: "it failed" });
+    const back = [held.runId, 2, "pending"];
+    expect(await seen()).toEqual([back, back]);
+    for (const interrupt of interrupts) {
+      const raising = raiseHolds(kit.deps, { ...pause, fence: 3, interrupts: [interrupt] });
+      await expect(raising).rejects.toMatchObject({ code: "lost" });
+    }
+    expect(await seen()).toEqual([back, back]);
+    await raiseHolds(kit.deps, { ...pause, fence: 5, interrupts });
+    const taken = [run.runId, 5, "pending"];
+    expect(await seen()).toEqual([taken, taken]);
+  });
+
+  it("settles no decision that was handed to a later one", async () => {
+    const kit = createKit();
+    const run = looseRun(kit);
+    const hold = await laterHold(kit, run);
+    const id = decisionId("d");
+    const decision = { id, by: "eve", at: 1, answer: { type: "value", value: 7 }, continuation: run.runId } as const;
+    const handed = await kit.deps.holds.update(run, hold.holdId, (stored) =>
+      handedTo(decided(stored, decision), 4, run.runId),
+    );
+    if (!handed) throw new Error("it was handed over");
+    const saver = {
+      pendingInterrupts: async () => [],
+      waitingInterrupts: async () => [],
+      whereabouts: { root: () => run.root },
+    } as never; // a thread without a log
+    const pause = { run, saver, handed: [handed.value] };
+    const [raising, leaving] = [{ interrupts: [] }, { held: undefined, reason: "it failed" }];
+    const isLost = { code: "lost" };
+    await expect(raiseHolds(kit.deps, { ...pause, fence: 3, ...raising })).rejects.toMatchObject(isLost);
+    await expect(leaveHolds(kit.deps, { ...pause, fence: 3, ...leaving })).rejects.toMatchObject(isLost);
+    expect(await stateOf(kit, hold)).toBe("decided");
+    await raiseHolds(kit.deps, { ...pause, fence: 4, ...raising });
+    expect(await stateOf(kit, hold)).toBe("applied");
   });
 });
 

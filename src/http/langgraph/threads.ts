@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { HoldpointError } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
+import { MAX_TTL_MINUTES } from "../../core/thread.ts";
 import type { ThreadTtl } from "../../core/thread.ts";
 import type { ThreadUseCases } from "../../runtime/runtime.ts";
 import {
@@ -23,7 +24,7 @@ import { setPageHeaders } from "./pages.ts";
 import { threadIdOf } from "./paths.ts";
 
 const strategy = z.enum(["delete", "keep_latest"]);
-const minutes = z.number().positive();
+const minutes = z.number().positive().max(MAX_TTL_MINUTES);
 /** Minutes, alone or with what then becomes of the thread. */
 const ttl = z
   .union([minutes, z.object({ ttl: minutes, strategy: optional(strategy) })])

@@ -26,15 +26,15 @@ import { tellOfDecision } from "../webhooks/announce.ts";
 /** Completes the follow-up of a hold, if it is still due. Returns the hold as it is then. */
 export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promise<Hold | undefined> {
   let name: RunId | undefined;
-  let owned: Stored<Run> | undefined;
+  let made: Run | undefined;
   for (;;) {
     const stored = await deps.holds.get(ref, hold);
     if (!stored?.value.followUpDue) return stored?.value;
     // Before its continuation can be: who applies a decision clears what makes it findable.
     await tellOfDecision(deps, stored.value);
     // It stays due until both are done.
-    const [step] = await Promise.all([stepOf(deps, ref, stored.value, { name, owned }), auditHold(deps, stored.value)]);
-    owned = "owned" in step ? step.owned : owned;
+    const [step] = await Promise.all([stepOf(deps, ref, stored.value, name), auditHold(deps, stored.value)]);
+    made = step.made ?? made;
     name = step.kind === "again" ? step.name : undefined;
     if (step.kind === "again") continue;
     if (step.kind === "later") return stored.value;
@@ -45,7 +45,7 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
       continue;
     }
     const { carriedBy } = step;
-    if (owned && carriedBy !== undefined && owned.value.runId !== carriedBy) await discard(deps, owned);
+    if (made && carriedBy !== undefined && made.runId !== carriedBy) await leaveToSweep(deps, made);
     // Of the hold as it was read: it may have been given back meanwhile and decided anew, and that is due for itself.
     const written = await deps.holds.put(followedUp(stored.value, carriedBy), { version: stored.version });
     if (written.won) return written.stored.value;
@@ -62,14 +62,7 @@ export async function followUpSoon(deps: Deps, { holdId, ...ref }: Hold): Promis
   }
 }
 
-/** What this party has come to so far. */
-interface Progress {
-  readonly name: RunId | undefined;
-  readonly owned: Stored<Run> | undefined;
-}
-
-/** `owned`: a run that this party made or took over, and that stands in no queue so far. */
-type Step = { readonly owned?: Stored<Run> | undefined } & (
+type Step = { readonly made?: Run } & (
   | { readonly kind: "done"; readonly carriedBy?: RunId }
   | { readonly kind: "again"; readonly name: RunId | undefined }
   /** The run that asked has not stopped yet: the hold stays due. */
@@ -78,7 +71,7 @@ type Step = { readonly owned?: Stored<Run> | undefined } & (
   | { readonly kind: "over"; readonly why: string }
 );
 
-async function stepOf(deps: Deps, ref: ThreadRef, hold: Hold, progress: Progress): Promise<Step> {
+async function stepOf(deps: Deps, ref: ThreadRef, hold: Hold, name: RunId | undefined): Promise<Step> {
   const header = await deps.threads.get(ref);
   const isAlive = header && !header.value.deleted && header.value.generation === hold.generation;
   if (!isAlive) return { kind: "done" };
@@ -86,7 +79,7 @@ async function stepOf(deps: Deps, ref: ThreadRef, hold: Hold, progress: Progress
   const asked = isWait(hold) ? await deps.runs.get(hold, hold.runId) : undefined;
   return asked && asked.value.status !== "held"
     ? wakeAsked(deps, asked.value, header)
-    : continueWith(deps, hold, header, progress);
+    : continueWith(deps, hold, header, name);
 }
 
 /** A timer or a callback is over: the very run that waits for it goes on. */
@@ -102,8 +95,7 @@ async function wakeAsked(deps: Deps, asked: Run, header: Stored<Thread>): Promis
   return { kind: "done" };
 }
 
-async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, progress: Progress): Promise<Step> {
-  const { name } = progress;
+async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, name: RunId | undefined): Promise<Step> {
   if (hold.carriedBy !== undefined) return { kind: "done", carriedBy: hold.carriedBy };
   const queued = header.value.queue.find((entry) => entry.kind === "continuation");
   if (queued) return { kind: "done", carriedBy: queued.runId };
@@ -119,48 +111,35 @@ async function continueWith(deps: Deps, hold: Hold, header: Stored<Thread>, prog
     return { kind: "again", name: continuationId(hold.holdId, runId) };
   }
   if (existing && activeRunId(header.value) === runId) return { kind: "done", carriedBy: runId };
-  const owned = existing
-    ? await own(deps, existing, progress.owned)
-    : await make(deps, await continuationOf(deps, hold, runId));
-  if (!owned) return { kind: "again", name };
+  const made = existing ? undefined : await make(deps, await continuationOf(deps, hold, runId));
 
   const entry = { runId, kind: "continuation", pool: hold.pool, graphId: hold.graphId } as const;
   const written = await deps.threads.put(appended(header.value, entry, deps.table.now()), { version: header.version });
-  if (!written.won) return { kind: "again", name, owned };
+  if (!written.won) return { kind: "again", name, ...made };
   deps.hints.ready(hold, written.stored);
-  // From now on others rely on it: it is not discarded, also where this hold turns out to be carried on by another.
-  return { kind: "done", carriedBy: runId, owned: undefined };
+  return { kind: "done", carriedBy: runId, ...made };
 }
 
 /** Whether the run that is to carry the decision on is made for it; else it is the one that came with the answer. */
 const isNamedAfter = ({ holdId, decision }: Hold): boolean =>
   decision !== undefined && decision.continuation === continuationId(holdId, decision.id);
 
-async function make(deps: Deps, run: Run): Promise<Stored<Run> | undefined> {
+async function make(deps: Deps, run: Run): Promise<{ readonly made?: Run }> {
   const written = await deps.runs.create(run);
-  return written.won ? written.stored : undefined;
+  return written.won ? { made: run } : {};
 }
+
+/** Whoever has read of a run before it turned out to be needless has made a header name it within this time, or never will. */
+const NEEDLESS_AFTER_MS = 60_000;
 
 /**
- * Whoever appends a run that is there already, or discards it, has written its item last: the one who made it would
- * otherwise refuse what another has just queued, and with it every decision that relied on that.
+ * Another continuation carries the decision on. This one is left to the sweep, which removes what no header names: others
+ * may be about to append it, and decisions that find it in the queue rely on it.
  */
-async function own(
-  deps: Deps,
-  existing: Stored<Run>,
-  owned: Stored<Run> | undefined,
-): Promise<Stored<Run> | undefined> {
-  if (owned?.value.runId === existing.value.runId && owned.version === existing.version) return owned;
-  const { value } = existing;
-  const written = await deps.runs.put({ ...value, acceptNumber: value.acceptNumber + 1 }, existing.version);
-  return written.won ? written.stored : undefined;
-}
-
-/** Another decision's continuation, still to begin, carries this one's decision on: this one's own is not needed. */
-async function discard(deps: Deps, { value, version }: Stored<Run>): Promise<void> {
-  const why = { name: "superseded", message: "another continuation carries the decision on" };
-  // Lost: somebody else has it now.
-  await deps.runs.put(refused(value, why, deps.table.now()), version);
+async function leaveToSweep(deps: Deps, made: Run): Promise<void> {
+  await deps.runs.update(made, made.runId, (run) =>
+    run.status === "pending" ? { ...run, followUpAt: deps.table.now() + NEEDLESS_AFTER_MS } : undefined,
+  );
 }
 
 /** The continuation inherits root, assistant, configuration and stream settings of the run that it carries on. */
@@ -192,7 +171,7 @@ async function continuationOf(deps: Deps, hold: Hold, runId: RunId): Promise<Run
       multitaskStrategy: "enqueue",
     },
     payload: inherited,
-    // One that no header names by then is of somebody who died before it was discarded.
+    // One that no header names by then is of somebody who died, or turned out to be needless.
     followUpAt: deps.table.now() + LOOKED_AT_AFTER_MS,
     createdAt: deps.table.now(),
   });

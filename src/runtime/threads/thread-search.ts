@@ -1,7 +1,7 @@
 import { errorInfo } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
-import { isKeysDropped, unlessKeysDropped } from "../../core/keys-dropped.ts";
+import { isUnreadable, unlessUnreadable } from "../../core/keys-dropped.ts";
 import type { Principal } from "../../core/principal.ts";
 import { unlessNewer } from "../../core/newer-format.ts";
 import { threadStatus } from "../../core/thread.ts";
@@ -51,7 +51,7 @@ async function shown(thread: Thread, contents: ThreadContents): Promise<ThreadVi
   try {
     return await contents.view(thread);
   } catch (error) {
-    if (!isKeysDropped(error)) throw error;
+    if (!isUnreadable(error)) throw error;
     return { thread, metadata: {}, values: null, interrupts: {}, unreadable: errorInfo(error) };
   }
 }
@@ -70,7 +70,7 @@ async function* newestFirst(deps: Deps, principal: Principal): AsyncIterable<rea
 
 async function* byIds(deps: Deps, { tenant }: Principal, ids: readonly string[]): AsyncIterable<readonly Thread[]> {
   const found = await inBatches([...new Set(ids)], (id) =>
-    unlessNewer(deps.threads.get({ tenant, threadId: threadId(id) })),
+    unlessUnreadable(unlessNewer(deps.threads.get({ tenant, threadId: threadId(id) }))),
   );
   yield found.flatMap((stored) => (stored && !stored.value.deleted ? [stored.value] : []));
 }
@@ -79,7 +79,7 @@ async function matches(deps: Deps, thread: Thread, search: ThreadSearch, content
   const { status, metadata, values } = search;
   if (status !== undefined && threadStatus(thread) !== status) return false;
   const has = async (wanted: JsonObject | undefined, read: () => Promise<Json | null>): Promise<boolean> =>
-    wanted === undefined || contains((await unlessKeysDropped(read())) ?? undefined, wanted);
+    wanted === undefined || contains((await unlessUnreadable(read())) ?? undefined, wanted);
   return (await has(metadata, () => deps.threads.metadata(thread))) && has(values, () => contents.values(thread));
 }
 

@@ -39,9 +39,9 @@ export interface DataKeys {
   byId(tenant: TenantId, id: string): SealingKey | Promise<SealingKey>;
   /**
    * Removes all of the tenant's data keys, for good: what was sealed with them can be read by nobody any more. No new
-   * one is made until `renew`. May be repeated. Other processes still have keys at hand for as long as they keep them.
+   * one is made until `renew`. May be repeated; resolves with how many it removed. Other processes still have keys at hand for as long as they keep them.
    */
-  drop(tenant: TenantId): Promise<void>;
+  drop(tenant: TenantId): Promise<number>;
   /** Lets a tenant whose keys were dropped have new ones. */
   renew(tenant: TenantId): Promise<void>;
 }
@@ -137,9 +137,11 @@ export function createDataKeys(options: DataKeysOptions): DataKeys {
     async drop(tenant) {
       await markDropped(pointers, tenant, table.now());
       let after: string | undefined;
+      let count = 0;
       do {
         const range = { prefix: dataKeyKeys.prefix, ...(after === undefined ? {} : { after }) };
         const page = await table.query(dataKeyKeys.partition(tenant), range);
+        count += page.items.length;
         for (const { pk, sk } of page.items) {
           await table.remove({ pk, sk }, "any");
           plainKeys.forget(nameOf(tenant, sk.slice(dataKeyKeys.prefix.length)));
@@ -147,6 +149,7 @@ export function createDataKeys(options: DataKeysOptions): DataKeys {
         after = page.next;
       } while (after !== undefined);
       currents.forget(tenant);
+      return count;
     },
     async renew(tenant) {
       await update(pointers, dataKeyKeys.current(tenant), (pointer): Pointer | undefined =>
