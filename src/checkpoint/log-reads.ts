@@ -52,6 +52,24 @@ export async function lastCheckpoint(
   return undefined;
 }
 
+/**
+ * The marks that stand above a position on the branch as it is now, oldest first: a reset may have gone back to it, and
+ * what was executed from there stands behind marks that are not next to it. Undefined where the branch passes it by.
+ */
+export async function standingMarks({ items, read }: Reading, seq: number): Promise<readonly Mark[] | undefined> {
+  const above: LogRecord[] = [];
+  for await (const item of items.itemsOf({ ...items.upFrom(seq + 1), limit: MARKS_PAGE })) above.push(await read(item));
+  let marks: Mark[] = [];
+  let upTo = Infinity;
+  for (const record of above.toReversed()) {
+    if (record.seq > upTo) continue;
+    if (record.kind === "barrier" || record.kind === "reset") marks.unshift(record);
+    else marks = [];
+    upTo = record.kind === "reset" ? record.targetSeq : record.seq - 1;
+  }
+  return upTo < seq ? undefined : marks;
+}
+
 /** The marks between a position and the next checkpoint record, or where one was; oldest first. */
 export async function marksAfter({ items, read }: Reading, seq: number): Promise<readonly Mark[]> {
   const marks: Mark[] = [];

@@ -9,7 +9,7 @@ import { isHidden } from "./cuts.ts";
 import { findCheckpoint } from "./find-checkpoint.ts";
 import { createLogItems } from "./log-items.ts";
 import type { LogDeps, LogItems } from "./log-items.ts";
-import { lastCheckpoint, marksAfter, readChain } from "./log-reads.ts";
+import { lastCheckpoint, marksAfter, readChain, standingMarks } from "./log-reads.ts";
 import type { NamespaceRef } from "./segments.ts";
 import { isCut, readRecord } from "./record.ts";
 import type { CheckpointRecord, CutRecord, LogRecord, Mark } from "./record.ts";
@@ -52,6 +52,8 @@ export interface Log {
   chain(record: CheckpointRecord): Promise<readonly CheckpointRecord[]>;
   /** The barriers between this position and the next checkpoint record, oldest first. */
   marksAfter(seq: number): Promise<readonly Mark[]>;
+  /** Those above a position on the branch as it stands: see `log-reads.ts`. */
+  standingMarks(seq: number): Promise<readonly Mark[] | undefined>;
   /** `index` makes the item findable without its thread. */
   append(record: LogRecord, index?: Draft["index"]): Promise<AppendResult>;
   /** The cut at a position; undefined when a later one has removed it. */
@@ -181,6 +183,7 @@ export function createLog(deps: LogDeps, at: NamespaceRef): Log {
       }),
     chain: (record) => chainBetween(record, []),
     marksAfter: (seq) => marksAfter({ items, read }, seq),
+    standingMarks: (seq) => standingMarks({ items, read }, seq),
     append: async (record, index) => {
       const draft = await items.draftOf(record);
       for (;;) {

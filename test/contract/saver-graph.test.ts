@@ -97,6 +97,33 @@ for (const engine of everyTable()) {
       expect(second.head()).toMatchObject({ root: "run-1", fence: 2 });
     });
 
+    it("sees an answer that was given after the thread went back to where it had been asked", async () => {
+      const thread = nextThread();
+      const config = configFor(thread);
+      const first = holder(thread, 1, { newRoot: "run-1" });
+      await first.preload();
+      await askingGraph(first).invoke({ rounds: 0 }, config);
+      const asked = first.head()?.checkpointId;
+      const second = holder(thread, 2, { newRoot: "run-2" });
+      await second.preload();
+      await askingGraph(second).invoke({ rounds: 0 }, config);
+      const third = holder(thread, 3);
+      await third.preload();
+      await third.rollback(asked);
+
+      const fourth = holder(thread, 4);
+      await fourth.preload();
+      await fourth.barrier();
+      const again = await fourth.pendingInterrupts();
+      const owners = again.flatMap(({ owner }) => (owner ? [owner] : []));
+      expect(owners).toHaveLength(2);
+      expect(await fourth.waitingInterrupts(owners)).toEqual(owners);
+      const strict = { ...config, configurable: { ...config.configurable, __pregel_strict_resume: true } };
+      await askingGraph(fourth).invoke(new Command({ resume: answers(again) }), strict);
+      expect(await fourth.waitingInterrupts(owners)).toEqual([]);
+      expect(await holder(thread, 5).waitingInterrupts(owners)).toEqual([]);
+    });
+
     it("keeps values of 90 KB, 200 KB, 700 KB and 5 MB, in checkpoints and in task writes", async () => {
       const thread = nextThread();
       const saver = holder(thread, 1, { newRoot: "run-1" });
