@@ -1,6 +1,7 @@
 /** One run from its acceptance to its end, put together from what is kept of it. */
 import type { EffectEntry } from "../../core/effect.ts";
 import { failureOf } from "../../core/fingerprint.ts";
+import { isWait } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
@@ -73,7 +74,7 @@ function timesOf(run: Run, holds: readonly Hold[], now: number): Times {
   return {
     queueMs: startedAt === undefined ? undefined : Math.max(0, startedAt - Math.max(createdAt, startAt ?? 0)),
     runMs: startedAt === undefined || end === undefined ? undefined : Math.max(0, end.at - startedAt),
-    humanMs: covered(holds.map((hold) => [hold.raisedAt, answeredAt(hold) ?? now])),
+    humanMs: covered(holds.filter((hold) => !isWait(hold)).map((hold) => [hold.raisedAt, answeredAt(hold) ?? now])),
   };
 }
 
