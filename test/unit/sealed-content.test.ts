@@ -65,6 +65,8 @@ const holdOf = (id: string): Hold => ({
   interruptId: "i",
   raisedBy: { id: "i", ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
   value: { text: SECRET },
+  resultSchema: { description: SECRET },
+  subscription: { topicArn: SECRET, subscribeUrl: SECRET, at: 1 },
   request: { number: 1, title: SECRET, action: "pay", args: { to: SECRET } },
   digest: SECRET,
   state: "pending",

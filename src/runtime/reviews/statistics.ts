@@ -66,7 +66,8 @@ interface Answered {
 }
 
 function answersOf({ votes = [], decision, raisedAt }: Hold): readonly Answered[] {
-  const all: readonly Vote[] = decision ? [...votes, decision] : votes;
+  // That its time had come is nobody's answer.
+  const all: readonly Vote[] = decision && decision.cause === undefined ? [...votes, decision] : votes;
   return all.map(({ by, at, answer }) => ({ by, ms: at - raisedAt, types: typesOf(answer) }));
 }
 
