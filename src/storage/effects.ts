@@ -127,7 +127,7 @@ function listSort({ parked, settlement, root, token }: EffectEntry): string | un
   return settlement && `settled#${timePart(settlement.at)}#${root}#${token}`;
 }
 
-/** Only what an operator has to do with stands in an index: an ordinary effect costs its two writes and no more. */
+/** Only what an operator has to do with stands in an index: an ordinary effect costs its two writes here and no more. */
 function indexEntries(entry: EffectEntry, shards: number): IndexEntries {
   const { tenant, root, token, followUp } = entry;
   const sort = listSort(entry);
