@@ -4,6 +4,7 @@
  * while the thread is being created again: nothing of the new generation is touched.
  */
 import { removeOldGenerations } from "../../checkpoint/lifecycle.ts";
+import { unlessUnreadable } from "../../core/keys-dropped.ts";
 import { cleared, tombstone } from "../../core/thread-changes.ts";
 import type { Thread } from "../../core/thread.ts";
 import { eventKeys, runMapKey, threadKeys } from "../../storage/keys.ts";
@@ -54,8 +55,8 @@ export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> 
     const runId = item.sk.slice(threadKeys.runPrefix.length);
     if (!isOld(item)) return [];
     // Who deletes a thread right after its run has ended keeps nobody from being told of that.
-    const run = await deps.runs.of(item);
-    if (run.hooksDue) await makeDeliveriesOfEnd(deps, run).catch((error: unknown) => untellable(deps, run, error));
+    const run = await unlessUnreadable(deps.runs.of(item));
+    if (run?.hooksDue) await makeDeliveriesOfEnd(deps, run).catch((error: unknown) => untellable(deps, run, error));
     return [threadKeys.runBody(ref, runId), runMapKey(ref.tenant, runId), item];
   });
   await deps.threads.update(ref, (current) =>
