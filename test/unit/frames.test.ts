@@ -162,7 +162,11 @@ describe("stream modes", () => {
     expect(outcome).toEqual({
       kind: "failed",
       parks: false,
-      error: { name: "invalid", message: "a value that contains itself at loop.self cannot be written as JSON" },
+      error: {
+        name: "invalid",
+        message:
+          "what a node gave to config.writer: a value that contains itself at loop.self cannot be written as JSON",
+      },
     });
   });
 
