@@ -21,18 +21,27 @@ export type Action =
   | "runs:write"
   | "store:read"
   | "store:write"
+  | "effects:read"
+  | "effects:settle"
   | "reviews:read"
   | "reviews:decide";
 
-const READS: readonly Action[] = ["assistants:read", "threads:read", "runs:read", "store:read", "reviews:read"];
+const READS: readonly Action[] = [
+  "assistants:read",
+  "threads:read",
+  "runs:read",
+  "store:read",
+  "reviews:read",
+  "effects:read",
+];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],
   reviewer: [...READS, "reviews:decide"],
-  operator: [...READS, ...WRITES],
+  operator: [...READS, ...WRITES, "effects:settle"],
   auditor: READS,
-  admin: [...READS, ...WRITES, "reviews:decide"],
+  admin: [...READS, ...WRITES, "reviews:decide", "effects:settle"],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

@@ -1,6 +1,9 @@
 /** `holdpoint/graph`: what authors of graphs import. */
-export { EffectRejected, effect } from "../graph/effect.ts";
+export { effect } from "../graph/effect.ts";
+export { EffectRejected } from "../graph/effect-call.ts";
 export type { EffectSpec } from "../graph/effect.ts";
+export type { Lookup } from "../graph/effect-call.ts";
+export type { Http } from "../graph/http.ts";
 export { review } from "../graph/review.ts";
 export type { ReviewAnswer, ReviewSpec } from "../graph/review.ts";
 export { services } from "../graph/services.ts";

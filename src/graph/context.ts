@@ -4,7 +4,7 @@
  */
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import type { Clock } from "../core/clock.ts";
-import type { EffectOutcome, EffectPolicy, PathPart } from "../core/effect.ts";
+import type { EffectEntry, EffectOutcome, EffectPolicy, ParkedEffect, PathPart } from "../core/effect.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { RunId, TenantId, ThreadId } from "../core/ids.ts";
 import type { Services } from "./services.ts";
@@ -61,19 +61,25 @@ export interface TaskPlace {
 export interface EffectAsk {
   readonly tenant: TenantId;
   readonly runId: RunId;
+  readonly threadId: ThreadId;
   readonly root: RunId;
   readonly token: string;
   readonly name: string;
   readonly policy: EffectPolicy;
+  readonly irreversible?: true;
   readonly path: readonly PathPart[];
   readonly argsDigest: string;
   /** Table time after which a call under this intent is no longer sent. */
   readonly deadline: number;
 }
 
-/** What is to be done about an effect. `call`: the intent stands; make the call before its deadline, then settle. */
+/**
+ * What is to be done about an effect. `call`: the intent stands; make the call before its deadline, then settle.
+ * `look_up`: an intent stands; what nobody finds after `until`, by the table's time, did not happen.
+ */
 export type Begun =
   | { readonly do: "call"; readonly intent: Intent }
+  | { readonly do: "look_up"; readonly intent: Intent; readonly until: number }
   | { readonly do: "return"; readonly outcome: EffectOutcome }
   | { readonly do: "diverged" }
   | { readonly do: "ambiguous" }
@@ -82,16 +88,24 @@ export type Begun =
 /** An intent that stands in the journal, as the settling of it needs to know it. */
 export interface Intent {
   readonly ask: EffectAsk;
+  readonly entry: EffectEntry;
   readonly version: number;
-  readonly createdAt: number;
 }
 
-/** The effect journal (I5): an intent before the call, its outcome after it. */
+/** Why a run is parked at an effect, for who has to say what became of it. */
+export type ParkAsk = Pick<ParkedEffect, "reason" | "message">;
+
+/** `again`: its outcome is known by now, or an operator has cleared it. */
+export type Parked = { readonly do: "parked" } | { readonly do: "again" } | { readonly do: "lost" };
+
+/** The effect journal (I5): an intent before the call, its outcome after it. Each throws HoldpointError `unavailable`. */
 export interface Journal {
-  /** @throws HoldpointError `unavailable` */
-  begin(ask: EffectAsk): Promise<Begun>;
+  /** `unhappened`: the version of an intent that was looked up in time, and that nobody has found. */
+  begin(ask: EffectAsk, unhappened?: number): Promise<Begun>;
   /** The outcome that stands: the first that was recorded. `lost` when a later holder has taken the intent over. */
   settle(intent: Intent, outcome: EffectOutcome): Promise<EffectOutcome | "lost">;
+  /** Makes an effect findable for operators, before its run is parked. */
+  park(ask: EffectAsk, why: ParkAsk): Promise<Parked>;
 }
 
 /** The delivery in which this code runs. @throws HoldpointError `unsupported` outside of one */

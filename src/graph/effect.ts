@@ -4,55 +4,56 @@
  *
  * - A call is sent only while its intent's deadline, which lies within the lease, has not passed (I2).
  * - An error that is not `EffectRejected` leaves open whether the effect happened. An idempotent effect is then called
- *   again with the same token; of any other nobody may guess, and the run is parked.
+ *   again with the same token, a queryable one is looked up; of any other nobody may guess, and the run is parked.
  */
 import { argsDigest, effectToken } from "../core/effect.ts";
 import type { EffectOutcome, EffectPolicy } from "../core/effect.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../core/errors.ts";
 import { runId } from "../core/ids.ts";
 import { isNewerFormat } from "../core/newer-format.ts";
-import { notKept, resultNotKept } from "../core/effect-result.ts";
-import type { Json } from "../core/json.ts";
+import { notKept } from "../core/effect-result.ts";
 import { strictJson } from "../core/plain-json.ts";
 import { contextOf, nextCall } from "./context.ts";
 import type { EffectAsk, GraphContext, Intent, NodeConfig } from "./context.ts";
+import { EffectRejected, assertHeld, lookUp, lost, send } from "./effect-call.ts";
+import type { Call, Lookup, Unknown } from "./effect-call.ts";
 import { RunStopped, stop } from "./stop.ts";
 import { where } from "./where.ts";
 
 /** A call is sent within this time of its intent, or not at all. */
 const SEND_WITHIN_MS = 10_000;
-/** An idempotent effect is tried so often, in at most this time, before an operator is asked. */
+/** So many calls are made before an operator is asked; of an idempotent effect in at most this time. */
 const TRIES = 3;
 const TRY_WITHIN_MS = 2_000;
 const BACKOFF_MS = 100;
 const SETTLE_TRIES = 5;
 
-/** A definite refusal: the other side says that nothing happened. It is recorded like a result, and thrown again. */
-export class EffectRejected extends HoldpointError {
-  constructor(message: string, options: { readonly cause?: unknown } = {}) {
-    super("effect_rejected", message, options);
-  }
-}
-
-export interface EffectSpec {
+export interface EffectSpec<T = never> {
   /** What is done: with the place in the graph and the number of the call, it makes the token. */
   readonly name: string;
-  /** `idempotent`: the other side makes the token decisive, so that the same call may be sent again. */
+  /**
+   * What may be done when it is not known whether it happened. `idempotent`: the other side makes the token decisive, so
+   * that the same call may be sent again. `queryable`: it can be asked, by `lookup`. `unsafe`: nothing.
+   */
   readonly policy: EffectPolicy;
   /** What is done it with. A re-execution that arrives with other arguments parks the run. JSON. */
   readonly args?: unknown;
+  /** Of a `queryable` effect: what the call under this token returned, if it happened. */
+  readonly lookup?: Lookup<T>;
+  /** It cannot be made undone: what became of it is for two operators to say, where nobody knows. */
+  readonly irreversible?: boolean;
 }
 
 /**
  * Performs a side effect once, however often its node is executed. `call` gets the token, to pass on as an
  * idempotency key, and a signal that aborts when the run is stopped. Its result is kept as JSON; `undefined` as `null`.
  * @throws EffectRejected whenever the effect was refused, also on re-execution
- * @throws HoldpointError `invalid` for arguments that are not JSON, and for a result that is not or is above 256 KB: the
+ * @throws HoldpointError `invalid` for arguments that are not JSON, and for a result that is not or is above 32 MB: the
  *   effect has happened then and is not repeated
  */
 export async function effect<T>(
   config: NodeConfig,
-  spec: EffectSpec,
+  spec: EffectSpec<NoInfer<T>>,
   call: (token: string, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const context = contextOf(config, "effect()");
@@ -63,23 +64,37 @@ export async function effect<T>(
   const { tenant, run, whereabouts } = context;
   const root = runId(whereabouts.root() ?? run.root);
   const token = effectToken({ tenant, root, path, name: spec.name, call: number });
-  const digest = argsDigest(spec.args === undefined ? null : strictJson(spec.args));
-  const ask = { tenant, runId: run.runId, root, token, name: spec.name, policy: spec.policy, path, argsDigest: digest };
-  const outcome = await shared(context, ask, () => attempt(context, ask, call));
+  const ask: Ask = {
+    tenant,
+    runId: run.runId,
+    threadId: run.threadId,
+    root,
+    token,
+    name: spec.name,
+    policy: spec.policy,
+    ...(spec.irreversible === true ? { irreversible: true } : {}),
+    path,
+    argsDigest: argsDigest(spec.args === undefined ? null : strictJson(spec.args)),
+  };
+  assertAwaited(config);
+  const outcome = await shared(context, ask, () => attempt(context, ask, { call, lookup: spec.lookup }));
   if (outcome.kind === "rejected") throw new EffectRejected(outcome.message);
   const reason = notKept(outcome.value);
   if (reason !== undefined) throw new HoldpointError("invalid", `effect ${spec.name} happened, but ${reason}`);
   return outcome.value as T; // what the call returned the first time, as JSON
 }
 
-const POLICIES: ReadonlySet<unknown> = new Set<EffectPolicy>(["idempotent", "unsafe"]);
+const POLICIES: ReadonlySet<unknown> = new Set<EffectPolicy>(["idempotent", "queryable", "unsafe"]);
 
 /** Graphs are loaded without being type-checked. */
-function assertSpec({ name, policy }: { readonly name: unknown; readonly policy: unknown }): void {
+function assertSpec(spec: { readonly name: unknown; readonly policy: unknown; readonly lookup?: unknown }): void {
+  const { name, policy, lookup } = spec;
   if (typeof name !== "string" || name === "")
     throw new HoldpointError("invalid", "effect(): `name` has to be a text that is not empty");
   if (!POLICIES.has(policy))
     throw new HoldpointError("invalid", `effect ${name}: \`policy\` is one of ${[...POLICIES].join(", ")}`);
+  if (policy === "queryable" && typeof lookup !== "function")
+    throw new HoldpointError("invalid", `effect ${name}: the policy queryable needs a \`lookup\``);
 }
 
 /** Naming reads the saver's records, and so fails as the table does. */
@@ -93,7 +108,9 @@ type Ask = Omit<EffectAsk, "deadline">;
 async function shared(context: GraphContext, ask: Ask, perform: () => Promise<EffectOutcome>): Promise<EffectOutcome> {
   const underWay = context.calls.get(ask.token);
   if (underWay !== undefined) {
-    return underWay.argsDigest === ask.argsDigest ? underWay.outcome : stop(context, diverged(ask.name));
+    if (underWay.argsDigest === ask.argsDigest) return underWay.outcome;
+    await underWay.outcome.catch(() => undefined);
+    return perform();
   }
   const outcome = perform();
   context.calls.set(ask.token, { argsDigest: ask.argsDigest, outcome });
@@ -104,64 +121,77 @@ async function shared(context: GraphContext, ask: Ask, perform: () => Promise<Ef
   }
 }
 
-type Call = (token: string, signal: AbortSignal) => Promise<unknown>;
+interface FarSide {
+  readonly call: Call;
+  readonly lookup: Lookup<unknown> | undefined;
+}
 
-async function attempt(context: GraphContext, ask: Ask, call: Call): Promise<EffectOutcome> {
+async function attempt(context: GraphContext, ask: Ask, { call, lookup }: FarSide): Promise<EffectOutcome> {
   const startedAt = context.clock.monotonic();
-  for (let tried = 1; ; tried++) {
-    const begun = await begin(context, ask);
+  let tried = 0;
+  let unhappened: number | undefined;
+  for (;;) {
+    const begun = await begin(context, ask, unhappened);
     switch (begun.do) {
       case "return":
         return begun.outcome;
-      case "diverged":
-        return stop(context, diverged(ask.name));
-      case "ambiguous":
-        return stop(context, ambiguous(ask.name, "its result was never recorded"));
       case "lost":
         return stop(context, lost());
-      case "call":
+      case "diverged":
+        await park(context, ask, diverged(ask.name));
         break;
+      case "ambiguous":
+        await park(context, ask, ambiguous(ask.name, "its result was never recorded"));
+        break;
+      case "look_up": {
+        const found = await lookUp(context, begun, lookup);
+        if ("outcome" in found) return settle(context, begun.intent, found.outcome);
+        const mayCall = found.failure === undefined && tried < TRIES;
+        if (mayCall) unhappened = begun.intent.version;
+        else await park(context, ask, ambiguous(ask.name, reasonOf(found), found.failure));
+        break;
+      }
+      case "call": {
+        tried += 1;
+        const sent = await send(context, begun.intent, call);
+        if ("outcome" in sent) return settle(context, begun.intent, sent.outcome);
+        const backoff = BACKOFF_MS * 2 ** tried;
+        const isLate = context.clock.monotonic() - startedAt + backoff >= TRY_WITHIN_MS;
+        const isQueryable = ask.policy === "queryable";
+        if (ask.policy === "unsafe" || (!isQueryable && (tried >= TRIES || isLate)))
+          await park(context, ask, ambiguous(ask.name, reasonOf(sent), sent.failure));
+        else if (!isQueryable) await context.clock.sleep(backoff, context.signal);
+      }
     }
-    const sent = await send(context, begun.intent, call);
-    if ("outcome" in sent) return settle(context, begun.intent, sent.outcome);
-    const elapsed = context.clock.monotonic() - startedAt;
-    const backoff = BACKOFF_MS * 2 ** tried;
-    if (ask.policy !== "idempotent" || tried >= TRIES || elapsed + backoff >= TRY_WITHIN_MS) {
-      return stop(context, ambiguous(ask.name, errorInfo(sent.failure).message, sent.failure));
-    }
-    await context.clock.sleep(backoff, context.signal);
   }
 }
 
-async function begin(context: GraphContext, ask: Ask) {
+const reasonOf = ({ failure }: Unknown): string =>
+  failure === undefined ? "it was called several times, and is not found" : errorInfo(failure).message;
+
+async function begin(context: GraphContext, ask: Ask, unhappened: number | undefined) {
   assertHeld(context);
-  const deadline = Math.min(context.now() + SEND_WITHIN_MS, context.deadline());
-  return stoppable(context, () => context.journal.begin({ ...ask, deadline }));
+  return stoppable(context, () => context.journal.begin(withDeadline(context, ask), unhappened));
 }
 
-type Sent = { readonly outcome: EffectOutcome } | { readonly failure: unknown };
+/** As late as a call may be sent under an intent that is written now: never when another may hold the thread. */
+const withDeadline = (context: GraphContext, ask: Ask): EffectAsk => ({
+  ...ask,
+  deadline: Math.min(context.now() + SEND_WITHIN_MS, context.deadline()),
+});
 
-/** One call under an intent. What it throws is a failure, unless it is a definite refusal or stops the run itself. */
-async function send(context: GraphContext, { ask }: Intent, call: Call): Promise<Sent> {
-  assertHeld(context);
-  if (context.now() > ask.deadline) return stop(context, lost());
-  let value: unknown;
-  try {
-    value = await call(ask.token, context.signal);
-  } catch (error) {
-    if (error instanceof RunStopped) throw error;
-    if (error instanceof EffectRejected) return { outcome: { kind: "rejected", message: error.message } };
-    assertHeld(context);
-    return { failure: error };
-  }
-  return { outcome: { kind: "result", value: kept(value) } };
-}
-
-function kept(value: unknown): Json {
-  try {
-    return strictJson(value);
-  } catch (error) {
-    return resultNotKept(`its result cannot be kept: ${errorInfo(error).message}`);
+/** Stops the run, once operators can find why; comes back where that is known by now. */
+async function park(context: GraphContext, ask: Ask, error: HoldpointError): Promise<void> {
+  const reason = error.code === "effect_diverged" ? "diverged" : "ambiguous";
+  const why = { reason, message: error.message } as const;
+  const parked = await stoppable(context, () => context.journal.park(withDeadline(context, ask), why));
+  switch (parked.do) {
+    case "again":
+      return;
+    case "lost":
+      return stop(context, lost());
+    case "parked":
+      return stop(context, error);
   }
 }
 
@@ -196,13 +226,6 @@ function assertAwaited({ signal }: NodeConfig): void {
   if (signal?.aborted)
     throw new RunStopped(new HoldpointError("unavailable", "nobody waits for this attempt any more"));
 }
-
-function assertHeld(context: GraphContext): void {
-  if (context.signal.aborted) stop(context, new HoldpointError("unavailable", "the run was stopped"));
-  if (context.now() >= context.deadline()) stop(context, lost());
-}
-
-const lost = (): HoldpointError => new HoldpointError("lost", "another holder may have this thread");
 
 const diverged = (name: string): HoldpointError =>
   new HoldpointError(

@@ -3,6 +3,8 @@ import type { JsonObject } from "../core/json.ts";
 import type { Model } from "../models/model.ts";
 import type { Passage, SearchOptions } from "../retrieval/retriever.ts";
 import { contextOf } from "./context.ts";
+import { createHttp } from "./http.ts";
+import type { Http } from "./http.ts";
 import type { NodeConfig } from "./context.ts";
 
 /** One of the tenant's collections of documents. Whose it is, is not the graph's to say (I8). */
@@ -20,7 +22,9 @@ export interface Services {
   readonly settings: JsonObject;
 }
 
-/** The services of the tenant for whom this run executes. */
-export function services(config: NodeConfig): Services {
-  return contextOf(config, "services()").services;
+/** The services of the tenant for whom this run executes, and requests to the world outside. */
+export function services(config: NodeConfig): Services & { readonly http: Http } {
+  const { services: ofTenant, signal } = contextOf(config, "services()");
+  const own = config.signal;
+  return { ...ofTenant, http: createHttp(own === undefined ? signal : AbortSignal.any([signal, own])) };
 }

@@ -13,7 +13,7 @@ import { ToolInputParsingException } from "@langchain/core/tools";
 import type { StructuredToolInterface } from "@langchain/core/tools";
 import { HoldpointError } from "../core/errors.ts";
 import type { NodeConfig } from "./context.ts";
-import { EffectRejected } from "./effect.ts";
+import { EffectRejected } from "./effect-call.ts";
 import { RunStopped } from "./stop.ts";
 
 type ToolCall = NonNullable<AIMessage["tool_calls"]>[number];

@@ -26,6 +26,7 @@ import { DEFAULT_LIMITS } from "./limits.ts";
 import type { HttpLimits } from "./limits.ts";
 import { createRoutes } from "./route.ts";
 import { tracing } from "./trace.ts";
+import { addEffectRoutes } from "./v1/effects.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
 
 export interface AppOptions {
@@ -72,7 +73,9 @@ function createSurfaces(options: AppOptions): Router {
   const router = express.Router({ caseSensitive: true });
 
   const own = express.Router({ caseSensitive: true });
-  addReviewRoutes(createRoutes(own, { ...gate, prefix: OWN_SURFACE }), runtime.reviews);
+  const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
+  addReviewRoutes(ownRoutes, runtime.reviews);
+  addEffectRoutes(ownRoutes, runtime.effects);
   router.use(OWN_SURFACE, own);
 
   const routes = createRoutes(router, { ...gate, prefix: "" });

@@ -47,6 +47,7 @@ export const RANKINGS: Readonly<Record<string, Ranking>> = {
   "POST /threads/:thread_id/runs/:run_id/cancel": VITAL,
   "POST /runs/cancel": VITAL,
   "POST /v1/reviews/:review_id/decisions": VITAL,
+  "POST /v1/effects/:effect_id/settlement": VITAL,
 };
 
 /** @param route method and pattern, from the root of what is served */

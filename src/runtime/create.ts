@@ -15,6 +15,7 @@ import { createAssistants } from "./assistants.ts";
 import type { Assistants } from "./assistants.ts";
 import { createReviews } from "./decisions/decide.ts";
 import type { Deps } from "./deps.ts";
+import { createEffectUseCases } from "./effects/effects.ts";
 import { cancelMany } from "./cancel/cancel-many.ts";
 import { cancelRun } from "./cancel/cancel.ts";
 import { findRun, follow, waitForRun } from "./events/follow.ts";
@@ -48,7 +49,7 @@ export function createDeps({ store, threadTtl, ...given }: GivenDeps): Deps {
     runs: createRuns({ table, blobs, shards, sealers }),
     holds: createHolds(table, shards),
     events: createEvents(table, { retentionMs: settings.limits.eventRetentionMs, sealers }),
-    effects: createEffects(table),
+    effects: createEffects({ table, blobs, shards }),
     stores: createStores({ table, blobs, ids, ...store }),
     hints: createHints(),
     values: createValueCache(),
@@ -64,6 +65,7 @@ export function createRuntime(deps: Deps): Runtime & { readonly assistants: Assi
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    effects: createEffectUseCases(deps),
     store: createStoreUseCases(deps),
   };
 }

@@ -12,6 +12,7 @@ import type { Holds } from "../storage/holds.ts";
 import type { Runs } from "../storage/runs.ts";
 import type { Table } from "../storage/table.ts";
 import type { Threads } from "../storage/threads.ts";
+import type { EffectAudit } from "./effects/effect-audit.ts";
 import type { Hints } from "./hints.ts";
 import type { ValueCache } from "./value-cache.ts";
 
@@ -49,6 +50,8 @@ export interface Deps {
   readonly holds: Holds;
   readonly events: Events;
   readonly effects: Effects;
+  /** Keeps what operators say of effects. */
+  readonly effectAudit?: EffectAudit;
   /** The long-term memory of each tenant. */
   readonly stores: (tenant: TenantId) => TableStore;
   readonly graphs: GraphRegistry;

@@ -9,6 +9,7 @@ import type { Thread, ThreadTtl } from "../core/thread.ts";
 import type { WaitingFor } from "../core/waiting-for.ts";
 import type { ShownState } from "../langgraph/views.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
+import type { EffectUseCases } from "./effects/effects.ts";
 
 export interface AcceptRequest {
   /** Undefined: a stateless run, on a fresh thread. */
@@ -270,4 +271,5 @@ export interface Runtime {
   readonly threads: ThreadUseCases;
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
+  readonly effects: EffectUseCases;
 }

@@ -1,12 +1,31 @@
-import type { EffectEntry } from "../core/effect.ts";
+import { HoldpointError } from "../core/errors.ts";
+import type { EffectEntry, EffectOutcome } from "../core/effect.ts";
+import { resultNotKept } from "../core/effect-result.ts";
+import { threadId } from "../core/ids.ts";
 import type { RunId, TenantId } from "../core/ids.ts";
-import { effectKeys } from "./keys.ts";
+import type { Json } from "../core/json.ts";
+import type { BlobOwner, Blobs } from "./blobs.ts";
+import { duePartition, effectKeys, listPartition, readySort, timePart } from "./keys.ts";
 import { createRecords, textOf } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
-import type { Item, Key, Table, Value } from "./table.ts";
+import type { IndexEntries, Item, Key, Page, Range, Table, Value } from "./table.ts";
 
 /** How long a journal entry is kept. */
 const RETENTION_MS = 400 * 24 * 3_600_000;
+/** A longer result becomes a body of its own. */
+const INLINE_BYTES = 128 * 1024;
+/** A result above this is not kept: it is no result, it is a document. */
+const MAX_RESULT_BYTES = 32 * 1024 * 1024;
+
+/** Which entry of the journal. */
+export interface EffectRef {
+  readonly tenant: TenantId;
+  readonly root: RunId;
+  readonly token: string;
+}
+
+/** `parked`: a run waits for somebody's word; `settled`: somebody has said it. Of others there is no list. */
+export type EffectList = "parked" | "settled";
 
 /** The effect journal: one item per token (I5). */
 export interface Effects {
@@ -14,16 +33,28 @@ export interface Effects {
   put(entry: EffectEntry, when: "absent" | { readonly version: number }): Promise<Written<EffectEntry>>;
   /** Every entry of a lineage. */
   ofRoot(tenant: TenantId, root: RunId): Promise<readonly EffectEntry[]>;
+  /** A page of a tenant's entries, parked ones oldest first; confirmed on the base items. */
+  list(tenant: TenantId, which: EffectList, range: Range): Promise<Page<EffectEntry>>;
+  /** The outcome as an entry keeps it: a long result is stored first, as a body of its own. */
+  kept(entry: Omit<EffectRef, "token">, outcome: EffectOutcome): Promise<EffectOutcome>;
+  /** The outcome with its result, wherever that is kept. @throws HoldpointError `corrupt` */
+  whole(entry: Omit<EffectRef, "token">, outcome: EffectOutcome): Promise<EffectOutcome>;
 }
 
-export function createEffects(table: Table): Effects {
-  const key = (entry: Pick<EffectEntry, "tenant" | "root" | "token">): Key =>
-    effectKeys.entry(entry.tenant, entry.root, entry.token);
+export interface EffectsOptions {
+  readonly table: Table;
+  readonly blobs: Blobs;
+  readonly shards: number;
+}
+
+export function createEffects({ table, blobs, shards }: EffectsOptions): Effects {
+  const key = (entry: EffectRef): Key => effectKeys.entry(entry.tenant, entry.root, entry.token);
   const records: Records<EffectEntry> = createRecords(table, {
     names: ["f", "d"],
     key: (entry: EffectEntry) => key(entry),
     encode: (entry): Record<string, Value> => ({ f: entry.fence, d: JSON.stringify(entry) }),
     decode: (item: Item) => JSON.parse(textOf(item, "d")) as EffectEntry,
+    index: (entry) => indexEntries(entry, shards),
     expiresAt: (entry) => entry.updatedAt + RETENTION_MS,
   });
   return {
@@ -40,5 +71,60 @@ export function createEffects(table: Table): Effects {
       } while (after !== undefined);
       return entries;
     },
+    async list(tenant, which, range) {
+      const rows = await table.queryIndex("list", listPartition(tenant, "effects"), { ...range, prefix: `${which}#` });
+      const keys = rows.items.map((row) => row.key);
+      const bySort = new Map((await records.getMany(keys, "skip")).map(({ value }) => [listSort(value), value]));
+      return { ...rows, items: rows.items.flatMap(({ sort }) => bySort.get(sort) ?? []) };
+    },
+    async kept(entry, outcome) {
+      if (outcome.kind === "rejected") return outcome;
+      const bytes = Buffer.from(JSON.stringify(outcome.value));
+      if (bytes.length <= INLINE_BYTES) return outcome;
+      if (bytes.length > MAX_RESULT_BYTES) {
+        const reason = `its result of ${bytes.length} bytes is too long to keep: return a reference to it`;
+        return { kind: "result", value: resultNotKept(reason) };
+      }
+      const body = await blobs.put(bodyOwner(entry), bytes);
+      // What a version that knows no bodies reads: that it happened, and must not be repeated.
+      const value = resultNotKept("its result is a body of its own, which this version cannot read");
+      return { kind: "result", value, body };
+    },
+    async whole(entry, outcome) {
+      if (outcome.kind === "rejected" || outcome.body === undefined) return outcome;
+      const bytes = await blobs.get(bodyOwner(entry), outcome.body);
+      return { kind: "result", value: parsed(bytes, outcome.body) };
+    },
+  };
+}
+
+function parsed(bytes: Uint8Array, name: string): Json {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8")) as Json;
+  } catch (cause) {
+    throw new HoldpointError("corrupt", `the result ${name} of an effect is not JSON`, { cause });
+  }
+}
+
+/** Not of a thread, which may be deleted: of the lineage, as the journal itself. */
+const bodyOwner = ({ tenant, root }: Omit<EffectRef, "token">): BlobOwner => ({
+  tenant,
+  threadId: threadId(`effects of ${root}`),
+  generation: 0,
+});
+
+function listSort({ parked, settlement, root, token }: EffectEntry): string | undefined {
+  if (parked) return `parked#${timePart(parked.at)}#${root}#${token}`;
+  return settlement && `settled#${timePart(settlement.at)}#${root}#${token}`;
+}
+
+/** Only what an operator has to do with stands in an index: an ordinary effect costs its two writes and no more. */
+function indexEntries(entry: EffectEntry, shards: number): IndexEntries {
+  const { tenant, root, token, followUp } = entry;
+  const sort = listSort(entry);
+  const at = followUp && { tenant, priority: 5, dueAt: followUp.at, subject: `effects/${root}/${token}` };
+  return {
+    ...(sort === undefined ? {} : { list: { pk: listPartition(tenant, "effects"), sk: sort } }),
+    ...(at && { due: { pk: duePartition(followUp.pool, tenant, shards), sk: readySort(at) } }),
   };
 }

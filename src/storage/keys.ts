@@ -184,8 +184,10 @@ const hashOf = (text: string): string => createHash("sha256").update(text).diges
 export const tableKey = (name: string): Key => ({ pk: "#table", sk: name });
 
 /** Partitions of the `list` index, one a tenant and kind. */
-export const listPartition = (tenant: TenantId, kind: "threads" | "reviews" | "assistants" | "checkpoints"): string =>
-  `${part(tenant)}#${kind}`;
+export const listPartition = (
+  tenant: TenantId,
+  kind: "threads" | "reviews" | "assistants" | "checkpoints" | "effects",
+): string => `${part(tenant)}#${kind}`;
 
 /** The partition of the `due` index in which a tenant's work of one pool stands. */
 export function duePartition(pool: string, tenant: TenantId, shards: number): string {
@@ -228,6 +230,17 @@ export function parseThreadPartition(pk: string): { readonly tenant: string; rea
   const parts = pk.split("#");
   if (parts.length !== 3 || parts[1] !== "t") return undefined;
   return { tenant: unpart(parts[0] ?? ""), threadId: unpart(parts[2] ?? "") };
+}
+/** Takes an entry of the effect journal apart again; undefined for any other item. */
+export function parseEffectKey({ pk, sk }: Key): EffectKeyParts | undefined {
+  const parts = pk.split("#");
+  if (parts.length !== 3 || parts[1] !== "x" || !sk.startsWith(effectKeys.prefix)) return undefined;
+  return { tenant: unpart(parts[0] ?? ""), root: unpart(parts[2] ?? ""), token: sk.slice(effectKeys.prefix.length) };
+}
+interface EffectKeyParts {
+  readonly tenant: string;
+  readonly root: string;
+  readonly token: string;
 }
 const unpart = (text: string): string => text.replaceAll("%23", "#").replaceAll("%25", "%");
 

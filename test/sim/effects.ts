@@ -72,6 +72,7 @@ export function journaled(outside: Outside, process: SimProcess): (drive: Drive,
     const ask = {
       tenant,
       runId: run.runId,
+      threadId: run.threadId,
       root,
       token,
       name: at.name,
@@ -86,6 +87,7 @@ export function journaled(outside: Outside, process: SimProcess): (drive: Drive,
         return "done";
       case "diverged":
       case "ambiguous":
+      case "look_up":
         return "parked";
       case "lost":
         return "lost";

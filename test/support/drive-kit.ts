@@ -19,6 +19,7 @@ import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import { valuesAt } from "../../src/langgraph/views.ts";
 import { createJournal } from "../../src/runtime/delivery/journal.ts";
 import { createEffects } from "../../src/storage/effects.ts";
+import type { Effects } from "../../src/storage/effects.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";
 import { createMemoryTable } from "./memory-table.ts";
@@ -187,11 +188,15 @@ export class DrivenThread {
   }
 
   effects(root: Run["root"]): Promise<readonly EffectEntry[]> {
-    return createEffects(this.table).ofRoot(TENANT, root);
+    return this.#effects(this.table).ofRoot(TENANT, root);
   }
 
   journal(fence: number): Journal {
-    return createJournal({ effects: createEffects(this.table), table: this.table, fence });
+    return createJournal({ effects: this.#effects(this.table), table: this.table, fence });
+  }
+
+  #effects(table: Table): Effects {
+    return createEffects({ table, blobs: this.#blobs, shards: 1 });
   }
 
   #context(
@@ -203,7 +208,7 @@ export class DrivenThread {
       tenant: TENANT,
       run: { runId: run.runId, root: run.root, threadId: THREAD },
       whereabouts: saver.whereabouts,
-      journal: of.journal ?? createJournal({ effects: createEffects(of.table), table: of.table, fence: of.fence }),
+      journal: of.journal ?? createJournal({ effects: this.#effects(of.table), table: of.table, fence: of.fence }),
       deadline: of.deadline ?? (() => this.table.now() + LEASE_MS),
       now: () => this.table.now(),
       clock: of.clock ?? this.clock,

@@ -54,6 +54,7 @@ export function createFakeRuntime(): FakeRuntime {
     outcome: async (run) => ({ kind: "values", run, values: { done: true } }),
     runtime: {
       threads: notUsed("threads") as ThreadUseCases,
+      effects: notUsed("effects") as Runtime["effects"],
       assistants: notUsed("assistants") as AssistantUseCases,
       store: notUsed("store") as StoreUseCases,
       runs: {

@@ -3,7 +3,8 @@ import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
 import { HoldpointError } from "../../src/core/errors.ts";
 import { isNewerFormat } from "../../src/core/newer-format.ts";
-import { EffectRejected, effect } from "../../src/graph/effect.ts";
+import { effect } from "../../src/graph/effect.ts";
+import { EffectRejected } from "../../src/graph/effect-call.ts";
 import type { EffectSpec } from "../../src/graph/effect.ts";
 import type { Journal } from "../../src/graph/context.ts";
 import { effectKeys } from "../../src/storage/keys.ts";
@@ -48,8 +49,12 @@ describe("an effect", () => {
   it("would be performed again without the journal (negative control)", async () => {
     const far = ledger();
     const forgetful: Journal = {
-      begin: async (ask) => ({ do: "call", intent: { ask, version: 0, createdAt: 0 } }),
+      begin: async (ask) => {
+        const entry = { ...ask, fence: 1, createdAt: 0, updatedAt: 0 };
+        return { do: "call", intent: { ask, entry, version: 0 } };
+      },
       settle: async (_, outcome) => outcome,
+      park: async () => ({ do: "parked" }),
     };
     let fails = true;
     const thread = new DrivenThread(
@@ -294,6 +299,7 @@ describe("an effect", () => {
         return begun;
       },
       settle: (intent, outcome) => real.settle(intent, outcome),
+      park: (ask, why) => real.park(ask, why),
     };
     expect((await thread.invoke({}, { journal: slow })).outcome).toEqual({ kind: "lost" });
     expect(far.tokens).toEqual([]);
@@ -302,7 +308,7 @@ describe("an effect", () => {
   it("keeps a result as JSON, and does not repeat an effect whose result cannot be kept", async () => {
     const outcomes: unknown[] = [];
     let calls = 0;
-    const results: unknown[] = [undefined, { a: [1, null] }, 10n, new Map(), "x".repeat(300_000)];
+    const results: unknown[] = [undefined, { a: [1, null] }, 10n, new Map(), "x".repeat(33 * 1024 * 1024)];
     const thread = new DrivenThread(
       single(async (_, config) => {
         for (const result of results) {
@@ -344,6 +350,7 @@ describe("an effect", () => {
         if (away-- > 0) throw new HoldpointError("unavailable", "away");
         return real.settle(intent, outcome);
       },
+      park: (ask, why) => real.park(ask, why),
     };
     expect((await thread.invoke({}, { journal: flaky })).outcome).toEqual({ kind: "done" });
     expect(far.tokens).toHaveLength(1);
@@ -378,6 +385,7 @@ describe("an effect", () => {
     const ask = {
       tenant: thread.tenant,
       runId: run.runId,
+      threadId: run.threadId,
       root: run.root,
       token: "t",
       name: "pay",
@@ -400,7 +408,8 @@ describe("an effect", () => {
   });
 
   it.each([
-    [{ name: "pay", policy: "Unsafe" }, "effect pay: `policy` is one of idempotent, unsafe"],
+    [{ name: "pay", policy: "Unsafe" }, "effect pay: `policy` is one of idempotent, queryable, unsafe"],
+    [{ name: "pay", policy: "queryable" }, "effect pay: the policy queryable needs a `lookup`"],
     [{ name: "", policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
     [{ policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
   ])("refuses a specification that nobody has type-checked: %j", async (spec, message) => {

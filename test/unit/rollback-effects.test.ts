@@ -35,8 +35,8 @@ function acting(acts: Acts) {
     const graph = context as GraphContext; // the runtime makes it, of this type
     const { journal } = graph;
     const what = { name: "pay", policy: "idempotent", path: [["pay"]], argsDigest: argsDigest(null) } as const;
-    const { tenant, runId, root } = run;
-    const ask = { ...what, tenant, runId, root, token: "t".repeat(64), deadline: graph.now() + 10_000 };
+    const { tenant, runId, threadId, root } = run;
+    const ask = { ...what, tenant, runId, threadId, root, token: "t".repeat(64), deadline: graph.now() + 10_000 };
     const begun = acts === "not at all" ? undefined : await journal.begin(ask);
     if (begun?.do === "call" && acts === "and has its answer")
       await journal.settle(begun.intent, { kind: "result", value: "receipt" });

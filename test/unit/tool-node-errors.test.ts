@@ -5,7 +5,7 @@ import type { StructuredToolInterface } from "@langchain/core/tools";
 import { ToolNode } from "@langchain/langgraph/prebuilt";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { EffectRejected } from "../../src/graph/effect.ts";
+import { EffectRejected } from "../../src/graph/effect-call.ts";
 import { ToolFailed, toolNode } from "../../src/graph/tool-node.ts";
 import { DrivenThread, backoffOf } from "../support/drive-kit.ts";
 import { fixed } from "../support/flaky-nodes.ts";

@@ -13,7 +13,9 @@ import type { Deps } from "../deps.ts";
 export async function effectsOf(deps: Deps, run: Run): Promise<readonly string[]> {
   const entries = await deps.effects.ofRoot(run.tenant, run.root);
   return entries
-    .filter((entry) => entry.runId === run.runId && entry.outcome?.kind !== "rejected")
+    .filter(
+      (entry) => entry.runId === run.runId && entry.outcome?.kind !== "rejected" && !(entry.cleared && !entry.outcome),
+    )
     .map(({ name }) => name);
 }
 

@@ -2,7 +2,7 @@
  * What stands in the `due` index for this worker's pool. Rows are hints: what may be done about one is decided on the
  * item that it speaks of.
  */
-import { threadId, tenantId } from "../../core/ids.ts";
+import { runId, threadId, tenantId } from "../../core/ids.ts";
 import {
   EXPIRY_PREFIX,
   FUTURE_PREFIX,
@@ -11,8 +11,10 @@ import {
   dueShard,
   expiryUntil,
   futureUntil,
+  parseEffectKey,
   parseThreadPartition,
 } from "../../storage/keys.ts";
+import type { EffectRef } from "../../storage/effects.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { IndexRow } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
@@ -24,6 +26,8 @@ export interface DueRow {
   readonly sk: string;
   /** Its place in the index, which is another one after every change that matters. */
   readonly sort: string;
+  /** Of an entry of the effect journal, whose root then stands in the place of the thread. */
+  readonly effect?: EffectRef;
 }
 
 export interface DueNow {
@@ -120,6 +124,13 @@ function shards({ settings }: Deps): readonly string[] {
 
 function dueRow({ key, sort }: IndexRow): readonly DueRow[] {
   const parsed = parseThreadPartition(key.pk);
-  if (!parsed) return [];
+  if (!parsed) return effectRow({ key, sort });
   return [{ ref: { tenant: tenantId(parsed.tenant), threadId: threadId(parsed.threadId) }, sk: key.sk, sort }];
+}
+
+function effectRow({ key, sort }: IndexRow): readonly DueRow[] {
+  const parsed = parseEffectKey(key);
+  if (!parsed) return [];
+  const effect = { tenant: tenantId(parsed.tenant), root: runId(parsed.root), token: parsed.token };
+  return [{ ref: { tenant: effect.tenant, threadId: threadId(effect.root) }, sk: key.sk, sort, effect }];
 }

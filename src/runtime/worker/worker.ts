@@ -6,12 +6,14 @@ import { holdId, runId } from "../../core/ids.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
+import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { Cancels } from "./cancels.ts";
 import { dueNow, eachRow, expiredRows, futureRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
 import { followUp } from "../decisions/follow-up.ts";
+import { followUpEffect } from "../effects/follow-up-effect.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { LeftToOthers } from "./left-to-others.ts";
 import { Slots } from "./slots.ts";
@@ -154,11 +156,15 @@ class PollingWorker implements Worker {
     this.#slots.found(order.map(({ ref }) => ref));
     const { holdPrefix } = threadKeys;
     const holds = ready.filter(({ sk }) => sk.startsWith(holdPrefix));
+    const leave = (ref: ThreadRef, sk: string) => (error: unknown) => {
+      if (isNewerFormat(error)) this.#left.add(ref, sk);
+      throw error;
+    };
     await eachRow(deps, holds, async ({ ref, sk }) => {
-      await followUp(deps, ref, holdId(sk.slice(holdPrefix.length))).catch((error: unknown) => {
-        if (isNewerFormat(error)) this.#left.add(ref, sk);
-        throw error;
-      });
+      await followUp(deps, ref, holdId(sk.slice(holdPrefix.length))).catch(leave(ref, sk));
+    });
+    await eachRow(deps, ready, async ({ ref, sk, effect }) => {
+      if (effect) await followUpEffect(deps, effect).catch(leave(ref, sk));
     });
     this.#sweep(past);
   }

@@ -1,0 +1,139 @@
+/** The effects of a tenant as operators see them, and what they say of those whose outcome nobody knows. */
+import { isUuid, runId as asRunId } from "../../core/ids.ts";
+import type { RunId } from "../../core/ids.ts";
+import type { EffectEntry, EffectOutcome } from "../../core/effect.ts";
+import { settled } from "../../core/effect-settlement.ts";
+import type { Verdict } from "../../core/effect-settlement.ts";
+import { HoldpointError } from "../../core/errors.ts";
+import type { Principal } from "../../core/principal.ts";
+import type { EffectList, EffectRef } from "../../storage/effects.ts";
+import type { Stored } from "../../storage/records.ts";
+import type { Deps } from "../deps.ts";
+import { readHead } from "../state-reader.ts";
+import { followUpEffectSoon } from "./follow-up-effect.ts";
+
+export interface EffectSearch {
+  readonly state: EffectList;
+  /** Of the name that its author gave it. */
+  readonly tool?: string;
+  /** Parked, or settled, at least so long ago. */
+  readonly olderThanMs?: number;
+  readonly limit: number;
+  readonly after?: string;
+}
+
+export interface SettleEffect {
+  readonly said: Verdict;
+  readonly reason: string;
+  /** Number of the intent that was shown. */
+  readonly intent: number;
+}
+
+/** An effect's id on the API is `<root>.<token>`. */
+export interface EffectUseCases {
+  list(
+    principal: Principal,
+    search: EffectSearch,
+  ): Promise<{ readonly items: readonly EffectEntry[]; readonly next?: string }>;
+  /** Every effect of the lineage of a run, in whatever state. */
+  ofRun(principal: Principal, run: RunId): Promise<readonly EffectEntry[]>;
+  /** With its whole result, wherever that is kept. */
+  get(principal: Principal, effectId: string): Promise<EffectEntry>;
+  /** The word stands when this resolves; on an irreversible effect the first of two is a proposal. */
+  settle(principal: Principal, effectId: string, ask: SettleEffect): Promise<EffectEntry>;
+}
+
+/** Pages of the index that one request reads at most: what a filter leaves out must not keep it reading for ever. */
+const MOST_PAGES = 20;
+
+export function createEffectUseCases(deps: Deps): EffectUseCases {
+  return {
+    list: (principal, search) => list(deps, principal, search),
+    ofRun: (principal, run) => ofRun(deps, principal, run),
+    async get(principal, effectId) {
+      const { value } = await find(deps, principal, effectId);
+      const { outcome } = value;
+      return outcome ? { ...value, outcome: await deps.effects.whole(value, outcome) } : value;
+    },
+    async settle(principal, effectId, ask) {
+      const entry = await settle(deps, principal, await find(deps, principal, effectId), ask);
+      const now = await followUpEffectSoon(deps, entry);
+      return now?.settlement?.id === entry.settlement?.id && now?.proposal?.id === entry.proposal?.id
+        ? (now ?? entry)
+        : entry;
+    },
+  };
+}
+
+async function list(deps: Deps, { tenant }: Principal, { state, tool, olderThanMs, limit, after }: EffectSearch) {
+  const until = olderThanMs === undefined ? Infinity : deps.table.now() - olderThanMs;
+  const at = (entry: EffectEntry): number => (state === "parked" ? entry.parked?.at : entry.settlement?.at) ?? 0;
+  const items: EffectEntry[] = [];
+  let next = after;
+  for (let pages = 0; pages < MOST_PAGES && items.length < limit; pages++) {
+    // Never more than are still wanted: the page ends where the next one begins.
+    const page = await deps.effects.list(tenant, state, {
+      limit: limit - items.length,
+      descending: state === "settled",
+      ...(next === undefined ? {} : { after: next }),
+    });
+    items.push(...page.items.filter((entry) => (tool === undefined || entry.name === tool) && at(entry) <= until));
+    ({ next } = page);
+    if (next === undefined) return { items };
+  }
+  return { items, ...(next === undefined ? {} : { next }) };
+}
+
+async function ofRun(deps: Deps, { tenant }: Principal, runId: RunId): Promise<readonly EffectEntry[]> {
+  const threadId = await deps.runs.threadOf(tenant, runId);
+  const run = threadId && (await deps.runs.get({ tenant, threadId }, runId))?.value;
+  const header = run && (await deps.threads.get(run));
+  if (!run || !header || header.value.deleted || header.value.generation !== run.generation)
+    throw new HoldpointError("not_found", `Run ${runId} not found`);
+  // A run without input has the root of the input that it goes on from, which the log knows and the run does not.
+  const head = await readHead(deps, run);
+  const roots = new Set([run.root, ...(head?.root === undefined ? [] : [asRunId(head.root)])]);
+  const entries = await Promise.all([...roots].map((root) => deps.effects.ofRoot(tenant, root)));
+  return entries.flat().toSorted((a, b) => a.createdAt - b.createdAt);
+}
+
+async function find(deps: Deps, { tenant }: Principal, effectId: string): Promise<Stored<EffectEntry>> {
+  const [root = "", token = ""] = effectId.split(".");
+  const isId = isUuid(root) && /^[0-9a-f]{64}$/.test(token);
+  const found = isId ? await deps.effects.get(tenant, asRunId(root.toLowerCase()), token) : undefined;
+  if (!found) throw new HoldpointError("not_found", `Effect ${effectId} not found`);
+  return found;
+}
+
+async function settle(
+  deps: Deps,
+  { subject }: Principal,
+  first: Stored<EffectEntry>,
+  { said, reason, intent }: SettleEffect,
+): Promise<EffectEntry> {
+  const pool = await poolOf(deps, first.value);
+  const outcome = await keptResult(deps, first.value, said);
+  let current: Stored<EffectEntry> | undefined = first;
+  while (current) {
+    const ask = { intent, said, outcome, by: subject, reason, now: deps.table.now(), pool };
+    const next = settled(current.value, ask);
+    if (next.kind === "stands") return current.value;
+    const written = await deps.effects.put(next.entry, { version: current.version });
+    if (written.won) return next.entry;
+    current = written.current;
+  }
+  throw new HoldpointError("not_found", "the effect is not in the journal any more");
+}
+
+/** A long result is stored before the word that names it: a word that loses leaves a body that nobody reads. */
+async function keptResult(deps: Deps, ref: EffectRef, said: Verdict): Promise<EffectOutcome | undefined> {
+  if (said.verdict === "not_happened" || said.result === undefined) return undefined;
+  return deps.effects.kept(ref, { kind: "result", value: said.result });
+}
+
+/** Whose workers complete what follows. */
+async function poolOf(deps: Deps, { tenant, parked, runId, threadId }: EffectEntry): Promise<string> {
+  const at = parked ?? { runId, threadId };
+  const run = at.threadId && (await deps.runs.get({ tenant, threadId: at.threadId }, at.runId));
+  return run?.value.pool ?? "default";
+}
