@@ -1,0 +1,301 @@
+/** What operators say of effects whose outcome nobody knows, over HTTP, and how the parked runs go on. */
+import { isDeepStrictEqual } from "node:util";
+import { Annotation, START, StateGraph } from "@langchain/langgraph";
+import type { LangGraphRunnableConfig } from "@langchain/langgraph";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HoldpointError } from "../../src/core/errors.ts";
+import { tenantId } from "../../src/core/ids.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import { effect } from "../../src/graph/effect.ts";
+import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
+import { createEffectUseCases } from "../../src/runtime/effects/effects.ts";
+import type { EffectAuditRecord } from "../../src/runtime/effects/effect-audit.ts";
+import { eventually } from "../support/eventually.ts";
+import { startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+const State = Annotation.Root({
+  tool: Annotation<string>(),
+  amount: Annotation<number>(),
+  irreversible: Annotation<boolean>(),
+  done: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
+});
+
+/** Every call that the far side got; it never answers the first of a token. */
+const calls: string[] = [];
+/** Added to the amount, by thread: what a model that wavers does. */
+const wavering = new Map<string, number>();
+
+const pay = async ({ tool, amount, irreversible }: typeof State.State, config: LangGraphRunnableConfig) => {
+  const thread = String(config.configurable?.["thread_id"]);
+  const args = { amount: amount + (wavering.get(thread) ?? 0) };
+  const spec = { name: tool, policy: "unsafe", args, irreversible } as const;
+  const receipt = await effect(config, spec, async (token) => {
+    calls.push(token);
+    if (calls.filter((call) => call === token).length === 1) throw new Error("no answer");
+    return "paid by a second call";
+  });
+  return { done: [receipt] };
+};
+const graph = new StateGraph(State)
+  .addNode("pay", pay)
+  .addNode("ship", () => ({ done: ["shipped"] }))
+  .addEdge(START, "pay")
+  .addEdge("pay", "ship")
+  .compile();
+
+interface EffectShown {
+  readonly id: string;
+  readonly name: string;
+  readonly state: string;
+  readonly intent: number;
+  readonly thread_id: string;
+  readonly run_id: string;
+  readonly token: string;
+  readonly settlement: Readonly<Record<string, unknown>> | null;
+  readonly [field: string]: unknown;
+}
+
+let service: Service;
+const audited: EffectAuditRecord[] = [];
+beforeAll(async () => {
+  service = await startService({ graphs: createRegistry([registeredGraph("shop", graph)]) });
+  Object.assign(service.deps, { effectAudit: async (record: EffectAuditRecord) => void audited.push(record) });
+});
+afterAll(() => service[Symbol.asyncDispose]());
+
+const bob: Principal = { tenant: tenantId("acme"), subject: "bob", roles: ["operator"], groups: [] };
+const eve: Principal = { ...bob, subject: "eve" };
+
+async function parked(input: Readonly<Record<string, unknown>> = {}): Promise<EffectShown> {
+  const client = service.client("acme");
+  const { thread_id: thread } = await client.threads.create();
+  const outcome = await client.runs.wait(thread, "shop", {
+    input: { tool: "pay", amount: 100, irreversible: false, ...input },
+    raiseError: false,
+  });
+  expect(outcome).toMatchObject({ __error__: { error: "effect_ambiguous" } });
+  return found(thread);
+}
+
+async function found(thread: string): Promise<EffectShown> {
+  const effect = (await list("state=parked")).find((one) => one.thread_id === thread);
+  if (!effect) throw new Error("nothing is parked on the thread");
+  return effect;
+}
+
+async function list(query: string): Promise<readonly EffectShown[]> {
+  const items: EffectShown[] = [];
+  for (let cursor: string | null = ""; cursor !== null;) {
+    const response = await service.app.call("GET", `/v1/effects?${query}${cursor === "" ? "" : `&cursor=${cursor}`}`);
+    expect(response.status).toBe(200);
+    const page = (await response.json()) as { readonly items: EffectShown[]; readonly next_cursor: string | null };
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  }
+  return items;
+}
+
+const get = async (id: string): Promise<EffectShown> =>
+  (await service.app.call("GET", `/v1/effects/${id}`)).json() as Promise<EffectShown>;
+
+const settle = (effect: EffectShown, json: object): Promise<Response> =>
+  service.app.call("POST", `/v1/effects/${effect.id}/settlement`, {
+    json: { intent: effect.intent, reason: "asked the bank", ...json },
+  });
+const happened = { outcome: "happened", result: "paid, says the bank" };
+
+const valuesOf = async (thread: string): Promise<unknown> =>
+  ((await service.client("acme").threads.getState(thread)).values as { readonly done?: unknown }).done;
+/** The run that goes on has come to this. */
+async function goesOn(thread: string, done: readonly string[]): Promise<void> {
+  const isThere = async (): Promise<boolean> => isDeepStrictEqual(await valuesOf(thread), done);
+  await eventually(isThere, `the run that goes on, to ${done.join()}`);
+}
+const callsOf = ({ token }: EffectShown): number => calls.filter((call) => call === token).length;
+
+describe("an effect that happened", () => {
+  it("is settled with its result; the run goes on with it, and nothing is called again", async () => {
+    const effect = await parked();
+    expect(effect).toMatchObject({ name: "pay", state: "parked", policy: "unsafe", irreversible: false, intent: 1 });
+    const response = await settle(effect, happened);
+    expect(response.status).toBe(200);
+    const settled = (await response.json()) as EffectShown;
+    expect(settled).toMatchObject({ state: "happened", result: happened.result, parked: null });
+    expect(settled.settlement).toMatchObject({ outcome: "happened", reason: "asked the bank", not_continued: null });
+    await goesOn(effect.thread_id, ["paid, says the bank", "shipped"]);
+    expect(callsOf(effect)).toBe(1);
+    const runs = await service.client("acme").runs.list(effect.thread_id);
+    expect(runs.map(({ run_id: id }) => id)).toContain(settled.settlement?.["continuation_run_id"]);
+    expect(runs.map(({ status }) => status).toSorted()).toEqual(["error", "success"]);
+  });
+
+  it("may be settled again in the same words, and not in others", async () => {
+    const effect = await parked();
+    const first = (await (await settle(effect, happened)).json()) as EffectShown;
+    const again = await settle(effect, happened);
+    expect(again.status).toBe(200);
+    expect(((await again.json()) as EffectShown).settlement).toEqual(first.settlement);
+    const other = await settle(effect, { ...happened, result: "something else" });
+    expect(other.status).toBe(409);
+    expect(await other.json()).toMatchObject({ detail: expect.stringMatching(/already settled: happened by /) });
+    expect((await settle(effect, { outcome: "not_happened" })).status).toBe(409);
+    await goesOn(effect.thread_id, ["paid, says the bank", "shipped"]);
+    expect(await service.client("acme").runs.list(effect.thread_id)).toHaveLength(2);
+  });
+
+  it("is won by one of many who say something else at the same time", async () => {
+    const effect = await parked();
+    const words = Array.from({ length: 10 }, (_, n) => settle(effect, { outcome: "happened", result: `receipt ${n}` }));
+    const statuses = (await Promise.all(words)).map(({ status }) => status);
+    expect(statuses.toSorted()).toEqual([200, ...Array.from({ length: 9 }, () => 409)]);
+    const { result } = await get(effect.id);
+    await goesOn(effect.thread_id, [String(result), "shipped"]);
+  });
+});
+
+describe("an effect that did not happen", () => {
+  it("is settled so only once its call cannot be on its way any more; then it is called again, under its token", async () => {
+    const effect = await parked();
+    const early = await settle(effect, { outcome: "not_happened" });
+    expect(early.status).toBe(409);
+    expect(Number(early.headers.get("retry-after"))).toBeGreaterThan(1);
+    expect(callsOf(effect)).toBe(1);
+    const from = Date.parse(String(effect["not_happened_from"]));
+    await eventually(() => service.deps.table.now() > from, "the end of the time in which it may arrive");
+    expect((await settle(effect, { outcome: "not_happened" })).status).toBe(200);
+    await goesOn(effect.thread_id, ["paid by a second call", "shipped"]);
+    expect(callsOf(effect)).toBe(2);
+    expect(await get(effect.id)).toMatchObject({ state: "happened", intent: 2 });
+  });
+});
+
+describe("an irreversible effect", () => {
+  it("takes two people who say the same", async () => {
+    const effect = await parked({ tool: "wire", irreversible: true });
+    const { effects } = service.runtime;
+    const ask = { said: { verdict: "happened", result: "sent" }, reason: "seen", intent: 1 } as const;
+    const first = await settle(effect, { outcome: "happened", result: "sent" });
+    expect(first.status).toBe(202);
+    expect(await first.json()).toMatchObject({ state: "parked", proposal: { outcome: "happened" }, settlement: null });
+    // Alone, however often.
+    expect((await settle(effect, { outcome: "happened", result: "sent" })).status).toBe(202);
+    expect(await valuesOf(effect.thread_id)).toEqual([]);
+    const other = await effects.settle(eve, effect.id, { ...ask, said: { verdict: "happened", result: "other" } });
+    expect(other.proposal).toMatchObject({ by: "eve" });
+    const confirmed = await effects.settle(bob, effect.id, { ...ask, said: { verdict: "happened", result: "other" } });
+    expect(confirmed.settlement).toMatchObject({ by: "bob", proposedBy: "eve" });
+    await goesOn(effect.thread_id, ["other", "shipped"]);
+    const actions = audited
+      .filter((record) => record.effect.token === effect.token)
+      .map(({ action, word }) => [action, word.by]);
+    expect(actions.slice(-2)).toEqual([
+      ["effect.proposed", "eve"],
+      ["effect.settled", "bob"],
+    ]);
+  });
+});
+
+describe("an effect that was asked for with other arguments", () => {
+  it("goes on with what it came to, once an operator accepts that", async () => {
+    const effect = await parked();
+    await service.runtime.effects.settle(bob, effect.id, {
+      said: { verdict: "happened", result: "paid 100" },
+      reason: "seen",
+      intent: 1,
+    });
+    await goesOn(effect.thread_id, ["paid 100", "shipped"]);
+    const client = service.client("acme");
+    const history = await client.threads.getHistory(effect.thread_id);
+    const before = history.find(({ next }) => next.includes("pay"))?.checkpoint.checkpoint_id ?? "";
+    wavering.set(effect.thread_id, 1);
+    const again = await client.runs.wait(effect.thread_id, "shop", {
+      input: null,
+      checkpointId: before,
+      raiseError: false,
+    });
+    expect(again).toMatchObject({ __error__: { error: "effect_diverged" } });
+    const diverged = await found(effect.thread_id);
+    expect(diverged).toMatchObject({ parked: { reason: "diverged" }, result: "paid 100", intent: 2 });
+    expect((await settle(diverged, { outcome: "not_happened" })).status).toBe(409);
+    expect((await settle(diverged, { outcome: "happened" })).status).toBe(200);
+    await goesOn(effect.thread_id, ["paid 100", "shipped"]);
+    expect(await list(`run_id=${effect.run_id}`)).toMatchObject([{ state: "happened" }]);
+    expect(callsOf(effect)).toBe(1);
+  });
+});
+
+describe("what follows a word", () => {
+  it("is done by a worker when the API dies right after it", async () => {
+    const effect = await parked();
+    const dying = createEffectUseCases({
+      ...service.deps,
+      threads: {
+        ...service.deps.threads,
+        get: async () => {
+          throw new HoldpointError("unavailable", "the process died");
+        },
+      },
+    });
+    const ask = { said: { verdict: "happened", result: "paid" }, reason: "seen", intent: 1 } as const;
+    expect((await dying.settle(bob, effect.id, ask)).settlement?.continuation).toBeUndefined();
+    await goesOn(effect.thread_id, ["paid", "shipped"]);
+    const carried = async () => typeof (await get(effect.id)).settlement?.["continuation_run_id"] === "string";
+    await eventually(carried, "the end of the follow-up");
+  });
+
+  it("is no run where the thread has moved on meanwhile", async () => {
+    const effect = await parked();
+    await service
+      .client("acme")
+      .threads.updateState(effect.thread_id, { values: { done: ["by hand"] }, asNode: "pay" });
+    const settled = (await (await settle(effect, happened)).json()) as EffectShown;
+    expect(settled.settlement).toMatchObject({
+      continuation_run_id: null,
+      not_continued: "its thread has moved on",
+    });
+    expect(await service.client("acme").runs.list(effect.thread_id)).toHaveLength(1);
+  });
+});
+
+describe("who asks for nonsense", () => {
+  it("is told what is wrong, and nothing changes", async () => {
+    const effect = await parked();
+    const statuses = async (...bodies: readonly object[]) =>
+      Promise.all(bodies.map(async (body) => (await settle(effect, body)).status));
+    expect(
+      await statuses(
+        { outcome: "happened" },
+        { outcome: "perhaps" },
+        { ...happened, reason: " " },
+        { outcome: "not_happened", result: 1 },
+        { ...happened, intent: null },
+        { ...happened, intent: 7 },
+      ),
+    ).toEqual([422, 422, 422, 422, 428, 412]);
+    const path = `/v1/effects/${effect.id}`;
+    expect((await service.app.call("GET", path, { as: "globex" })).status).toBe(404);
+    const theirs = { json: { ...happened, intent: 1, reason: "mine" }, as: "globex" } as const;
+    expect((await service.app.call("POST", `${path}/settlement`, theirs)).status).toBe(404);
+    for (const id of ["nonsense", `${effect.id}0`, "%2e%2e.x"])
+      expect((await service.app.call("GET", `/v1/effects/${id}`)).status).toBe(404);
+    expect((await service.app.call("GET", "/v1/effects?cursor=abc")).status).toBe(422);
+    expect(await get(effect.id)).toMatchObject({ state: "parked", settlement: null, proposal: null });
+  });
+});
+
+describe("the list", () => {
+  it("has parked effects by tool, age and run, in pages, and of no other tenant", async () => {
+    const three = [await parked({ tool: "t1" }), await parked({ tool: "t1" }), await parked({ tool: "t2" })];
+    const tools = (await list("tool=t1&limit=1")).map(({ thread_id: thread }) => thread);
+    expect(tools).toEqual(three.slice(0, 2).map(({ thread_id: thread }) => thread));
+    expect(await list("tool=t1&older_than_seconds=3600")).toEqual([]);
+    expect((await list(`run_id=${three[2]?.run_id ?? ""}`)).map(({ name }) => name)).toEqual(["t2"]);
+    const others = await service.app.call("GET", "/v1/effects", { as: "globex" });
+    expect(await others.json()).toEqual({ items: [], next_cursor: null });
+    expect(
+      (await service.app.call("GET", `/v1/effects?run_id=${three[0]?.run_id ?? ""}`, { as: "globex" })).status,
+    ).toBe(404);
+    expect((await list("state=settled")).every(({ settlement }) => settlement !== null)).toBe(true);
+  });
+});
