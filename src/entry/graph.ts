@@ -4,6 +4,8 @@ export { EffectRejected } from "../graph/effect-call.ts";
 export type { EffectSpec } from "../graph/effect.ts";
 export type { Lookup } from "../graph/effect-call.ts";
 export type { Http } from "../graph/http.ts";
+export { RetryExhausted, addRetry } from "../graph/retry.ts";
+export type { GiveUp, RetryFailure, RetryOptions } from "../graph/retry.ts";
 export { review } from "../graph/review.ts";
 export type { ReviewAnswer, ReviewSpec } from "../graph/review.ts";
 export { services } from "../graph/services.ts";
