@@ -20,6 +20,9 @@ export type PathPart = readonly (string | number | null)[];
  */
 export const CALL_NUMBERS = "__holdpoint_calls";
 
+/** Where a tool's task finds, by its namespace, which call of that tool in the model's message it is. */
+export const TOOL_CALLS = "__holdpoint_tool_calls";
+
 export interface EffectIdentity {
   readonly tenant: TenantId;
   readonly root: RunId;

@@ -6,15 +6,18 @@
  * policies and operators see it.
  */
 import { GraphInterrupt, getConfig, isCommand, isGraphBubbleUp, isGraphInterrupt, task } from "@langchain/langgraph";
-import type { Interrupt, RetryPolicy } from "@langchain/langgraph";
+import type { Command, Interrupt, RetryPolicy } from "@langchain/langgraph";
 import { AIMessage, ToolMessage } from "@langchain/core/messages";
 import type { BaseMessage } from "@langchain/core/messages";
 import { ToolInputParsingException } from "@langchain/core/tools";
 import type { StructuredToolInterface } from "@langchain/core/tools";
+import { TOOL_CALLS } from "../core/effect.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { NodeConfig } from "./context.ts";
 import { EffectRejected } from "./effect-call.ts";
 import { RunStopped } from "./stop.ts";
+import { isPacked, packed, unpacked } from "./tool-command.ts";
+import type { PackedCommand } from "./tool-command.ts";
 
 type ToolCall = NonNullable<AIMessage["tool_calls"]>[number];
 
@@ -34,6 +37,9 @@ export interface ToolNodeState {
 export interface ToolNodeUpdate {
   readonly messages: ToolMessage[];
 }
+
+/** What a tool came to: its message, or a Command that holds it. */
+type Answer = ToolMessage | PackedCommand;
 
 /** A tool threw something that is not for its model to mend. The cause is what it threw. */
 export class ToolFailed extends Error {
@@ -63,23 +69,26 @@ export type ToolRefusal = "unknown_tool" | "invalid_args" | "truncated" | "rejec
 export function toolNode(
   tools: readonly StructuredToolInterface[],
   { retry, maxConcurrency }: ToolNodeOptions = {},
-): (state: ToolNodeState, config: NodeConfig) => Promise<ToolNodeUpdate> {
+): (state: ToolNodeState, config: NodeConfig) => Promise<ToolNodeUpdate | (ToolNodeUpdate | Command)[]> {
   const byName = new Map(tools.map((tool) => [tool.name, tool]));
   return async ({ messages }, config) => {
-    const { calls, unreadable, isCutOff } = openCallsOf(messages);
-    const answer = async (call: ToolCall): Promise<ToolMessage> => {
+    const { calls, unreadable, isCutOff, numberOf } = openCallsOf(messages);
+    const answer = async (call: ToolCall): Promise<Answer> => {
       if (isCutOff)
         return refused(call, "truncated", "The message was cut off at the token limit. No tool was called.");
       const tool = byName.get(call.name);
       if (tool === undefined) return refused(call, "unknown_tool", `There is no tool ${call.name}.`);
       const options = { name: tool.name, ...(retry === undefined ? {} : { retry }) };
-      return task(options, () => execute(tool, call, config.signal))();
+      return task(options, () => execute(tool, { call, number: numberOf(call) }, config.signal))();
     };
     const answers = await answersTo(calls, answer, maxConcurrency ?? config.maxConcurrency ?? Infinity);
     const refusals = unreadable.map(({ name = "", id = "", error = "The arguments are not JSON." }) =>
       refused({ name, id, args: {} }, isCutOff ? "truncated" : "invalid_args", error),
     );
-    return { messages: [...answers, ...refusals] };
+    const all: readonly Answer[] = [...answers, ...refusals];
+    const plain = all.flatMap((one) => (isPacked(one) ? [] : [one]));
+    if (plain.length === all.length) return { messages: plain };
+    return all.map((one) => (isPacked(one) ? unpacked(one) : { messages: [one] }));
   };
 }
 
@@ -92,8 +101,11 @@ function openCallsOf(messages: readonly BaseMessage[]) {
   const answered = new Set(messages.slice(at + 1).flatMap((m) => (ToolMessage.isInstance(m) ? [m.tool_call_id] : [])));
   const { stop_reason, stopReason, finish_reason, finishReason } = fields(asking.response_metadata);
   const ends: readonly unknown[] = [stop_reason, stopReason, finish_reason, finishReason];
+  const all = asking.tool_calls ?? [];
   return {
-    calls: (asking.tool_calls ?? []).filter(({ id }) => !answered.has(id ?? "")),
+    /** Among all calls of the same tool in the message, answered or not: the effects of a call are named by it. */
+    numberOf: (call: ToolCall): number => all.filter(({ name }) => name === call.name).indexOf(call),
+    calls: all.filter(({ id }) => !answered.has(id ?? "")),
     unreadable: (asking.invalid_tool_calls ?? []).filter(({ id }) => id !== undefined && !answered.has(id)),
     // What is left of its calls may look whole: 250 of 2500.
     isCutOff: ends.some((reason) => /^(length|max_tokens)$/i.test(String(reason))),
@@ -102,16 +114,16 @@ function openCallsOf(messages: readonly BaseMessage[]) {
 
 async function execute(
   tool: StructuredToolInterface,
-  call: ToolCall,
+  { call, number }: { readonly call: ToolCall; readonly number: number },
   ofNode: AbortSignal | undefined,
-): Promise<ToolMessage> {
+): Promise<Answer> {
   if (ofNode?.aborted) throw unawaited(); // also once another call has failed for good
-  const own = getConfig();
+  const own = numbered(getConfig(), number);
   // LangGraph tells a functional task when its time is up, but not when its run is stopped.
   const signal = AbortSignal.any([own.signal, ofNode].filter((one) => one !== undefined));
   try {
     const result: unknown = await tool.invoke({ ...call, type: "tool_call" }, { ...own, signal });
-    return messageOf(call, result);
+    return answerOf(call, result);
   } catch (error) {
     if (error instanceof EffectRejected) return refused(call, "rejected", error.message);
     if (isAboutArgsOf(call, error)) return refused(call, "invalid_args", error.message);
@@ -130,12 +142,16 @@ const unawaited = (): RunStopped =>
 const isAboutArgsOf = ({ args }: ToolCall, error: unknown): error is ToolInputParsingException =>
   error instanceof ToolInputParsingException && error.output === JSON.stringify(args);
 
-function messageOf(call: ToolCall, result: unknown): ToolMessage {
-  if (isCommand(result))
-    throw new HoldpointError(
-      "unsupported",
-      `tool ${call.name} returned a Command, which a tool node does not carry out`,
-    );
+/** The config of a tool's task that knows which call of that tool it is. */
+function numbered(config: NodeConfig, number: number): NodeConfig {
+  const { configurable } = config;
+  const outer: unknown = configurable?.[TOOL_CALLS];
+  const calls = { ...fields(outer), [String(configurable?.["checkpoint_ns"])]: number };
+  return { ...config, configurable: { ...configurable, [TOOL_CALLS]: calls } };
+}
+
+function answerOf(call: ToolCall, result: unknown): Answer {
+  if (isCommand(result)) return packed(call.name, call.id ?? "", result);
   if (ToolMessage.isInstance(result)) return result;
   const content = typeof result === "string" ? result : JSON.stringify(result);
   return new ToolMessage({ tool_call_id: call.id ?? "", name: call.name, content });
@@ -151,10 +167,10 @@ function refused({ name, id = "" }: ToolCall, type: ToolRefusal, content: string
  */
 async function answersTo(
   calls: readonly ToolCall[],
-  answer: (call: ToolCall) => Promise<ToolMessage>,
+  answer: (call: ToolCall) => Promise<Answer>,
   atOnce: number,
-): Promise<readonly ToolMessage[]> {
-  const answers: ToolMessage[] = [];
+): Promise<readonly Answer[]> {
+  const answers: Answer[] = [];
   const interrupts: Interrupt[][] = [];
   const reasons: unknown[] = [];
   const waiting = calls.entries();

@@ -4,7 +4,7 @@
  * another. The sources are the names in the checkpoint namespace, the checkpoint of every level in the checkpoint map,
  * LangGraph's path of the running task, and what the saver saw of outer tasks.
  */
-import { CALL_NUMBERS } from "../core/effect.ts";
+import { CALL_NUMBERS, TOOL_CALLS } from "../core/effect.ts";
 import type { PathPart } from "../core/effect.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { contextOf } from "./context.ts";
@@ -28,8 +28,12 @@ export async function where(config: NodeConfig): Promise<readonly PathPart[]> {
   const checkpoints = isRecord(map) ? map : {};
   const levels = levelsOf(ns);
   const places = await placesOf(levels, { config, whereabouts, checkpoints });
-  const calls: unknown = config.configurable?.[CALL_NUMBERS];
-  const sources = { whereabouts, checkpoints, calls: isRecord(calls) ? calls : {} };
+  const sources = {
+    whereabouts,
+    checkpoints,
+    calls: recordIn(config, CALL_NUMBERS),
+    tools: recordIn(config, TOOL_CALLS),
+  };
   const parts = await Promise.all(levels.map((level, i) => partOf(level, places[i], sources)));
   return parts.filter((part) => part !== undefined);
 }
@@ -95,8 +99,10 @@ async function partOf(
     whereabouts,
     checkpoints,
     calls,
+    tools,
   }: Pick<Sources, "whereabouts" | "checkpoints"> & {
     readonly calls: Readonly<Record<string, unknown>>;
+    readonly tools: Readonly<Record<string, unknown>>;
   },
 ): Promise<PathPart | undefined> {
   const { segment, ns, prefix } = level;
@@ -113,6 +119,8 @@ async function partOf(
   }
   const { path, step } = place;
   const node = segment.includes(":") ? segment.slice(0, segment.lastIndexOf(":")) : segment;
+  // Whatever else its message asks for, and has been answered meanwhile.
+  if (ns in tools) return [node, "tool", Number(tools[ns])];
   if (isTaskCall(path)) return [node, "call", Number(calls[ns] ?? path[2])];
   if (isHandler(path)) return ["handler"];
   const send = path[0] === "__pregel_push" ? Number(path[1]) : null;
@@ -131,3 +139,8 @@ const isHandler = (path: readonly unknown[]): boolean => path.includes(HANDLER);
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null;
+
+function recordIn({ configurable }: NodeConfig, key: string): Readonly<Record<string, unknown>> {
+  const value: unknown = configurable?.[key];
+  return isRecord(value) ? value : {};
+}
