@@ -1,0 +1,140 @@
+/**
+ * Runs that pay at a real ledger process while workers are killed: at random, and right around the intent, the call and
+ * the result. Two thirds of them pay at a ledger that pays whatever it is asked. HOLDPOINT_PAYMENT_RUNS and
+ * HOLDPOINT_PAYMENT_SEED choose how many, and who is killed.
+ */
+import { randomInt } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { createRandom } from "../sim/random.ts";
+import { fleetEngines } from "../support/fleet.ts";
+import { TENANTS, openCrew } from "./crew.ts";
+import type { CrewOptions } from "./crew.ts";
+import { openLedgers } from "./ledgers.ts";
+import type { Ledgers, Payment } from "./ledgers.ts";
+import { payOnce } from "./paying.ts";
+import type { CrashPoint, Paid, Payer } from "./paying.ts";
+import { report } from "./report.ts";
+import { FORGETS_VARIABLE, factsOf } from "./witness.ts";
+
+const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
+const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
+/** On all engines together. */
+const RUNS = Number(process.env["HOLDPOINT_PAYMENT_RUNS"] ?? (NIGHTLY ? 500 : 60));
+const SEED = Number(process.env["HOLDPOINT_PAYMENT_SEED"] ?? randomInt(2 ** 31));
+const WORKERS = 3;
+const LANES = 12;
+const POLICIES = ["idempotent", "queryable", "unsafe"] as const;
+const CRASHES: readonly CrashPoint[] = ["before the intent", "before the call", "after the call", "before the result"];
+/** One of so many payers has its worker killed at a point of its own. */
+const ONE_IN = 5;
+
+const COMMAND = `HOLDPOINT_PAYMENT_SEED=${SEED} HOLDPOINT_PAYMENT_RUNS=${RUNS} npx vitest run test/crash/payments.test.ts`;
+console.log(COMMAND);
+
+const payments = (paid: readonly Payment[], order: string): number => paid.filter((one) => one.order === order).length;
+
+async function withLedgers(engine: (typeof engines)[number], options: Partial<CrewOptions> = {}) {
+  await using opening = new AsyncDisposableStack();
+  const ledgers: Ledgers = opening.use(await openLedgers());
+  const { env } = ledgers;
+  const crew = opening.use(await openCrew(engine, { workers: WORKERS, leaseMs: 3_000, ...options, env }));
+  const opened = opening.move();
+  return { ledgers, crew, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+describe.each(engines)("payments while workers are killed, on $name", (engine) => {
+  it(
+    "are made exactly once; what nobody knows is parked, and never guessed",
+    { timeout: NIGHTLY ? 3_600_000 : 480_000 },
+    async () => {
+      await using stage = await withLedgers(engine);
+      const { crew, ledgers } = stage;
+      const random = createRandom(SEED);
+      const payers = Array.from({ length: Math.ceil(RUNS / engines.length) }, (_, n): Payer => ({
+        tenant: random.pick(TENANTS),
+        name: `${SEED} pays ${n}`,
+        policy: POLICIES[n % POLICIES.length] ?? "unsafe",
+        crash: random.int(ONE_IN) === 0 ? random.pick(CRASHES) : null,
+      }));
+      const paid: Paid[] = [];
+      const waiting = payers.values();
+      const lane = async (): Promise<void> => {
+        for (const payer of waiting) paid.push(await payOnce(crew, ledgers, payer));
+      };
+      const paying = Promise.all(Array.from({ length: LANES }, lane));
+      paying.catch(() => undefined);
+      const over = new AbortController();
+      void paying.finally(() => over.abort()).catch(() => undefined);
+      while (!over.signal.aborted) {
+        await sleep(2_000 + random.int(2_000), undefined, { signal: over.signal }).catch(() => undefined);
+        const victim = crew.workers()[random.int(WORKERS)];
+        if (victim && !over.signal.aborted) await crew.kill(victim);
+      }
+      await paying;
+
+      const all = await ledgers.payments();
+      const doubled = payers.length - new Set(all.map(({ order }) => order)).size;
+      const wrong = paid.filter(({ order }) => payments(all, order) !== 1);
+      const parked = paid.filter(({ first }) => first.status === "parked");
+      report({
+        test: "R12 payments",
+        engine: engine.name,
+        seed: SEED,
+        size: `${RUNS} runs on all engines, together`,
+        runs: paid.length,
+        faults: factsOf(crew.facts(), "killed").length,
+        lost: paid.filter(({ last }) => last.status !== "success").length,
+        doubled: Math.max(0, all.length - payers.length),
+        violations: wrong.length,
+        counts: {
+          "effects parked": parked.length,
+          "that had happened": parked.filter(({ settled }) => settled === "happened").length,
+        },
+        command: COMMAND,
+      });
+      expect(wrong.map(({ order, policy, crash }) => [order, policy, crash, payments(all, order)])).toEqual([]);
+      expect(doubled).toBe(0);
+      expect(paid.map(({ last }) => last.status)).toEqual(paid.map(() => "success"));
+      expect(parked.map(({ policy, first }) => [policy, first.error?.name])).toEqual(
+        parked.map(() => ["unsafe", "effect_ambiguous"]),
+      );
+      const around = paid.filter(
+        ({ policy, crash }) => policy === "unsafe" && crash !== null && crash !== "before the intent",
+      );
+      expect(around.map(({ first }) => first.status)).toEqual(around.map(() => "parked"));
+    },
+  );
+});
+
+describe("a payment at a ledger that honours no keys, whose worker is killed after it and before its step is stored", () => {
+  const payer = { tenant: "acme", policy: "queryable", crash: "after the call" } as const;
+
+  it("is found again, and made no second time", { timeout: 120_000 }, async () => {
+    const [engine] = engines;
+    if (!engine) throw new Error("there is no engine");
+    await using stage = await withLedgers(engine, { workers: 1 });
+    const { last, order } = await payOnce(stage.crew, stage.ledgers, { ...payer, name: `${SEED} on` });
+    expect([last.status, payments(await stage.ledgers.payments(), order)]).toEqual(["success", 1]);
+  });
+
+  it("is made twice with the journal off (negative control)", { timeout: 120_000 }, async () => {
+    const [engine] = engines;
+    if (!engine) throw new Error("there is no engine");
+    await using stage = await withLedgers(engine, { workers: 1, workerEnv: { [FORGETS_VARIABLE]: "1" } });
+    const { order } = await payOnce(stage.crew, stage.ledgers, { ...payer, name: `${SEED} off` });
+    const made = payments(await stage.ledgers.payments(), order);
+    report({
+      test: "R13 control: journal off, a payment",
+      engine: engine.name,
+      seed: SEED,
+      runs: 1,
+      faults: factsOf(stage.crew.facts(), "killed").length,
+      lost: 0,
+      doubled: made - 1,
+      violations: made - 1,
+      command: COMMAND,
+    });
+    expect(made).toBe(2);
+  });
+});
