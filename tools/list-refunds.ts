@@ -4,7 +4,8 @@ import type { NodeConfig } from "holdpoint/graph";
 import { z } from "zod";
 import { callSignal, ledgerOf } from "./ledger.ts";
 
-const Listing = z.object({
+/** What was refunded on one order. */
+export const Listing = z.object({
   refunds: z.array(z.object({ reference: z.string(), amount: z.number(), paidAt: z.string() })),
 });
 
@@ -18,7 +19,7 @@ export const listRefunds = tool(
     url.searchParams.set("order", order);
     const response = await fetch(url, { signal: callSignal(config.signal), redirect: "error" });
     if (!response.ok) throw new HoldpointError("unavailable", `the ledger answered ${response.status}`);
-    return Listing.parse(await response.json()).refunds;
+    return Listing.parse(await response.json());
   },
   {
     name: "list-refunds",

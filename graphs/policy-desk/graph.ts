@@ -1,18 +1,19 @@
 /**
- * The policy desk: retrieve → decide → answer with citations, or propose a refund → review above a limit → pay → reply.
+ * The policy desk: retrieve → decide → answer with citations, or propose a refund → check what was paid before → review
+ * above a limit → pay → reply. While the ledger is away, checking is tried again; at last a person is asked.
  *
  * What must stay true: nothing is paid above the limit without an approval of exactly that order and amount; what is
  * paid is what was approved, the reviewer's change included; what the documents do not answer is refused.
  */
-import { AIMessage, HumanMessage } from "@langchain/core/messages";
+import { AIMessage, HumanMessage, ToolMessage } from "@langchain/core/messages";
 import { END, START, StateGraph } from "@langchain/langgraph";
-import { isHoldpointError, review } from "holdpoint/graph";
+import { addRetry, isHoldpointError, review, toolNode } from "holdpoint/graph";
 import type { NodeConfig, ReviewAnswer } from "holdpoint/graph";
 import { z } from "zod";
 import { askModel } from "../../tools/ask-model.ts";
 import { issueRefund } from "../../tools/issue-refund.ts";
 import { ledgerOf } from "../../tools/ledger.ts";
-import { listRefunds } from "../../tools/list-refunds.ts";
+import { Listing, listRefunds } from "../../tools/list-refunds.ts";
 import { retrieve } from "../../tools/retrieve.ts";
 import { euros, understand } from "./request.ts";
 import type { Refund } from "./request.ts";
@@ -46,8 +47,8 @@ async function findPassages(state: DeskState, config: NodeConfig): Promise<DeskU
   };
 }
 
-/** Sees whether a refund is asked for, and whether a person has to approve it. */
-async function decide(state: DeskState, config: NodeConfig): Promise<DeskUpdate> {
+/** Sees whether a refund is asked for. */
+function decide(state: DeskState, config: NodeConfig): DeskUpdate {
   if (state.asked === "") return said("Please ask a question, or ask for a refund.", "needs-details");
   const understood = understand(state.asked, state.draft);
   switch (understood.kind) {
@@ -58,38 +59,44 @@ async function decide(state: DeskState, config: NodeConfig): Promise<DeskUpdate>
     case "incomplete":
       return { draft: understood.draft, ...said(missingText(understood.missing), "needs-details") };
     case "refund":
-      return { draft: null, ...(await propose(understood.refund, config)) };
+      return { draft: null, ...propose(understood.refund, state, config) };
   }
 }
 
-async function propose(refund: Refund, config: NodeConfig): Promise<DeskUpdate> {
+/** Asks for what was refunded on the order before, as a model would ask for a tool. */
+function propose(refund: Refund, { messages }: DeskState, config: NodeConfig): DeskUpdate {
   if (ledgerOf(config) === undefined) {
     return said(
       notPaidText(refund, "this service has no ledger; its operator has to set HOLDPOINT_LEDGER_URL."),
       "not-paid",
     );
   }
-  const earlier = await earlierRefunds(refund.order, config);
-  const total = earlier?.reduce((sum, { amount }) => sum + amount, refund.amount);
-  // Without knowing what was paid before, a person decides.
+  const call = { name: listRefunds.name, args: { order: refund.order }, id: `check-${messages.length}` };
+  return { refund, messages: [new AIMessage({ content: "", tool_calls: [{ ...call, type: "tool_call" }] })] };
+}
+
+/** Sees whether a person has to approve. Without knowing what was paid before, one has to. */
+function assess(state: DeskState): DeskUpdate {
+  const { amount } = proposed(state);
+  const earlier = earlierRefunds(state);
+  const total = earlier?.reduce((sum, one) => sum + one.amount, amount);
   const approval: Approval | null = total !== undefined && total <= LIMIT ? { type: "not-needed" } : null;
-  return { refund, earlier: earlier ?? [], approval };
+  return { earlier: earlier ?? [], approval };
 }
 
-async function earlierRefunds(order: string, config: NodeConfig): Promise<readonly EarlierRefund[] | undefined> {
-  try {
-    return await listRefunds.invoke({ order }, config);
-  } catch (error) {
-    if (config.signal?.aborted === true) throw error;
-    return undefined;
-  }
+/** What the ledger has answered in this turn: whatever a caller puts into the conversation stands before the question. */
+function earlierRefunds({ messages }: DeskState): readonly EarlierRefund[] | undefined {
+  const last = messages.at(-1);
+  const isAnswer = ToolMessage.isInstance(last) && last.name === listRefunds.name && last.status !== "error";
+  return isAnswer ? Listing.parse(JSON.parse(last.text)).refunds : undefined;
 }
 
-function afterDecide({ outcome, refund, approval }: DeskState): "answer" | "approve" | "pay" | typeof END {
+function afterDecide({ outcome, refund }: DeskState): "answer" | "check" | typeof END {
   if (outcome !== null) return END;
-  if (refund === null) return "answer";
-  return approval === null ? "approve" : "pay";
+  return refund === null ? "answer" : "check";
 }
+
+const afterAssess = ({ approval }: DeskState): "approve" | "pay" => (approval === null ? "approve" : "pay");
 
 /** Answers from the passages, or says that they do not answer. */
 async function answer({ asked, passages }: DeskState, config: NodeConfig): Promise<DeskUpdate> {
@@ -181,20 +188,37 @@ function said(text: string, outcome: Outcome): DeskUpdate {
   return { messages: [new AIMessage(text)], answer: text, outcome };
 }
 
-/** The graph that `langgraph.json` names. */
-export const graph = new StateGraph({ input: Input, stateSchema: State })
+/** How long the desk waits for a ledger that is away, before it asks a person. */
+const CHECKS = { attempts: 3, backoffMs: 1_000 } as const;
+
+const desk = new StateGraph({ input: Input, stateSchema: State })
   .addNode("retrieve", findPassages)
   .addNode("decide", decide)
   .addNode("respond", answer)
+  .addNode("check", toolNode([listRefunds]))
+  .addNode("assess", assess)
   .addNode("approve", approve)
   .addNode("pay", pay)
   .addNode("reply", reply)
   .addEdge(START, "retrieve")
   .addEdge("retrieve", "decide")
-  .addConditionalEdges("decide", afterDecide, { answer: "respond", approve: "approve", pay: "pay", [END]: END })
+  .addConditionalEdges("decide", afterDecide, { answer: "respond", check: "check", [END]: END })
+  .addEdge("check", "assess")
+  .addConditionalEdges("assess", afterAssess, ["approve", "pay"])
   .addConditionalEdges("approve", afterApprove, ["pay", "reply"])
   .addEdge("pay", "reply")
   .addEdge("respond", END)
-  .addEdge("reply", END)
-  .compile();
+  .addEdge("reply", END);
+
+/** The graph that `langgraph.json` names. */
+export const graph = addRetry(desk, "check", {
+  ...CHECKS,
+  exhausted: "ask-a-person",
+  ask: {
+    title: "The ledger does not answer",
+    description:
+      "What was refunded on the order before is not known. Approve to ask the ledger again, or reject to have a person decide about the refund without it.",
+  },
+  rejected: { goto: "assess" },
+}).compile();
 graph.name = "policy-desk";

@@ -25,10 +25,12 @@ export interface Paid extends Payer {
   readonly order: string;
   /** How its first run ended. */
   readonly first: Run;
-  /** What an operator found, of one that was parked. */
-  readonly settled?: "happened" | "not_happened";
+  /** What an operator found, each time that it was parked. */
+  readonly settled: readonly Verdict[];
   readonly last: Run;
 }
+
+type Verdict = "happened" | "not_happened";
 
 interface EffectShown {
   readonly id: string;
@@ -51,8 +53,15 @@ export async function payOnce(crew: Crew, ledgers: Ledgers, payer: Payer): Promi
   const input = { order, policy, crash: within };
   const runId = await start(crew, named, { graph: "pay", name: "pay", input });
   const first = await endOf(crew, named, runId);
-  if (first.status !== "parked") return { ...payer, threadId, order, first, last: first };
-  return { ...payer, threadId, order, first, ...(await lookInto(crew, ledgers, { tenant, threadId, runId })) };
+  let last = first;
+  const settled: Verdict[] = [];
+  // The run that goes on may lose its worker as well.
+  while (last.status === "parked") {
+    const looked = await lookInto(crew, ledgers, { tenant, threadId, runId: last.runId });
+    settled.push(looked.settled);
+    ({ last } = looked);
+  }
+  return { ...payer, threadId, order, first, settled, last };
 }
 
 /** What an operator does: reads the journal, asks the ledger by the token, and says what is true. */
@@ -60,7 +69,7 @@ async function lookInto(
   crew: Crew,
   ledgers: Ledgers,
   { tenant, threadId, runId }: { readonly tenant: Tenant; readonly threadId: string; readonly runId: string },
-): Promise<Pick<Paid, "settled" | "last">> {
+): Promise<{ readonly settled: Verdict; readonly last: Run }> {
   const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
   const list = await client.send(`/v1/effects?run_id=${runId}`);
   const { items } = list.body as unknown as { readonly items: readonly EffectShown[] };
