@@ -7,9 +7,10 @@ import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../sim/random.ts";
+import type { Random } from "../sim/random.ts";
 import { fleetEngines } from "../support/fleet.ts";
 import { TENANTS, openCrew } from "./crew.ts";
-import type { CrewOptions } from "./crew.ts";
+import type { Crew, CrewOptions } from "./crew.ts";
 import { openLedgers } from "./ledgers.ts";
 import type { Ledgers, Payment } from "./ledgers.ts";
 import { payOnce } from "./paying.ts";
@@ -26,6 +27,8 @@ const WORKERS = 3;
 const LANES = 12;
 const POLICIES = ["idempotent", "queryable", "unsafe"] as const;
 const CRASHES: readonly CrashPoint[] = ["before the intent", "before the call", "after the call", "before the result"];
+/** At random, on each engine, about so many. */
+const KILLS = 20;
 /** One of so many payers has its worker killed at a point of its own. */
 const ONE_IN = 5;
 
@@ -41,6 +44,24 @@ async function withLedgers(engine: (typeof engines)[number], options: Partial<Cr
   const crew = opening.use(await openCrew(engine, { workers: WORKERS, leaseMs: 3_000, ...options, env }));
   const opened = opening.move();
   return { ledgers, crew, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+interface Killing {
+  readonly random: Random;
+  readonly over: AbortSignal;
+  readonly ended: () => number;
+  readonly all: number;
+}
+
+/** Kills one worker after the other; a machine that is slow is killed at less often: payments must get through in between. */
+async function killing(crew: Crew, { random, over, ended, all }: Killing): Promise<void> {
+  for (let next = 0; !over.aborted;) {
+    await sleep(1_000 + random.int(2_000), undefined, { signal: over }).catch(() => undefined);
+    if (over.aborted || ended() < next) continue;
+    const victim = crew.workers()[random.int(WORKERS)];
+    if (victim) await crew.kill(victim);
+    next = ended() + Math.ceil(all / KILLS);
+  }
 }
 
 describe.each(engines)("payments while workers are killed, on $name", (engine) => {
@@ -66,11 +87,7 @@ describe.each(engines)("payments while workers are killed, on $name", (engine) =
       paying.catch(() => undefined);
       const over = new AbortController();
       void paying.finally(() => over.abort()).catch(() => undefined);
-      while (!over.signal.aborted) {
-        await sleep(2_000 + random.int(2_000), undefined, { signal: over.signal }).catch(() => undefined);
-        const victim = crew.workers()[random.int(WORKERS)];
-        if (victim && !over.signal.aborted) await crew.kill(victim);
-      }
+      await killing(crew, { random, over: over.signal, ended: () => paid.length, all: payers.length });
       await paying;
 
       const all = await ledgers.payments();

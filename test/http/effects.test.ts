@@ -138,7 +138,9 @@ describe("an effect that happened", () => {
     expect(((await again.json()) as EffectShown).settlement).toEqual(first.settlement);
     const other = await settle(effect, { ...happened, result: "something else" });
     expect(other.status).toBe(409);
-    expect(await other.json()).toMatchObject({ detail: expect.stringMatching(/already settled: happened by /) });
+    expect(await other.json()).toMatchObject({
+      detail: expect.stringMatching(/already settled: happened by /) as unknown,
+    });
     expect((await settle(effect, { outcome: "not_happened" })).status).toBe(409);
     await goesOn(effect.thread_id, ["paid, says the bank", "shipped"]);
     expect(await service.client("acme").runs.list(effect.thread_id)).toHaveLength(2);
@@ -148,7 +150,7 @@ describe("an effect that happened", () => {
     const effect = await parked();
     const words = Array.from({ length: 10 }, (_, n) => settle(effect, { outcome: "happened", result: `receipt ${n}` }));
     const statuses = (await Promise.all(words)).map(({ status }) => status);
-    expect(statuses.toSorted()).toEqual([200, ...Array.from({ length: 9 }, () => 409)]);
+    expect(statuses.toSorted((a, b) => a - b)).toEqual([200, ...Array.from({ length: 9 }, () => 409)]);
     const { result } = await get(effect.id);
     await goesOn(effect.thread_id, [String(result), "shipped"]);
   });

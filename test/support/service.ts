@@ -6,6 +6,7 @@ import { Client } from "@langchain/langgraph-sdk";
 import { systemClock } from "../../src/core/clock.ts";
 import { systemIds } from "../../src/core/ids.ts";
 import type { AppOptions } from "../../src/http/app.ts";
+import type { Services } from "../../src/graph/services.ts";
 import type { GraphRegistry } from "../../src/langgraph/registry.ts";
 import { createFolderBlobs } from "../../src/local/folder-blobs.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
@@ -28,6 +29,8 @@ export interface ServiceOptions {
   readonly worker?: boolean;
   readonly app?: Partial<AppOptions>;
   readonly store?: GivenDeps["store"];
+  /** In place of services that only throw. */
+  readonly services?: Partial<Services>;
 }
 
 export interface Service extends AsyncDisposable {
@@ -44,13 +47,14 @@ export async function startService({
   worker: withWorker = true,
   app: options,
   store,
+  services = {},
 }: ServiceOptions): Promise<Service> {
   await using opening = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "holdpoint-http-"));
   opening.defer(() => rm(dir, { recursive: true, force: true }));
   const deps = await openDeps(dir, { graphs, store }, opening);
   const runtime = createRuntime(deps);
-  const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants)) : undefined;
+  const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants, services)) : undefined;
   worker?.start();
   const info = { version: "0.0.0", langgraphVersion: "0.0.0", graphs };
   const app = opening.use(await startApp({ runtime, info, ...options }));
@@ -93,7 +97,11 @@ async function openDeps(
   });
 }
 
-function workerOf(deps: Deps, assistants: ReturnType<typeof createRuntime>["assistants"]): Worker {
+function workerOf(
+  deps: Deps,
+  assistants: ReturnType<typeof createRuntime>["assistants"],
+  services: Partial<Services>,
+): Worker {
   return createWorker({
     deps,
     engine: langGraphEngine,
@@ -107,6 +115,7 @@ function workerOf(deps: Deps, assistants: ReturnType<typeof createRuntime>["assi
       retriever: () => {
         throw new Error("these graphs use no documents");
       },
+      ...services,
     }),
     isKnownDead: () => false,
   });

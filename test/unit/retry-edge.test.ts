@@ -163,7 +163,7 @@ describe("a node with a retry edge", () => {
     const refused = await start(addRetry(sent, "charge", four));
     expect(refused.outcome).toMatchObject({
       kind: "failed",
-      error: { name: "RetryExhausted", message: expect.stringContaining("put it into a subgraph") },
+      error: { name: "RetryExhausted", message: expect.stringContaining("put it into a subgraph") as unknown },
     });
 
     const { act, runs } = flaky((n, { item }) => item === 2 && n <= 2);
@@ -234,7 +234,7 @@ describe("when the attempts are used up", () => {
     const no: Decide = () => ({ type: "reject", message: "leave it" });
     const ends = await start(always({ ...four, attempts: 1, exhausted: "ask-a-person" }).graph, no);
     expect(ends.outcome).toMatchObject({
-      error: { message: expect.stringMatching(/^charge failed once: no 1; .*leave it$/) },
+      error: { message: expect.stringMatching(/^charge failed once: no 1; .*leave it$/) as unknown },
     });
     const goesOn = await start(
       always({

@@ -5,7 +5,9 @@ import { LOOKED_AT_AFTER_MS, pendingRun, refused } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { appended } from "../../core/thread-changes.ts";
 import { isBusy, names } from "../../core/thread.ts";
+import type { Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
+import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { readHead } from "../state-reader.ts";
 import { repairHeader } from "../threads/repair.ts";
@@ -25,31 +27,37 @@ export const goingOn = (id: string, threadId: ThreadId): RunId => asRunId(namedU
 const GOING_ON = "5d9b1a42-7f0e-5f43-8f3a-3f6f4e1f6b7c";
 
 /** @throws HoldpointError `unavailable` */
-export async function goOn(deps: Deps, { ref, parked, name }: GoOn): Promise<WentOn> {
+export async function goOn(deps: Deps, what: GoOn): Promise<WentOn> {
   for (;;) {
-    const read = await deps.threads.get(ref);
+    const read = await deps.threads.get(what.ref);
     const header = (read && (await repairHeader(deps, read))) ?? read;
     if (!header || header.value.deleted) return { reason: "its thread was deleted" };
-    if (names(header.value, name)) return { runId: name };
-    const existing = await deps.runs.get(ref, name);
-    if (existing && existing.value.status !== "pending") return { runId: name };
-    const run = (await deps.runs.get(ref, parked))?.value;
-    if (!run || run.generation !== header.value.generation) return { reason: "its thread was deleted" };
-    if (run.status !== "parked") return { reason: `its run is ${run.status}` };
-    const queued = header.value.queue.find((entry) => entry.kind === "continuation");
-    const moved = queued ? undefined : await whyMoved(deps, run, isBusy(header.value));
-    if (queued || moved !== undefined) {
-      if (existing) await discard(deps, existing.value);
-      return queued ? { runId: queued.runId } : { reason: moved ?? "" };
-    }
-    if (!existing) await deps.runs.create(await continuationOf(deps, run, name));
-    const entry = { runId: name, kind: "continuation", pool: run.pool, graphId: run.graphId } as const;
-    const next = appended(header.value, entry, deps.table.now());
-    const written = await deps.threads.put(next, { version: header.version });
-    if (!written.won) continue;
-    deps.hints.ready(ref, written.stored);
-    return { runId: name };
+    const went = await queued(deps, what, header);
+    if (went) return went;
   }
+}
+
+/** Undefined when the header is another by now. */
+async function queued(deps: Deps, { ref, parked, name }: GoOn, header: Stored<Thread>): Promise<WentOn | undefined> {
+  if (names(header.value, name)) return { runId: name };
+  const existing = await deps.runs.get(ref, name);
+  if (existing && existing.value.status !== "pending") return { runId: name };
+  const run = (await deps.runs.get(ref, parked))?.value;
+  if (!run || run.generation !== header.value.generation) return { reason: "its thread was deleted" };
+  if (run.status !== "parked") return { reason: `its run is ${run.status}` };
+  const other = header.value.queue.find((entry) => entry.kind === "continuation");
+  const moved = other ? undefined : await whyMoved(deps, run, isBusy(header.value));
+  if (other || moved !== undefined) {
+    if (existing) await discard(deps, existing.value);
+    return other ? { runId: other.runId } : { reason: moved ?? "" };
+  }
+  if (!existing) await deps.runs.create(await continuationOf(deps, run, name));
+  const entry = { runId: name, kind: "continuation", pool: run.pool, graphId: run.graphId } as const;
+  const next = appended(header.value, entry, deps.table.now());
+  const written = await deps.threads.put(next, { version: header.version });
+  if (!written.won) return undefined;
+  deps.hints.ready(ref, written.stored);
+  return { runId: name };
 }
 
 /** The header is read before the head of the log, and the append is on that header: who moves it on has changed both. */
