@@ -66,9 +66,24 @@ export interface Desk {
     idempotencyKey?: string,
   ): Promise<Answered<Review & { readonly detail?: string }>>;
   payments(order?: string): Promise<readonly Payment[]>;
+  /** One turn with the agent, until its run has ended. */
+  tellAgent(threadId: string, words: string): Promise<void>;
+  /** What was said by now, tools included. */
+  agentSaid(threadId: string): Promise<readonly AgentMessage[]>;
+}
+
+export interface AgentMessage {
+  readonly type: string;
+  readonly content: string;
+  /** Of a tool's answer. */
+  readonly name?: string | null;
 }
 
 const GRAPH = "policy-desk";
+const AGENT = "tool-agent";
+
+const messagesIn = (values: unknown): readonly AgentMessage[] =>
+  (values as { readonly messages?: readonly AgentMessage[] }).messages ?? [];
 
 export function openDesk(url: string, ledgerUrl: string): Desk {
   const client = new Client({ apiUrl: url, apiKey: null });
@@ -98,5 +113,10 @@ export function openDesk(url: string, ledgerUrl: string): Desk {
       const answer = await fetch(new URL(`refunds${query}`, ledgerUrl));
       return ((await answer.json()) as { readonly refunds: readonly Payment[] }).refunds;
     },
+    async tellAgent(threadId, words) {
+      const input = { messages: [{ role: "user", content: words }] };
+      await client.runs.wait(threadId, AGENT, { input });
+    },
+    agentSaid: async (threadId) => messagesIn((await client.threads.getState(threadId)).values),
   };
 }

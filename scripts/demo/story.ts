@@ -1,9 +1,11 @@
 /** The story, one step after the other. Every claim that it makes is checked; a claim that fails ends it. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { agent } from "./agent.ts";
 import type { Cast } from "./cast.ts";
 import type { Citation, Desk, Review } from "./desk.ts";
 import type { Narrator } from "./narrator.ts";
+import { STEP_MS, orderNumber, within } from "./steps.ts";
 
 export interface Story {
   readonly narrator: Narrator;
@@ -16,7 +18,6 @@ export interface Story {
   readonly firstOrder: number;
 }
 
-const STEP_MS = 45_000;
 const OFF_TOPIC = "Who won the football world cup in 2018?";
 
 /** Tells it all. @throws CheckFailed, or Error when a step takes too long */
@@ -31,6 +32,7 @@ export async function tell(story: Story): Promise<void> {
   await decidedTwice(story, held);
   await ledgerOf(story, held);
   await history(story, held);
+  await agent(story);
 }
 
 /** A refund that waits for a person. */
@@ -259,7 +261,7 @@ async function history({ narrator, desk }: Story, { threadId }: Held): Promise<v
   const states = await desk.client.threads.getHistory(threadId, { limit: 100 });
   const steps = states.toReversed().flatMap((state) => (state.next.length > 0 ? [state.next.join(", ")] : ["end"]));
   narrator.say(`The thread has ${states.length} checkpoints. What came next at each of them: ${steps.join(" → ")}.`);
-  const nodes = ["retrieve", "decide", "approve", "pay", "reply"];
+  const nodes = ["retrieve", "decide", "check", "assess", "approve", "pay", "reply"];
   narrator.check("every step of the refund is there, in order", inOrder(steps, nodes), steps);
   const runs = await desk.client.runs.list(threadId);
   narrator.check(
@@ -270,7 +272,6 @@ async function history({ narrator, desk }: Story, { threadId }: Held): Promise<v
 }
 
 const keyOf = (held: Held): string => `demo-${held.review.id}`;
-const orderNumber = (n: number): string => `A-${n}`;
 const times = (n: number): string => (n === 1 ? "once" : `${n} times`);
 
 function inOrder(all: readonly string[], some: readonly string[]): boolean {
@@ -293,14 +294,4 @@ async function aboutTheFirstDocument(folder: string): Promise<string> {
   const { openFolder } = await import("../../src/retrieval/folder.ts");
   for await (const { title } of (await openFolder(folder)).documents()) return `What is said about ${title}?`;
   throw new Error(`${folder} holds no documents`);
-}
-
-async function within<T>(timeoutMs: number, what: string, work: () => Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`waited ${timeoutMs / 1000} s for ${what}`)), timeoutMs);
-  try {
-    return await Promise.race([work(), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -57,6 +57,8 @@ interface Killing {
 async function killing(crew: Crew, { random, over, ended, all }: Killing): Promise<void> {
   for (let next = 0; !over.aborted;) {
     await sleep(1_000 + random.int(2_000), undefined, { signal: over }).catch(() => undefined);
+    // Nor is one killed before all are there again: else nobody may be left to take anything over.
+    await Promise.allSettled(crew.workers().map(({ ready }) => ready));
     if (over.aborted || ended() < next) continue;
     const victim = crew.workers()[random.int(WORKERS)];
     if (victim) await crew.kill(victim);
