@@ -9,12 +9,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../src/core/clock.ts";
 import { loadGraphs } from "../../src/langgraph/load.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
+import { plainSealers } from "../../src/storage/encryption/sealer.ts";
 import { createMemoryTable } from "../../test/support/memory-table.ts";
+import { sealersOn } from "../../test/support/sealers.ts";
 import { createCountingTable, sequentialChain } from "../support/counting-table.ts";
 import type { Call, CountingTable } from "../support/counting-table.ts";
 import { report } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
-import { textTable } from "../support/stats.ts";
+import { median, textTable } from "../support/stats.ts";
 import { acceptOn, isOfCheckpointer, newThread, openApi, principal, silent, startWorker, unitsOf } from "./service.ts";
 import type { Api } from "./service.ts";
 
@@ -24,6 +26,7 @@ const LINE = {
     "Sequential table round trips of one run of three nodes from parsed request to answer, and its write units. Counts, and so the same on any machine.",
   options: {
     runs: { fallback: 11, says: "runs, of which the one in the middle is shown" },
+    encrypted: { fallback: 0, says: "1: content is encrypted, under a key of this process" },
     "round-trip-ms": { fallback: 10, says: "milliseconds that each call of the table takes" },
   },
 } as const;
@@ -43,14 +46,16 @@ interface Seen {
   /** All calls, up to the release of the thread. */
   readonly calls: readonly Call[];
   readonly began: number;
+  readonly answered: number;
 }
 
-async function open(roundTripMs: number): Promise<Bench> {
+async function open(roundTripMs: number, isEncrypted: boolean): Promise<Bench> {
   const now = (): number => performance.now();
   const memory = createMemoryTable({ now: () => Date.now() });
   const table = createCountingTable(memory, { now, roundTrip: () => sleep(roundTripMs) });
   const graphs = await loadGraphs({ configPath: GRAPHS, log: silent });
-  const api = openApi({ table, graphs, clock: systemClock });
+  const sealers = isEncrypted ? sealersOn(table, { required: true }) : plainSealers;
+  const api = openApi({ table, graphs, clock: systemClock, sealers });
   return { ...api, table, worker: startWorker(api) };
 }
 
@@ -67,7 +72,7 @@ async function oneRun({ table, runtime, worker }: Bench): Promise<Seen> {
   const calls = table.calls.slice(from).filter(({ start }) => start >= began);
   // Looking for other work goes on beside the run, and this run does not wait for it.
   const ofTheRun = calls.filter(({ operation, end }) => operation !== "queryIndex" && end <= answered);
-  return { calls, chain: sequentialChain(ofTheRun), began };
+  return { calls, chain: sequentialChain(ofTheRun), began, answered };
 }
 
 const inMs = (value: number): string => value.toFixed(0);
@@ -90,7 +95,7 @@ function callsOf({ calls, chain, began }: Seen): string {
 export async function main(argv: readonly string[]): Promise<number> {
   const values = readOptions(LINE, argv);
   if (values === undefined) return 0;
-  const bench = await open(values["round-trip-ms"]);
+  const bench = await open(values["round-trip-ms"], values.encrypted > 0);
   await using _worker = bench.worker;
   // The first run also makes what is made once per process and assistant.
   await oneRun(bench);
@@ -118,5 +123,15 @@ export async function main(argv: readonly string[]): Promise<number> {
       aim: { atMost: 25 },
     },
     { what: "write units in all, up to the release of its thread", value: unitsOf(middle.calls), unit: "" },
+    {
+      what: "requests in all, without looks for work",
+      value: middle.calls.filter(({ operation }) => operation !== "queryIndex").length,
+      unit: "",
+    },
+    {
+      what: "request to answer, median",
+      value: median(seen.map(({ began, answered }) => answered - began)),
+      unit: "ms",
+    },
   ]);
 }

@@ -14,6 +14,9 @@ import type { GraphServices } from "../../src/runtime/delivery/graph-context.ts"
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker/worker.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
+import { sealedBlobs } from "../../src/storage/encryption/sealed-blobs.ts";
+import { plainSealers } from "../../src/storage/encryption/sealer.ts";
+import type { Sealers } from "../../src/storage/encryption/sealer.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createMemoryBlobs } from "../../test/support/memory-blobs.ts";
 import type { Call } from "../support/counting-table.ts";
@@ -32,6 +35,8 @@ export interface ServiceOn {
   readonly table: Table;
   readonly graphs: GraphRegistry;
   readonly clock: Clock;
+  /** What encrypts content; nothing unless given. */
+  readonly sealers?: Sealers;
 }
 
 /** A process that serves requests, without a worker. */
@@ -41,10 +46,11 @@ export interface Api {
 }
 
 /** A process in the role `api`: others see what it does only in the table. */
-export function openApi({ table, graphs, clock }: ServiceOn): Api {
+export function openApi({ table, graphs, clock, sealers = plainSealers }: ServiceOn): Api {
   const deps = createDeps({
     table,
-    blobs: createMemoryBlobs(),
+    blobs: sealedBlobs(createMemoryBlobs(), sealers),
+    sealers,
     graphs,
     clock,
     ids: systemIds,

@@ -60,6 +60,7 @@ export function openLibrary({ table, blobs, wrappingKeys }: LibraryParts, option
   const store = createStore({
     table,
     blobs: bodies,
+    sealers,
     tenant: of,
     ...(index === undefined ? {} : { index }),
     ...(ttl === undefined ? {} : { ttl }),

@@ -5,7 +5,7 @@
 import { HoldpointError } from "../core/errors.ts";
 import { threadKeys } from "../storage/keys.ts";
 import type { ThreadRef } from "../storage/keys.ts";
-import { readable } from "../storage/records.ts";
+import { readableInClear } from "../storage/records.ts";
 import type { Attributes, Item, Table } from "../storage/table.ts";
 
 export interface Generations {
@@ -16,7 +16,7 @@ export interface Generations {
 }
 
 const numberIn = (header: Item | undefined, name: string): number | undefined => {
-  const value = readable(header)?.attributes[name];
+  const value = readableInClear(header)?.attributes[name];
   return typeof value === "number" ? value : undefined;
 };
 

@@ -62,6 +62,8 @@ export interface ThreadTtl {
 
 export type ThreadMetadata =
   | { readonly kind: "inline"; readonly value: JsonObject }
+  /** Encrypted, and opened by none but who asks for it: whoever moves a thread on needs no key. */
+  | { readonly kind: "sealed"; readonly bytes: Uint8Array }
   | { readonly kind: "item"; readonly id: string };
 
 export interface Thread {

@@ -2,6 +2,7 @@
  * Server-sent events. Memory per reader is bounded by one page of its log: the producer is asked for the next frame only
  * when the reader has taken the last, and a reader that takes nothing is cut.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Response } from "express";
 import type { Clock } from "../core/clock.ts";
 import type { Json } from "../core/json.ts";
@@ -35,6 +36,8 @@ export function openEventStream(response: Response, clock: Clock, limits: HttpLi
       if (response.destroyed) return false;
       response.write(frameOf(event));
       await drained(response, clock, limits.stallMs);
+      // Where log and kernel have all that is needed at once, thousands of readers would keep everybody else waiting.
+      await nextTurn();
       return !response.destroyed;
     },
     end() {

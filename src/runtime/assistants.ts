@@ -21,9 +21,9 @@ export interface Assistants extends AssistantUseCases {
   ofRun(run: Run): Promise<Assistant>;
 }
 
-export function createAssistants(deps: Pick<Deps, "table" | "graphs" | "ids">): Assistants {
-  const { table, graphs, ids } = deps;
-  const records = createAssistantRecords(table);
+export function createAssistants(deps: Pick<Deps, "table" | "graphs" | "ids" | "sealers">): Assistants {
+  const { table, graphs, ids, sealers } = deps;
+  const records = createAssistantRecords(table, sealers);
 
   const defaultOf = (id: string): Assistant | undefined => {
     const known = [...graphs.list(), ...graphs.failures()];

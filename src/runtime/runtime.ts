@@ -138,6 +138,8 @@ export interface ThreadView {
   readonly values: Json | null;
   /** Task id → the interrupts it raised, as LangGraph shows them. */
   readonly interrupts: Readonly<Record<string, readonly Json[]>>;
+  /** Of a search: why everything but the header is left out. */
+  readonly unreadable?: ErrorInfo;
 }
 
 export interface ThreadUseCases {

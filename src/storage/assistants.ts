@@ -1,8 +1,10 @@
 import type { TenantId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { assistantKey } from "./keys.ts";
 import { createRecords, textOf } from "./records.ts";
-import type { Records, Stored, Written } from "./records.ts";
+import type { Codec, Records, Stored, Written } from "./records.ts";
 import type { Item, Table } from "./table.ts";
 
 /** A named configuration of a graph, as somebody created it. */
@@ -28,13 +30,19 @@ export interface AssistantRecords {
   list(tenant: TenantId, limit: number): Promise<readonly AssistantRecord[]>;
 }
 
-export function createAssistantRecords(table: Table): AssistantRecords {
-  const records: Records<AssistantRecord> = createRecords(table, {
+/** `sealers`: what encrypts what somebody wrote into an assistant; nothing by default. */
+export function createAssistantRecords(table: Table, sealers: Sealers = plainSealers): AssistantRecords {
+  const codec: Codec<AssistantRecord> = {
     names: ["d"],
     key: (assistant: AssistantRecord) => assistantKey(assistant.tenant, assistant.assistantId),
     encode: (assistant) => ({ d: JSON.stringify(assistant) }),
     decode: (item: Item) => JSON.parse(textOf(item, "d")) as AssistantRecord,
-  });
+    content: {
+      paths: ["name", "description", "config", "context", "metadata"],
+      tenantOf: ({ tenant }) => tenant,
+    },
+  };
+  const records: Records<AssistantRecord> = createRecords(table, codec, sealers);
   return {
     get: (tenant, assistantId) => records.get(assistantKey(tenant, assistantId)),
     create: (assistant) => records.put(assistant, "absent"),

@@ -5,9 +5,11 @@ import { threadId } from "../core/ids.ts";
 import type { RunId, TenantId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { BlobOwner, Blobs } from "./blobs.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, effectKeys, listPartition, readySort, timePart } from "./keys.ts";
 import { createRecords, textOf } from "./records.ts";
-import type { Records, Stored, Written } from "./records.ts";
+import type { Codec, Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Key, Page, Range, Table, Value } from "./table.ts";
 
 /** How long a journal entry is kept. */
@@ -45,18 +47,25 @@ export interface EffectsOptions {
   readonly table: Table;
   readonly blobs: Blobs;
   readonly shards: number;
+  /** What encrypts results, the digests of arguments, and what operators say; nothing by default. */
+  readonly sealers?: Sealers;
 }
 
-export function createEffects({ table, blobs, shards }: EffectsOptions): Effects {
+/** What of an entry nobody may read who has no key. */
+const CONTENT = ["argsDigest", "accepted", "outcome", "parked", "settlement", "proposal", "followUp"];
+
+export function createEffects({ table, blobs, shards, sealers = plainSealers }: EffectsOptions): Effects {
   const key = (entry: EffectRef): Key => effectKeys.entry(entry.tenant, entry.root, entry.token);
-  const records: Records<EffectEntry> = createRecords(table, {
+  const codec: Codec<EffectEntry> = {
     names: ["f", "d"],
     key: (entry: EffectEntry) => key(entry),
     encode: (entry): Record<string, Value> => ({ f: entry.fence, d: JSON.stringify(entry) }),
     decode: (item: Item) => JSON.parse(textOf(item, "d")) as EffectEntry,
     index: (entry) => indexEntries(entry, shards),
     expiresAt: (entry) => entry.updatedAt + RETENTION_MS,
-  });
+    content: { paths: CONTENT, tenantOf: ({ tenant }) => tenant },
+  };
+  const records: Records<EffectEntry> = createRecords(table, codec, sealers);
   return {
     get: (tenant, root, token) => records.get(key({ tenant, root, token })),
     put: (entry, when) => records.put(entry, when),

@@ -9,6 +9,7 @@ import { eventKeys, framePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { numberOf, readable, textOf } from "./records.ts";
 import type { Item, Key, Table, Value } from "./table.ts";
+import { createWeakCache } from "./weak-cache.ts";
 
 /** A batch never holds more frames. */
 export const MAX_BATCH_FRAMES = 100;
@@ -68,6 +69,12 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
     if (sealer.encrypts) await sealer.ready();
     return { ...common, z: sealer.seal(deflated(text), placeOf(ref, key)) };
   };
+  // Batches never change, and thousands of readers who take their time hold much the same ones: each is held once.
+  const batches = createWeakCache<EventBatch>();
+  const batchOf = async (ref: ThreadRef, item: Item): Promise<EventBatch> => {
+    const name = `${item.pk} ${item.sk} ${item.writeId}`;
+    return batches.get(name) ?? batches.put(name, await decode(ref, item));
+  };
   const decode = async (ref: ThreadRef, item: Item): Promise<EventBatch> => {
     const { z, u } = readable(item).attributes;
     const sealer = sealers(ref.tenant);
@@ -89,7 +96,7 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
     };
   };
   const decodeAll = (ref: ThreadRef, items: readonly Item[]): Promise<readonly EventBatch[]> =>
-    Promise.all(items.map((item) => decode(ref, item)));
+    Promise.all(items.map((item) => batchOf(ref, item)));
   return {
     async append(ref, generation, batch) {
       const key = eventKeys.batch(ref, generation, batch.first);
@@ -97,7 +104,7 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
       const result = await table.put({ ...draft, expiresAt: table.now() + retentionMs }, "absent");
       return result.won
         ? { won: true }
-        : { won: false, current: result.current && (await decode(ref, result.current)) };
+        : { won: false, current: result.current && (await batchOf(ref, result.current)) };
     },
     async end(ref, generation) {
       const page = await table.query(eventKeys.partition(ref), {
@@ -105,7 +112,7 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
         descending: true,
         limit: 1,
       });
-      const last = page.items[0] && (await decode(ref, page.items[0]));
+      const last = page.items[0] && (await batchOf(ref, page.items[0]));
       return last ? endOf(last) : { next: 0, fence: 0, runId: undefined, usedBytes: 0 };
     },
     async read(ref, generation, from) {
@@ -122,7 +129,7 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
       const frames = [...earlier, ...batches].flatMap(numbered).filter((frame) => frame.number >= from);
       return { frames, more: page.next !== undefined };
     },
-    of: decode,
+    of: batchOf,
     batchKey: (ref, generation, first) => eventKeys.batch(ref, generation, first),
   };
 }

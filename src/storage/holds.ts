@@ -1,9 +1,11 @@
 import type { Hold, HoldState } from "../core/hold.ts";
 import type { HoldId, TenantId } from "../core/ids.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, textOf, update } from "./records.ts";
-import type { Records, Stored, Written } from "./records.ts";
+import type { Codec, Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
 
 /** Hold items: a decision is one conditional write on one of them (I4). */
@@ -18,8 +20,9 @@ export interface Holds {
   list(tenant: TenantId, open: boolean, range: Range): Promise<Page<Hold>>;
 }
 
-export function createHolds(table: Table, shards: number): Holds {
-  const records: Records<Hold> = createRecords(table, {
+/** `sealers`: what encrypts what was shown and answered; nothing by default. */
+export function createHolds(table: Table, shards: number, sealers: Sealers = plainSealers): Holds {
+  const codec: Codec<Hold> = {
     names: ["g", "s", "f", "d"],
     key: (hold: Hold) => threadKeys.hold(hold, hold.holdId),
     encode: (hold): Record<string, Value> => ({
@@ -30,7 +33,9 @@ export function createHolds(table: Table, shards: number): Holds {
     }),
     decode: (item: Item) => ({ ...(JSON.parse(textOf(item, "d")) as Hold), generation: numberOf(item, "g") }),
     index: (hold) => indexEntries(hold, shards),
-  });
+    content: { paths: ["value", "request", "digest", "decision", "reason"], tenantOf: ({ tenant }) => tenant },
+  };
+  const records: Records<Hold> = createRecords(table, codec, sealers);
   return {
     get: (ref, hold) => records.get(threadKeys.hold(ref, hold)),
     getMany: (ref, holds) => records.getMany(holds.map((hold) => threadKeys.hold(ref, hold))),

@@ -1,10 +1,15 @@
 /**
  * How records become items, and back. What each version must keep to, so that two may share a table, stands here:
  * an item says its format (`v`; absent is 1), one of a later format is not judged, and attributes that this version does
- * not know stay on an item that it changes.
+ * not know stay on an item that it changes. Where there are keys, content is sealed here: format 2 is format 1 without it.
  */
 import { HoldpointError } from "../core/errors.ts";
+import { unlessKeysDropped } from "../core/keys-dropped.ts";
 import { newerFormat } from "../core/newer-format.ts";
+import { SEALED, SEALED_FORMAT, createSealedContent } from "./encryption/sealed-content.ts";
+import type { Content } from "./encryption/sealed-content.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import type { Item, IndexEntries, Key, Page, Range, RemoveResult, Table, Attributes, When } from "./table.ts";
 
 /** A record as it was read: its version is the condition of the next write. */
@@ -24,17 +29,25 @@ export interface Codec<T> {
   key(value: T): Key;
   encode(value: T): Attributes;
   decode(item: Item): T;
+  /** What is sealed as one where there are keys. `encode` and `decode` then see the value without it. */
+  readonly content?: Content<T>;
   index?(value: T): IndexEntries;
   expiresAt?(value: T): number | undefined;
 }
 
-/** What becomes of items of a later format among others: a list goes on without them, a rule must not. */
+/**
+ * What becomes, among others, of items of a later format, and of those that nobody can read any more (`isKeysDropped`):
+ * a list goes on without them, a rule must not.
+ */
 export type IfNewer = "refuse" | "skip";
 
-/** Records of one noun on a table. Whatever reads throws `unsupported` for an item of a later format: `isNewerFormat`. */
+/**
+ * Records of one noun on a table. Whatever reads throws `unsupported` for an item of a later format (`isNewerFormat`),
+ * and, where content is sealed, what `Sealer.open` throws; whatever writes, what `Sealer.ready` throws.
+ */
 export interface Records<T> {
   /** Of an item that was read together with others. */
-  of(item: Item): Stored<T>;
+  of(item: Item): Promise<Stored<T>>;
   get(key: Key): Promise<Stored<T> | undefined>;
   getMany(keys: readonly Key[], ifNewer?: IfNewer): Promise<readonly Stored<T>[]>;
   put(value: T, when: When): Promise<Written<T>>;
@@ -42,19 +55,31 @@ export interface Records<T> {
   query(pk: string, range: Range, ifNewer?: IfNewer): Promise<Page<Stored<T>>>;
 }
 
-export function createRecords<T extends object>(table: Table, codec: Codec<T>): Records<T> {
-  const names = new Set(["v", ...codec.names]);
-  const stored = (item: Item): Stored<T> => ({
-    value: withUnknown(codec.decode(readable(item)), item, names),
-    version: item.version,
-  });
-  const allOf = (items: readonly Item[], ifNewer: IfNewer): readonly Stored<T>[] =>
-    (ifNewer === "skip" ? items.filter((item) => !isNewer(item)) : items).map(stored);
+/** `sealers`: what encrypts content; without keys nothing is, and an item whose content is sealed is of a later format. */
+export function createRecords<T extends object>(
+  table: Table,
+  codec: Codec<T>,
+  sealers: Sealers = plainSealers,
+): Records<T> {
+  const content = codec.content && isSealing(sealers) ? createSealedContent(codec.content, sealers) : undefined;
+  const names = new Set(["v", ...codec.names, ...(content ? [SEALED] : [])]);
+  const newest = newestWith(sealers);
+  const stored = async (item: Item): Promise<Stored<T>> => {
+    const decoded = codec.decode(readable(item, newest));
+    const value = content ? await content.opened(decoded, item) : decoded;
+    return { value: withUnknown(value, item, names), version: item.version };
+  };
+  const allOf = async (items: readonly Item[], ifNewer: IfNewer): Promise<readonly Stored<T>[]> => {
+    if (ifNewer === "refuse") return Promise.all(items.map(stored));
+    const known = items.filter((item) => !isNewer(item, newest));
+    const found = await Promise.all(known.map((item) => unlessKeysDropped(stored(item))));
+    return found.filter((one) => one !== undefined);
+  };
   return {
     of: stored,
     async get(key) {
       const item = await table.get(key);
-      return item && stored(item);
+      return item && (await stored(item));
     },
     async getMany(keys, ifNewer = "refuse") {
       return allOf(await table.batchGet(keys), ifNewer);
@@ -62,22 +87,24 @@ export function createRecords<T extends object>(table: Table, codec: Codec<T>): 
     async put(value, when) {
       const index = codec.index?.(value);
       const expiresAt = codec.expiresAt?.(value);
+      const key = codec.key(value);
+      const { rest, attributes } = content ? await content.sealed(value, key) : { rest: value, attributes: {} };
       const result = await table.put(
         {
-          ...codec.key(value),
-          attributes: { ...unknownOf(value), ...codec.encode(value) },
+          ...key,
+          attributes: { ...unknownOf(value), ...codec.encode(rest), ...attributes },
           ...(index === undefined ? {} : { index }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
         },
         when,
       );
       if (result.won) return { won: true, stored: { value, version: result.version } };
-      return { won: false, current: result.current && stored(result.current) };
+      return { won: false, current: result.current && (await stored(result.current)) };
     },
     remove: (key, version) => table.remove(key, { version }),
     async query(pk, range, ifNewer = "refuse") {
       const page = await table.query(pk, range);
-      return { ...page, items: allOf(page.items, ifNewer) };
+      return { ...page, items: await allOf(page.items, ifNewer) };
     },
   };
 }
@@ -85,20 +112,31 @@ export function createRecords<T extends object>(table: Table, codec: Codec<T>): 
 /** The format of every kind of item but those of the log, which say their own. Format 1 is not written down. */
 const FORMAT = 1;
 
-const isNewer = ({ attributes: { v } }: Item): boolean => typeof v === "number" && v > FORMAT;
+/** Who has no keys leaves what is sealed to who has them, as if a later version had written it. */
+export const newestWith = (sealers: Sealers): number => (isSealing(sealers) ? SEALED_FORMAT : FORMAT);
+
+const isSealing = (sealers: Sealers): boolean => sealers !== plainSealers;
+
+const isNewer = ({ attributes: { v } }: Item, newest: number): boolean => typeof v === "number" && v > newest;
 
 /**
- * The item, once it is known to be of a format that this version can read. Whatever reads attributes asks this first.
+ * The item, once it is known to be of a format that this version can read: `newest` or an earlier one. Whatever reads
+ * attributes asks this first.
  * @throws HoldpointError `unsupported` for one of a later format (see `isNewerFormat`), `corrupt` for one that never was
  */
-export function readable<I extends Item | undefined>(item: I): I {
+export function readable<I extends Item | undefined>(item: I, newest: number = FORMAT): I {
   if (item === undefined) return item;
   const { v = FORMAT } = item.attributes;
-  if (isNewer(item)) throw newerFormat(`item ${item.sk} of format ${JSON.stringify(v)}`);
-  if (v !== FORMAT)
+  const needs = v === SEALED_FORMAT ? " (which needs an encryption key)" : "";
+  if (isNewer(item, newest)) throw newerFormat(`item ${item.sk} of format ${JSON.stringify(v)}${needs}`);
+  if (v !== FORMAT && v !== newest)
     throw new HoldpointError("corrupt", `item ${item.sk} is of the unknown format ${JSON.stringify(v)}`);
   return item;
 }
+
+/** `readable`, for who needs only what is never sealed and may have no key. @throws HoldpointError as `readable` */
+export const readableInClear = <I extends Item | undefined>(item: I): I =>
+  readable(item, item?.attributes[SEALED] instanceof Uint8Array ? SEALED_FORMAT : FORMAT);
 
 /** Where a value carries the attributes that this version does not know. A symbol: a spread copies it, JSON does not. */
 const UNKNOWN = Symbol("attributes of a later version");

@@ -1,14 +1,15 @@
-import { HoldpointError } from "../core/errors.ts";
+import { HoldpointError, errorInfo } from "../core/errors.ts";
 import type { RunId, TenantId, ThreadId } from "../core/ids.ts";
 import type { Run, RunPayload } from "../core/run.ts";
 import type { Blobs } from "./blobs.ts";
 import type { Place } from "./encryption/envelope.ts";
+import { whyUnreadable } from "./encryption/sealed-content.ts";
 import { plainSealers } from "./encryption/sealer.ts";
 import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, futureSort, runMapKey, threadKeys } from "./keys.ts";
 import type { ThreadRef } from "./keys.ts";
 import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
-import type { Records, Stored, Written } from "./records.ts";
+import type { Codec, Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, RemoveResult, Table, Value } from "./table.ts";
 
 const INLINE_PAYLOAD_BYTES = 4 * 1024;
@@ -19,7 +20,7 @@ const REFUSED_KEPT_MS = 24 * 3_600_000;
 /** Run items: the commit point of a run's end, and what `wait` answers on. */
 export interface Runs {
   /** Of an item that was read together with others. */
-  of(item: Item): Run;
+  of(item: Item): Promise<Run>;
   get(ref: ThreadRef, run: RunId): Promise<Stored<Run> | undefined>;
   /** Those that are there and of a format that this version can read. */
   getMany(of: readonly (ThreadRef & { readonly runId: RunId })[]): Promise<readonly Stored<Run>[]>;
@@ -38,9 +39,23 @@ export interface RunsOptions {
   readonly table: Table;
   readonly blobs: Blobs;
   readonly shards: number;
-  /** What encrypts requests; nothing by default. Bodies are encrypted by `blobs`, or are not. */
+  /** What encrypts requests, errors and interrupts; nothing by default. Bodies are encrypted by `blobs`, or are not. */
   readonly sealers?: Sealers;
 }
+
+/** What graphs and people wrote. */
+const CONTENT = ["payload", "error", "end.interrupts", "sleep.reason", "cancelAsked.reason"] as const;
+
+/** Its status and all that moves it on can still be read: it can be cancelled, and deleted with its thread. */
+function unreadable({ end, sleep, ...run }: Run, why: HoldpointError): Run {
+  return {
+    ...run,
+    ...(FAILED.has(run.status) ? { error: errorInfo(why) } : {}),
+    ...(end ? { end: { ...end, interrupts: [] } } : {}),
+    ...(sleep ? { sleep: { ...sleep, reason: why.message } } : {}),
+  };
+}
+const FAILED: ReadonlySet<Run["status"]> = new Set(["error", "timeout", "parked", "refused"]);
 
 const payloadPlace = ({ tenant, threadId, runId }: Run): Place => ({
   tenant,
@@ -51,18 +66,20 @@ const payloadPlace = ({ tenant, threadId, runId }: Run): Place => ({
 });
 
 export function createRuns({ table, blobs, shards, sealers = plainSealers }: RunsOptions): Runs {
-  const records: Records<Run> = createRecords(table, {
+  const codec: Codec<Run> = {
     names: ["g", "s", "f", "d"],
     key: (run: Run) => threadKeys.run(run, run.runId),
     encode,
     decode,
     index: (run) => indexEntries(run, shards),
     expiresAt: (run) => (run.status === "refused" ? run.updatedAt + REFUSED_KEPT_MS : undefined),
-  });
+    content: { paths: CONTENT, tenantOf: ({ tenant }) => tenant, unreadable },
+  };
+  const records: Records<Run> = createRecords(table, codec, sealers);
   const keepPayload = async (run: Run): Promise<Run> => {
     const bytes = Buffer.from(JSON.stringify(run.payload ?? {}));
+    if (bytes.length <= INLINE_PAYLOAD_BYTES) return run;
     const sealer = sealers(run.tenant);
-    if (bytes.length <= INLINE_PAYLOAD_BYTES && !sealer.encrypts) return run;
     if (sealer.encrypts) await sealer.ready();
     const attributes: Record<string, Value> =
       bytes.length <= ITEM_PAYLOAD_BYTES
@@ -73,7 +90,7 @@ export function createRuns({ table, blobs, shards, sealers = plainSealers }: Run
     return rest;
   };
   return {
-    of: (item) => records.of(item).value,
+    of: async (item) => (await records.of(item)).value,
     get: (ref, run) => records.get(threadKeys.run(ref, run)),
     getMany: (of) =>
       records.getMany(
@@ -92,7 +109,9 @@ export function createRuns({ table, blobs, shards, sealers = plainSealers }: Run
     async payload(run) {
       if (run.payload) return run.payload;
       const item = readable(await table.get(threadKeys.runBody(run, run.runId)));
-      if (!item) throw new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
+      // It may have stood on the run itself.
+      if (!item)
+        throw whyUnreadable(run) ?? new HoldpointError("corrupt", `the request of run ${run.runId} is missing`);
       const inline = item.attributes["d"];
       const bytes =
         inline instanceof Uint8Array

@@ -1,6 +1,7 @@
 /** What graphs keep over threads: the items of long-term memory, and which namespaces have any. */
 import { HoldpointError } from "../core/errors.ts";
 import type { TenantId } from "../core/ids.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { storeKeys } from "./keys.ts";
 import { createRecords, numberOf, textOf } from "./records.ts";
 import type { Codec, Records } from "./records.ts";
@@ -54,10 +55,13 @@ export const storeItemCodec: Codec<StoreItem> = {
   encode: encodeItem,
   decode: decodeItem,
   expiresAt: ({ expiresAt }) => expiresAt,
+  // What nobody can read any more may be replaced and removed.
+  content: { paths: ["json", "vectors.bytes"], tenantOf: ({ tenant }) => tenant, unreadable: (item) => item },
 };
 
-/** Long-term memory, a partition for each namespace. */
-export const createStoreItems = (table: Table): Records<StoreItem> => createRecords(table, storeItemCodec);
+/** Long-term memory, a partition for each namespace. `sealers`: what encrypts values and vectors. */
+export const createStoreItems = (table: Table, sealers?: Sealers): Records<StoreItem> =>
+  createRecords(table, storeItemCodec, sealers);
 
 /** The registry of namespaces, a partition for each tenant: an item is never there before its namespace is. */
 export const createStoreNamespaces = (table: Table): Records<StoreNamespace> =>

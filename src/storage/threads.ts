@@ -7,11 +7,22 @@ import { MAX_LANES, entriesOf, laneOf } from "../core/queue-room.ts";
 import { tombstone } from "../core/thread-changes.ts";
 import { isExpired, threadDue } from "../core/thread.ts";
 import type { Due, QueueEntry, Thread, ThreadMetadata, ThreadTtl } from "../core/thread.ts";
+import {
+  SEALED,
+  itemPlace,
+  openSealed,
+  refusePlain,
+  sealedAttributes,
+  sealedBytesOf,
+  sealedFor,
+} from "./encryption/sealed-content.ts";
+import { plainSealers } from "./encryption/sealer.ts";
+import type { Sealers } from "./encryption/sealer.ts";
 import { duePartition, expirySort, futureSort, listPartition, readySort, threadKeys, timePart } from "./keys.ts";
 import type { DueSort, ThreadRef } from "./keys.ts";
-import { createRecords, numberOf, readable, textOf, update } from "./records.ts";
-import type { Records, Stored, Written } from "./records.ts";
-import type { IndexEntries, Item, Page, Range, Table, Value } from "./table.ts";
+import { createRecords, newestWith, numberOf, readable, textOf, update } from "./records.ts";
+import type { Codec, Records, Stored, Written } from "./records.ts";
+import type { IndexEntries, Item, Key, Page, Range, Table, Value } from "./table.ts";
 
 const ENTRY_BYTES = 18;
 const KIND = { continuation: 1, interrupt: 2, rollback: 4 } as const;
@@ -38,20 +49,39 @@ export interface Threads {
   list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
 }
 
-/** `ttl`: of threads that have none of their own. */
-export function createThreads(table: Table, shards: number, ttl?: ThreadTtl): Threads {
+export interface ThreadsOptions {
+  readonly table: Table;
+  readonly shards: number;
+  /** What encrypts metadata; nothing by default. */
+  readonly sealers?: Sealers;
+  /** Of threads that have none of their own. */
+  readonly ttl?: ThreadTtl;
+}
+
+export function createThreads({ table, shards, sealers = plainSealers, ttl }: ThreadsOptions): Threads {
   const limited = (thread: Thread): Thread =>
     ttl === undefined || thread.ttl !== undefined || thread.deleted ? thread : { ...thread, ttl };
   const expired = (thread: Thread): Thread | undefined =>
     isExpired(thread, table.now()) ? tombstone(thread, table.now()) : undefined;
-  const records: Records<Thread> = createRecords(table, {
-    names: ["t", "i", "g", "q", "p", "d"],
+  const codec: Codec<Thread> = {
+    names: ["t", "i", "g", "q", "p", "d", SEALED],
     key: (thread: Thread) => threadKeys.header(thread),
     encode: (thread) => encode(limited(thread)),
     decode,
     index: (thread) => indexEntries(limited(thread), shards),
     expiresAt: (thread) => (thread.deleted ? thread.updatedAt + TOMBSTONE_MS : undefined),
-  });
+  };
+  const records: Records<Thread> = createRecords(table, codec, sealers);
+  /** Of an item of its own. */
+  const longMetadata = async (ref: ThreadRef, key: Key): Promise<string> => {
+    const item = readable(await table.get(key), newestWith(sealers));
+    if (!item) throw new HoldpointError("corrupt", `metadata of thread ${ref.threadId} is missing`);
+    const [sealer, place] = [sealers(ref.tenant), itemPlace(ref.tenant, key)];
+    const sealed = sealedBytesOf(item);
+    if (sealed) return textIn(await openSealed(sealer, sealed, place));
+    await refusePlain(sealer, place);
+    return textOf(item, "d");
+  };
   return {
     async get(ref) {
       const key = threadKeys.header(ref);
@@ -62,15 +92,27 @@ export function createThreads(table: Table, shards: number, ttl?: ThreadTtl): Th
     update: (ref, change, known) => update(records, threadKeys.header(ref), change, known),
     async keepMetadata(ref, metadata, itemId) {
       const text = JSON.stringify(metadata);
-      if (Buffer.byteLength(text) <= INLINE_METADATA_BYTES) return { kind: "inline", value: metadata };
-      await table.put({ ...threadKeys.metadata(ref, itemId), attributes: { d: text } }, "any");
+      const bytes = Buffer.from(text);
+      const isShort = bytes.length <= INLINE_METADATA_BYTES;
+      const sealer = sealers(ref.tenant);
+      if (isShort && !sealer.encrypts) return { kind: "inline", value: metadata };
+      const key = isShort ? threadKeys.header(ref) : threadKeys.metadata(ref, itemId);
+      const sealed = sealer.encrypts && (await sealedFor(sealer, bytes, itemPlace(ref.tenant, key)));
+      if (isShort && sealed) return { kind: "sealed", bytes: sealed };
+      await table.put({ ...key, attributes: sealed ? sealedAttributes(sealed) : { d: text } }, "any");
       return { kind: "item", id: itemId };
     },
-    async metadata(thread) {
-      if (thread.metadata.kind === "inline") return thread.metadata.value;
-      const item = readable(await table.get(threadKeys.metadata(thread, thread.metadata.id)));
-      if (!item) throw new HoldpointError("corrupt", `metadata of thread ${thread.threadId} is missing`);
-      return JSON.parse(textOf(item, "d")) as JsonObject;
+    async metadata({ metadata, ...ref }) {
+      const [sealer, place] = [sealers(ref.tenant), itemPlace(ref.tenant, threadKeys.header(ref))];
+      switch (metadata.kind) {
+        case "inline":
+          await refusePlain(sealer, place);
+          return metadata.value;
+        case "sealed":
+          return jsonIn(textIn(await openSealed(sealer, metadata.bytes, place)));
+        case "item":
+          return jsonIn(await longMetadata(ref, threadKeys.metadata(ref, metadata.id)));
+      }
     },
     async list(tenant, range) {
       const rows = await table.queryIndex("list", listPartition(tenant, "threads"), range);
@@ -87,39 +129,59 @@ export function createThreads(table: Table, shards: number, ttl?: ThreadTtl): Th
   };
 }
 
-type Body = Omit<Thread, "tenant" | "threadId" | "generation" | "queue" | "active"> & {
+const textIn = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");
+const jsonIn = (text: string): JsonObject => JSON.parse(text) as JsonObject; // as `keepMetadata` wrote it
+
+type Body = Omit<Thread, "tenant" | "threadId" | "generation" | "queue" | "active" | "metadata"> & {
   readonly active?: { readonly kind: "run" | "update" };
+  /** What is sealed stands beside it, as bytes. */
+  readonly metadata: Exclude<ThreadMetadata, { readonly kind: "sealed" }> | { readonly kind: "sealed" };
 };
 
 function encode(thread: Thread): Record<string, Value> {
   const { tenant, threadId, generation, queue: _, active, ...rest } = thread;
+  const { metadata } = rest;
   const entries = entriesOf(thread);
   const lanes = [...new Set(entries.map(laneOf))];
   if (lanes.length > MAX_LANES) throw new HoldpointError("limit", `a thread's queue spans at most ${MAX_LANES} graphs`);
-  const body: Body = { ...rest, ...(active === undefined ? {} : { active: { kind: active.kind } }) };
+  const isSealed = metadata.kind === "sealed";
+  const body: Body = {
+    ...rest,
+    metadata: isSealed ? { kind: "sealed" } : metadata,
+    ...(active === undefined ? {} : { active: { kind: active.kind } }),
+  };
   return {
     t: tenant,
     i: threadId,
     g: generation,
     ...(entries.length === 0 ? {} : { q: encodeQueue(entries, lanes), p: lanes }),
     d: JSON.stringify(body),
+    ...(isSealed ? sealedAttributes(metadata.bytes) : {}),
   };
 }
 
 function decode(item: Item): Thread {
-  const { active, ...body } = JSON.parse(textOf(item, "d")) as Body;
+  const { active, metadata, ...body } = JSON.parse(textOf(item, "d")) as Body;
   const entries = decodeQueue(item);
   const [first, ...others] = entries;
+  const ref: ThreadRef = { tenant: textOf(item, "t") as TenantId, threadId: textOf(item, "i") as ThreadId };
+  // Metadata are opened for whom the header names.
+  if (threadKeys.partition(ref) !== item.pk)
+    throw new HoldpointError("corrupt", `item ${item.sk} of partition ${item.pk} is that of another thread`);
   return {
     ...body,
-    tenant: textOf(item, "t") as TenantId,
-    threadId: textOf(item, "i") as ThreadId,
+    ...ref,
     generation: numberOf(item, "g"),
+    metadata: metadata.kind === "sealed" ? { kind: "sealed", bytes: sealedBytesIn(item) } : metadata,
     ...(active?.kind === "run" && first ? { active: { kind: "run", entry: first } } : {}),
     ...(active?.kind === "update" ? { active: { kind: "update" } } : {}),
     queue: active?.kind === "run" ? others : entries,
   };
 }
+
+/** None where they were taken away: the header can still be moved on, and who asks for metadata is told. */
+const sealedBytesIn = ({ attributes: { [SEALED]: bytes } }: Item): Uint8Array =>
+  bytes instanceof Uint8Array ? bytes : new Uint8Array();
 
 /** The active run, if there is one, stands first; then the queue in its order. */
 function encodeQueue(entries: readonly QueueEntry[], lanes: readonly string[]): Uint8Array {

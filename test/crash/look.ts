@@ -56,7 +56,7 @@ export async function openLook(place: TablePlace): Promise<Look> {
   const table = await openPlace(place);
   const blobs = createMemoryBlobs();
   // How many shards there are matters to who writes.
-  const threads = createThreads(table, 1);
+  const threads = createThreads({ table, shards: 1 });
   const runs = createRuns({ table, blobs, shards: 1 });
   const holds = createHolds(table, 1);
   const holdsOf = async (ref: ThreadRef): Promise<readonly Hold[]> =>

@@ -24,7 +24,7 @@ const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
 const RUNS = Number(process.env["HOLDPOINT_PAYMENT_RUNS"] ?? (NIGHTLY ? 500 : 60));
 const SEED = Number(process.env["HOLDPOINT_PAYMENT_SEED"] ?? randomInt(2 ** 31));
 const WORKERS = 3;
-const LANES = 12;
+const LANES = 8;
 const POLICIES = ["idempotent", "queryable", "unsafe"] as const;
 const CRASHES: readonly CrashPoint[] = ["before the intent", "before the call", "after the call", "before the result"];
 /** At random, on each engine, about so many. */
@@ -118,9 +118,9 @@ describe.each(engines)("payments while workers are killed, on $name", (engine) =
       expect(parked.map(({ policy, first }) => [policy, first.error?.name])).toEqual(
         parked.map(() => ["unsafe", "effect_ambiguous"]),
       );
-      const around = paid.filter(
-        ({ policy, crash }) => policy === "unsafe" && crash !== null && crash !== "before the intent",
-      );
+      // A kill at a write of the journal may come to be one before its intent, if another one was first.
+      const within = (crash: CrashPoint): boolean => crash === "before the call" || crash === "after the call";
+      const around = paid.filter(({ policy, crash }) => policy === "unsafe" && within(crash));
       expect(around.map(({ first }) => first.status)).toEqual(around.map(() => "parked"));
     },
   );

@@ -14,9 +14,13 @@ export const stateInvariants: Invariants = {
   },
 
   "an effect is in doubt only after an earlier delivery broke off": ({ facts }, report) => {
+    const brokenOff = new Set<string>();
     for (const fact of factsOf(facts, "run")) {
-      if (fact.run.status === "parked" && fact.run.deliveries < 2)
+      const { status, deliveries, threadId } = fact.run;
+      // What a run that was cancelled has begun is in doubt for the one that continues from its input.
+      if (status === "parked" && deliveries < 2 && !brokenOff.has(threadId))
         report(fact, `run ${tagOf(fact.run)} was parked on its first delivery: ${fact.run.error?.message ?? ""}`);
+      if (isEnded(status) && deliveries > 0 && status !== "success" && status !== "held") brokenOff.add(threadId);
     }
   },
 

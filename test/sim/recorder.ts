@@ -60,7 +60,7 @@ async function nounFact(item: Item, ref: ThreadRef, overwritten: boolean): Promi
   const [noun, name] = [item.sk.slice(0, 2), item.sk.slice(2)];
   switch (noun) {
     case "H": {
-      const stored = await createThreads(table, SHARDS).get(ref);
+      const stored = await createThreads({ table, shards: SHARDS }).get(ref);
       return stored && { kind: "header", thread: stored.value };
     }
     case "R#": {

@@ -1,4 +1,4 @@
-/** The whole service in this process: the real runtime and a worker on SQLite in a temporary folder, behind HTTP. */
+/** The whole service in this process: the real runtime and a worker, on SQLite in a temporary folder unless given another table, behind HTTP. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +16,10 @@ import type { Deps } from "../../src/runtime/deps.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker/worker.ts";
+import { sealedBlobs } from "../../src/storage/encryption/sealed-blobs.ts";
+import { plainSealers } from "../../src/storage/encryption/sealer.ts";
+import type { Sealers } from "../../src/storage/encryption/sealer.ts";
+import type { Table } from "../../src/storage/table.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
 import { createMemoryLog, startApp } from "./http.ts";
 import type { TestApp } from "./http.ts";
@@ -31,6 +35,11 @@ export interface ServiceOptions {
   readonly store?: GivenDeps["store"];
   /** In place of services that only throw. */
   readonly services?: Partial<Services>;
+  /** The caller's to dispose of. */
+  readonly table?: Table;
+  /** The folder of bodies; the caller's to remove. */
+  readonly bodies?: string;
+  readonly sealers?: Sealers;
 }
 
 export interface Service extends AsyncDisposable {
@@ -46,13 +55,13 @@ export async function startService({
   graphs,
   worker: withWorker = true,
   app: options,
-  store,
   services = {},
+  ...given
 }: ServiceOptions): Promise<Service> {
   await using opening = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "holdpoint-http-"));
   opening.defer(() => rm(dir, { recursive: true, force: true }));
-  const deps = await openDeps(dir, { graphs, store }, opening);
+  const deps = await openDeps(dir, { graphs, ...given }, opening);
   const runtime = createRuntime(deps);
   const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants, services)) : undefined;
   worker?.start();
@@ -71,16 +80,22 @@ export async function startService({
 
 async function openDeps(
   dir: string,
-  { graphs, store }: Pick<ServiceOptions, "graphs" | "store">,
+  {
+    graphs,
+    store,
+    table: given,
+    bodies = join(dir, "blobs"),
+    sealers = plainSealers,
+  }: Omit<ServiceOptions, "worker" | "app">,
   opening: AsyncDisposableStack,
 ): Promise<Deps> {
-  const table = opening.use(
-    await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }),
-  );
-  const blobs = createFolderBlobs({ dir: join(dir, "blobs") });
+  const table =
+    given ?? opening.use(await createSqliteTable({ path: join(dir, "table.db"), clock: systemClock, ids: systemIds }));
+  const blobs = sealedBlobs(createFolderBlobs({ dir: bodies }), sealers);
   return createDeps({
     table,
     blobs,
+    sealers,
     graphs,
     clock: systemClock,
     ids: systemIds,

@@ -158,7 +158,7 @@ describe("a holder that was overtaken", () => {
     const hold = await laterHold(kit, run);
     const saver = { pendingInterrupts: async () => [], waitingInterrupts: async () => [] } as never; // a thread without a log
     const pause = { run, saver, handed: [], held: undefined, reason: "it failed" };
-    await leaveHolds(kit.deps, { ...pause, fence: 1 });
+    await expect(leaveHolds(kit.deps, { ...pause, fence: 1 })).rejects.toMatchObject({ code: "lost" });
     expect(await stateOf(kit, hold)).toBe("pending");
     await leaveHolds(kit.deps, { ...pause, fence: 2 });
     expect(await stateOf(kit, hold)).toBe("cancelled");

@@ -18,6 +18,7 @@ import type { ManualClock } from "../support/manual-clock.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 import type { MemoryTable } from "../support/memory-table.ts";
+import { encryptionOn } from "../support/sealers.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
 
@@ -39,6 +40,8 @@ export interface Given {
   readonly graphs?: Readonly<Record<string, Partial<RegisteredGraph>>>;
   readonly settings?: Partial<Omit<Settings, "limits">>;
   readonly limits?: Partial<Limits>;
+  /** What is kept is encrypted. */
+  readonly encrypted?: true;
 }
 
 /** `adapt` stands between the product and its table. */
@@ -49,6 +52,7 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
   const deps = createDeps({
     table,
     blobs: createMemoryBlobs(),
+    ...(given.encrypted ? { sealers: encryptionOn(table).strict } : {}),
     graphs: registryOf({ g: {}, ...given.graphs }),
     clock,
     ids: systemIds,

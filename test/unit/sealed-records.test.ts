@@ -1,6 +1,7 @@
 /** Requests and frames are encrypted where they are kept, and older ones in the clear are still read. */
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { isNewerFormat } from "../../src/core/newer-format.ts";
 import { runId, systemIds, tenantId, threadId } from "../../src/core/ids.ts";
 import type { EventBatch } from "../../src/core/event.ts";
 import type { Run, RunPayload } from "../../src/core/run.ts";
@@ -52,11 +53,21 @@ const batch = (first: number, text: string): EventBatch => ({
 });
 
 describe("a request", () => {
+  it("is encrypted on its run when it is short, and read back", async () => {
+    const { table, sealed, plain, shows } = world();
+    const run = runOf({ input: { text: SECRET } });
+    await sealed.runs.create(run);
+    expect(shows("Alice")).toBe(false);
+    expect(table.dump().filter(({ sk }) => sk.startsWith("I#"))).toEqual([]);
+    const stored = await sealed.runs.get(ref, run.runId);
+    expect(stored && (await sealed.runs.payload(stored.value))).toEqual(run.payload);
+    await expect(plain.runs.get(ref, run.runId)).rejects.toSatisfy(isNewerFormat);
+  });
+
   it.each([
-    ["short", SECRET],
     ["long", SECRET.repeat(1000)],
     ["longer than an item", SECRET.repeat(20_000)],
-  ])("is encrypted when it is %s, and read back", async (_, text) => {
+  ])("is encrypted in an item of its own when it is %s, and read back", async (_, text) => {
     const { sealed, plain, shows } = world();
     const run = runOf({ input: { text } });
     await sealed.runs.create(run);
@@ -80,7 +91,8 @@ describe("a request", () => {
 
   it("does not open as that of another run", async () => {
     const { table, sealed } = world();
-    const [one, other] = [runOf({ input: "1" }), runOf({ input: "2" })];
+    const [one, other] = ["1", "2"].map((text) => runOf({ input: text.repeat(5000) }));
+    if (one === undefined || other === undefined) throw new Error("there are two runs");
     for (const run of [one, other]) await sealed.runs.create(run);
     const items = table.dump().filter(({ sk }) => sk.startsWith("I#"));
     const [first, second] = items;

@@ -16,7 +16,7 @@ const NOW = 1_800_000_000_000;
 
 async function written(thread: Thread) {
   const table = createMemoryTable({ now: () => 1_600_000_000_000 });
-  const threads = createThreads(table, SHARDS);
+  const threads = createThreads({ table, shards: SHARDS });
   await threads.put(thread, "absent");
   const item = await table.get(threadKeys.header(thread));
   const back = await threads.get(thread);
@@ -52,7 +52,7 @@ describe("a thread's header item", () => {
     await fc.assert(
       fc.asyncProperty(queue, async (all) => {
         const id = { tenant: tenantId("t".repeat(36)), threadId: threadId("00000000-0000-7000-8000-000000000001") };
-        const threads = createThreads(createMemoryTable({ now: () => NOW }), SHARDS);
+        const threads = createThreads({ table: createMemoryTable({ now: () => NOW }), shards: SHARDS });
         const metadata = await threads.keepMetadata(id, { text: "m".repeat(189) }, "m");
         expect(metadata.kind).toBe("inline");
         expect((await threads.keepMetadata(id, { text: "m".repeat(190) }, "m")).kind).toBe("item");

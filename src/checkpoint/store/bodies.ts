@@ -9,6 +9,7 @@ import { HoldpointError, isHoldpointError } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
 import type { IdSource } from "../../core/ids.ts";
 import type { BlobOwner, Blobs } from "../../storage/blobs.ts";
+import { whyUnreadable } from "../../storage/encryption/sealed-content.ts";
 import { itemBytes } from "../../storage/item-size.ts";
 import type { Records, Stored } from "../../storage/records.ts";
 import { storeItemCodec } from "../../storage/store-items.ts";
@@ -79,6 +80,8 @@ export function createBodies({ blobs, ids, items }: BodiesOptions): Bodies {
     },
     read: (stored) =>
       fromCurrent(stored, async (current) => {
+        const unreadable = whyUnreadable(current.value);
+        if (unreadable) throw unreadable;
         const body = await bodyOf(current.value, "json");
         const json = body ? new TextDecoder().decode(body) : current.value.json;
         if (json === undefined) throw new HoldpointError("corrupt", `the item ${current.value.key} has no value`);

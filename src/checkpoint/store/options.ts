@@ -1,6 +1,7 @@
 import type { EmbeddingsInterface } from "@langchain/core/embeddings";
 import type { IdSource, TenantId } from "../../core/ids.ts";
 import type { Blobs } from "../../storage/blobs.ts";
+import type { Sealers } from "../../storage/encryption/sealer.ts";
 import type { Table } from "../../storage/table.ts";
 
 /** Semantic search: what makes vectors of texts, and of which texts. */
@@ -22,8 +23,10 @@ export interface TtlConfig {
 
 export interface StoresOptions {
   readonly table: Table;
-  /** Takes values and vectors that are too large for an item. */
+  /** Takes values and vectors that are too large for an item; encrypted already, where anything is. */
   readonly blobs: Blobs;
+  /** What encrypts values and vectors in their items; nothing unless given. */
+  readonly sealers?: Sealers;
   /** The machine's own unless given. */
   readonly ids?: IdSource;
   /** Without it `query` is ignored, as LangGraph's own stores do. */

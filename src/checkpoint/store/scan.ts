@@ -1,5 +1,6 @@
-/** All items under a prefix of namespaces, a page at a time. */
+/** All items under a prefix of namespaces, a page at a time; without those that nobody can read any more. */
 import type { TenantId } from "../../core/ids.ts";
+import { whyUnreadable } from "../../storage/encryption/sealed-content.ts";
 import { storeKeys } from "../../storage/keys.ts";
 import type { Records, Stored } from "../../storage/records.ts";
 import type { StoreItem } from "../../storage/store-items.ts";
@@ -28,8 +29,8 @@ const AT_ONCE = 16;
  * with the registry; of those below it few at first and then more at once, for whoever needs no more than the first.
  */
 export async function* pagesUnder(of: ScanOf, { prefix, wanted }: Scan): AsyncGenerator<readonly Stored<StoreItem>[]> {
-  const pageOf = (namespace: readonly string[], after?: string): Promise<ItemPage> =>
-    of.items.query(
+  const pageOf = async (namespace: readonly string[], after?: string): Promise<ItemPage> => {
+    const page = await of.items.query(
       storeKeys.items(of.tenant, namespace),
       {
         prefix: storeKeys.itemPrefix,
@@ -38,6 +39,8 @@ export async function* pagesUnder(of: ScanOf, { prefix, wanted }: Scan): AsyncGe
       },
       "skip",
     );
+    return { ...page, items: page.items.filter(({ value }) => whyUnreadable(value) === undefined) };
+  };
   const own = prefix.length === 0 ? undefined : unheard(pageOf(prefix));
   for await (const group of groups(of.namespaces.under(prefix))) {
     const readings = group.map((entry) => {

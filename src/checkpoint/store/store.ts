@@ -31,9 +31,9 @@ export const createStore = ({ tenant, ...options }: StoreOptions): TableStore =>
 
 /** The stores of all tenants on one table, which share what is known of their namespaces. */
 export function createStores(options: StoresOptions): (tenant: TenantId) => TableStore {
-  const { table, blobs, ids = systemIds, index, ttl = {} } = options;
+  const { table, blobs, sealers, ids = systemIds, index, ttl = {} } = options;
   const known: KnownNamespaces = new Map();
-  const items = createStoreItems(table);
+  const items = createStoreItems(table, sealers);
   const bodies = createBodies({ blobs, ids, items });
   return (tenant) => {
     const namespaces = createNamespaces({ table, tenant, known });

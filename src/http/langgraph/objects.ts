@@ -106,7 +106,7 @@ export function ttlObject({ thread }: ThreadView): JsonObject | null {
   return { strategy: ttl.strategy, ttl_minutes: ttl.ms / 60_000, expires_at: at === undefined ? null : isoTime(at) };
 }
 
-export function threadObject({ thread, metadata, values, interrupts }: ThreadView): JsonObject {
+export function threadObject({ thread, metadata, values, interrupts, unreadable }: ThreadView): JsonObject {
   return {
     thread_id: thread.threadId,
     created_at: isoTime(thread.createdAt),
@@ -117,6 +117,7 @@ export function threadObject({ thread, metadata, values, interrupts }: ThreadVie
     config: {},
     values,
     interrupts,
+    ...(unreadable ? { error: { ...unreadable } } : {}),
   };
 }
 

@@ -235,8 +235,8 @@ async function putFresh(
   header: Header,
   change: (thread: Thread) => Thread,
 ) {
-  const labels = labelsOf(run);
-  const thread = { ...newThread(ref, { kind: "inline", value: labels }, deps.table.now()), priority: run.priority };
+  const labels = await deps.threads.keepMetadata(ref, labelsOf(run), run.runId);
+  const thread = { ...newThread(ref, labels, deps.table.now()), priority: run.priority };
   if (!header) return deps.threads.put(change(thread), "absent");
   return deps.threads.put(change(recreated(thread, header.value)), { version: header.version });
 }

@@ -3,6 +3,7 @@
  * one look at a table that tells of changes for all threads of the process. A signal is only a reason to look; what a
  * reader sees comes from the table, and what several readers ask for at once is read once.
  */
+import pLimit from "p-limit";
 import { numbered } from "../../core/event.ts";
 import type { NumberedFrame } from "../../core/event.ts";
 import type { RunId } from "../../core/ids.ts";
@@ -50,6 +51,8 @@ const POLL_MS = { busy: 50, idle: 3000 } as const;
 const SLOWING = 20;
 /** Pages that are shared at once: readers that have fallen behind further read for themselves. */
 const SHARED_PAGES = 4;
+/** How many of those read at the same time: what is under way is held by each, whoever holds the same. */
+const OWN_READINGS = 8;
 
 interface Reader {
   readonly runId: RunId;
@@ -74,6 +77,7 @@ interface Followed {
 export function createTails(deps: Deps): Tails {
   const followed = new Map<string, Followed>();
   const ticker = createChangeTicker(deps);
+  const own = pLimit(OWN_READINGS);
   return {
     open(run, interest) {
       const { generation, runId, tenant, threadId } = run;
@@ -95,7 +99,7 @@ export function createTails(deps: Deps): Tails {
           entry.isRead = true;
           const page = (): Promise<FramePage> => deps.events.read(entry.ref, generation, from);
           const key = hasEnded ? `${from} ${runId}` : `${from}`;
-          return entry.pages.size < SHARED_PAGES || entry.pages.has(key) ? shared(entry.pages, key, page) : page();
+          return entry.pages.size < SHARED_PAGES || entry.pages.has(key) ? shared(entry.pages, key, page) : own(page);
         },
         [Symbol.dispose]() {
           entry.readers.delete(reader);

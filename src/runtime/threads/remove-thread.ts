@@ -8,7 +8,7 @@ import { cleared, tombstone } from "../../core/thread-changes.ts";
 import type { Thread } from "../../core/thread.ts";
 import { eventKeys, runMapKey, threadKeys } from "../../storage/keys.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
-import { numberOf, readable } from "../../storage/records.ts";
+import { numberOf, readableInClear } from "../../storage/records.ts";
 import type { Item, Key, Range } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
 
@@ -34,7 +34,7 @@ export async function removeRemnants(deps: Deps, thread: Thread): Promise<void> 
   if (thread.deleted && thread.metadata.kind === "item")
     await deps.table.remove(threadKeys.metadata(ref, thread.metadata.id), "any");
 
-  const isOld = (item: Item): boolean => numberOf(readable(item), "g") < generation;
+  const isOld = (item: Item): boolean => numberOf(readableInClear(item), "g") < generation;
   const pk = threadKeys.partition(ref);
   await removeItems(deps, pk, { prefix: threadKeys.holdPrefix }, (item) => (isOld(item) ? [item] : []));
   await removeItems(deps, pk, { prefix: threadKeys.runPrefix }, (item) => {

@@ -1,5 +1,7 @@
+import { errorInfo } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
-import type { Json } from "../../core/json.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import { isKeysDropped, unlessKeysDropped } from "../../core/keys-dropped.ts";
 import type { Principal } from "../../core/principal.ts";
 import { unlessNewer } from "../../core/newer-format.ts";
 import { threadStatus } from "../../core/thread.ts";
@@ -40,8 +42,18 @@ export async function searchThreads(
     order: search.sortOrder,
   });
   const page = inOrder.slice(search.offset, search.offset + search.limit);
-  const views = await inBatches(page, (thread) => unlessNewer(contents.view(thread)));
+  const views = await inBatches(page, (thread) => unlessNewer(shown(thread, contents)));
   return { items: views.filter((view) => view !== undefined), total: matching.length };
+}
+
+/** A list shows that a thread is there, also when nobody can read any more what it says. */
+async function shown(thread: Thread, contents: ThreadContents): Promise<ThreadView> {
+  try {
+    return await contents.view(thread);
+  } catch (error) {
+    if (!isKeysDropped(error)) throw error;
+    return { thread, metadata: {}, values: null, interrupts: {}, unreadable: errorInfo(error) };
+  }
 }
 
 async function* newestFirst(deps: Deps, principal: Principal): AsyncIterable<readonly Thread[]> {
@@ -66,8 +78,9 @@ async function* byIds(deps: Deps, { tenant }: Principal, ids: readonly string[])
 async function matches(deps: Deps, thread: Thread, search: ThreadSearch, contents: ThreadContents): Promise<boolean> {
   const { status, metadata, values } = search;
   if (status !== undefined && threadStatus(thread) !== status) return false;
-  if (metadata !== undefined && !contains(await deps.threads.metadata(thread), metadata)) return false;
-  return values === undefined || contains((await contents.values(thread)) ?? undefined, values);
+  const has = async (wanted: JsonObject | undefined, read: () => Promise<Json | null>): Promise<boolean> =>
+    wanted === undefined || contains((await unlessKeysDropped(read())) ?? undefined, wanted);
+  return (await has(metadata, () => deps.threads.metadata(thread))) && has(values, () => contents.values(thread));
 }
 
 async function inBatches<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

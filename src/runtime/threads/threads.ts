@@ -141,7 +141,7 @@ async function patchThread(deps: Deps, first: Stored<Thread>, { metadata: patch,
 }
 
 async function letExpire({ table }: Deps, { metadata, ...ref }: Thread): Promise<void> {
-  if (metadata.kind === "inline") return;
+  if (metadata.kind !== "item") return;
   const item = await table.get(threadKeys.metadata(ref, metadata.id));
   if (item) await table.put({ ...item, expiresAt: table.now() + OLD_METADATA_KEPT_MS }, "any");
 }

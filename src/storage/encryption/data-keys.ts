@@ -9,6 +9,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldpointError } from "../../core/errors.ts";
 import type { IdSource, TenantId } from "../../core/ids.ts";
+import { keysDropped } from "../../core/keys-dropped.ts";
 import { dataKeyKeys } from "../keys.ts";
 import { createRecords, numberOf, textOf, update } from "../records.ts";
 import type { Stored } from "../records.ts";
@@ -170,9 +171,7 @@ async function markDropped(pointers: Pointers, tenant: TenantId, now: number): P
 
 function dropped({ droppedAt }: Pointer): HoldpointError {
   const at = droppedAt === undefined ? "" : ` at ${new Date(droppedAt).toISOString()}`;
-  return new HoldpointError("gone", `the tenant's encryption keys were dropped${at}`, {
-    detail: { reason: "keys_dropped" },
-  });
+  return keysDropped(`the tenant's encryption keys were dropped${at}`);
 }
 
 /** Attributes: `w` the wrapped key, `k` what wrapped it, `a` when it was made; `s` state, `i` key, `x` when dropped. */

@@ -13,6 +13,7 @@ import { newerFormat } from "../../core/newer-format.ts";
 /** Where bytes belong. They open nowhere else. */
 export interface Place {
   readonly tenant: TenantId;
+  /** Empty for items of any partition; that then stands in `ns`. */
   readonly threadId: ThreadId;
   readonly ns: string;
   /** Empty for what belongs to no checkpoint. */
@@ -119,6 +120,7 @@ function wrongBits(bytes: Uint8Array): number {
 
 /** A place in words, for errors and logs. */
 export function placeText({ threadId, ns, checkpointId, part }: Place): string {
+  if (threadId === "") return `${part} of partition ${ns}`;
   const where = checkpointId === "" ? "" : ` of checkpoint ${checkpointId}`;
   return `${part}${where}${ns === "" ? "" : ` of namespace ${ns}`} of thread ${threadId}`;
 }
