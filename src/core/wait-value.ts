@@ -71,11 +71,13 @@ export function outcomeOf(value: unknown): WaitOutcome | undefined {
     case "arrived":
       return { kind, result: (result ?? null) as Json }; // it was JSON when it arrived
     case "failed":
-      return { kind, error: String(error), cause: String(cause ?? "") };
+      return { kind, error: textOf(error), cause: textOf(cause) };
     default:
       return undefined;
   }
 }
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

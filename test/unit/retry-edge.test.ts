@@ -4,7 +4,7 @@ import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { reviewRequestOf } from "../../src/core/review-value.ts";
-import { outcomeValue, waitOf } from "../../src/core/wait-value.ts";
+import { callbackValue, outcomeValue, waitOf } from "../../src/core/wait-value.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { EffectRejected } from "../../src/graph/effect-call.ts";
 import { addRetry } from "../../src/graph/retry.ts";
@@ -321,6 +321,15 @@ describe("LangGraph without it", () => {
     const resumed = await thread.deliver({ payload: { input: null } });
     expect(resumed.outcome.kind).toBe("done");
     expect(await valuesOf(thread)).toEqual({ log: [] });
+  });
+});
+
+describe("the timer of a retry edge", () => {
+  it("is told from a callback by what it raises", async () => {
+    const thread = new DrivenThread(withNext(flaky(() => true).act, four));
+    const [timer] = interruptsOf((await thread.invoke({ log: [] })).outcome);
+    expect(waitOf(timer?.value)?.kind).toBe("timer");
+    expect(waitOf(callbackValue({ key: "k", timeoutMs: 1 }))?.kind).toBe("callback");
   });
 });
 
