@@ -84,3 +84,15 @@ export function shortened({ name, message, node }: ErrorInfo): ErrorInfo {
 }
 
 const cut = (text: string, length: number): string => (text.length <= length ? text : `${text.slice(0, length)}…`);
+
+/** Has a promise resolve with undefined where it is rejected with an error that is meant. */
+export const unless =
+  (isMeant: (error: unknown) => boolean) =>
+  async <T>(work: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (isMeant(error)) return undefined;
+      throw error;
+    }
+  };

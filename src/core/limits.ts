@@ -113,7 +113,7 @@ export function setByGraph({
 /** What is said of a bound that was reached: its name, its value, and the setting that moves it. */
 export function limitReached(limit: keyof Limits, what: string, value: number, setBy: SetBy = {}) {
   const setting = { ...LIMIT_SETTINGS, ...setBy }[limit];
-  const message = `${what} (limit: ${NAMES[limit]}, ${value}; setting: ${setting})`;
+  const message = `${what} (limit: ${NAMES[limit]}, ${value}${settingText(setting)}`;
   return { message, limit: NAMES[limit], value, setting };
 }
 
@@ -123,13 +123,16 @@ export function limitError(limit: keyof Limits, what: string, value: number, ret
   return new HoldpointError("limit", message, { detail, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }
 
+/** How a message about a bound ends. */
+const settingText = (setting: string): string => `; setting: ${setting})`;
+
 /** The error of a bound that names the variable, naming what has set it for this run. */
 export function attributed(error: HoldpointError, setBy: SetBy): HoldpointError {
   const { code, message, detail = {} } = error;
   const variable = String(detail["setting"]);
   const own = Object.entries(setBy).find(([limit]) => variables.get(limit) === variable)?.[1];
   if (code !== "limit" || own === undefined) return error;
-  const told = message.replace(`; setting: ${variable})`, `; setting: ${own})`);
+  const told = message.replace(settingText(variable), settingText(own));
   return new HoldpointError(code, told, { detail: { ...detail, setting: own }, cause: error.cause });
 }
 

@@ -1,4 +1,4 @@
-import { HoldpointError, isHoldpointError } from "./errors.ts";
+import { HoldpointError, isHoldpointError, unless } from "./errors.ts";
 
 const REASON = "newer_format";
 
@@ -13,11 +13,4 @@ export const isNewerFormat = (error: unknown): error is HoldpointError =>
   isHoldpointError(error, "unsupported") && error.detail?.["reason"] === REASON;
 
 /** What was read, or undefined where a later version wrote it: for lists, which go on without that. */
-export async function unlessNewer<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (isNewerFormat(error)) return undefined;
-    throw error;
-  }
-}
+export const unlessNewer = unless(isNewerFormat);

@@ -62,7 +62,9 @@ export function createApp(options: AppOptions): Express {
   app.disable("etag");
   app.use(tracing(ids), helmet());
   if (options.cors) app.use(cors(options.cors));
-  app.use(options.basePath ?? "/", createSurfaces(options));
+  const { admission = openDoors, closing = new AbortController().signal } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  app.use(options.basePath ?? "/", createSurfaces({ ...options, admission, limits, closing }));
   app.use(() => {
     throw httpError(404, "Not Found");
   });
@@ -70,24 +72,33 @@ export function createApp(options: AppOptions): Express {
   return app;
 }
 
-function createSurfaces(options: AppOptions): Router {
-  const { runtime, auth, info, ready, log, clock, admission = openDoors } = options;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const gate = { auth, admission, limits };
-  const closing = options.closing ?? new AbortController().signal;
+/** The options with every default filled in. */
+type Surfaces = AppOptions & {
+  readonly admission: Admission;
+  readonly limits: HttpLimits;
+  readonly closing: AbortSignal;
+};
+
+/** What Holdpoint adds to the wire contract. */
+function createOwnSurface(surfaces: Surfaces): Router {
+  const { runtime, log, clock, limits, closing } = surfaces;
   const router = express.Router({ caseSensitive: true });
+  const routes = createRoutes(router, { ...surfaces, prefix: OWN_SURFACE });
+  addReviewRoutes(routes, { reviews: runtime.reviews, clock, log, limits, closing });
+  addCallbackRoutes(routes, runtime.callbacks);
+  addEffectRoutes(routes, runtime.effects);
+  addAuditRoutes(routes, runtime.audit);
+  addOperatorRoutes(routes, runtime.operators);
+  addWebhookRoutes(routes, runtime.webhooks);
+  return router;
+}
 
-  const own = express.Router({ caseSensitive: true });
-  const ownRoutes = createRoutes(own, { ...gate, prefix: OWN_SURFACE });
-  addReviewRoutes(ownRoutes, { reviews: runtime.reviews, clock, log, limits, closing });
-  addCallbackRoutes(ownRoutes, runtime.callbacks);
-  addEffectRoutes(ownRoutes, runtime.effects);
-  addAuditRoutes(ownRoutes, runtime.audit);
-  addOperatorRoutes(ownRoutes, runtime.operators);
-  addWebhookRoutes(ownRoutes, runtime.webhooks);
-  router.use(OWN_SURFACE, own);
+function createSurfaces(surfaces: Surfaces): Router {
+  const { runtime, info, ready, log, clock, admission, limits, closing } = surfaces;
+  const router = express.Router({ caseSensitive: true });
+  router.use(OWN_SURFACE, createOwnSurface(surfaces));
 
-  const routes = createRoutes(router, { ...gate, prefix: "" });
+  const routes = createRoutes(router, { ...surfaces, prefix: "" });
   addSystemRoutes(routes, { info, ready });
   addAssistantRoutes(routes, runtime.assistants);
   addThreadRoutes(routes, runtime.threads);

@@ -70,10 +70,11 @@ export function createEvents(table: Table, { retentionMs, sealers = plainSealers
     return { ...common, z: sealer.seal(deflated(text), placeOf(ref, key)) };
   };
   // Batches never change, and thousands of readers who take their time hold much the same ones: each is held once.
-  const batches = createWeakCache<EventBatch>();
+  const held = createWeakCache<EventBatch>();
   const batchOf = async (ref: ThreadRef, item: Item): Promise<EventBatch> => {
+    // With what was written last: damage is seen as soon as it is there.
     const name = `${item.pk} ${item.sk} ${item.writeId}`;
-    return batches.get(name) ?? batches.put(name, await decode(ref, item));
+    return held.get(name) ?? held.put(name, await decode(ref, item));
   };
   const decode = async (ref: ThreadRef, item: Item): Promise<EventBatch> => {
     const { z, u } = readable(item).attributes;

@@ -4,7 +4,7 @@
  * not know stay on an item that it changes. Where there are keys, content is sealed here: format 2 is format 1 without it.
  */
 import { HoldpointError } from "../core/errors.ts";
-import { unlessUnreadable } from "../core/keys-dropped.ts";
+import { unlessUnreadable } from "../core/unreadable.ts";
 import { newerFormat } from "../core/newer-format.ts";
 import { SEALED, SEALED_FORMAT, createSealedContent } from "./encryption/sealed-content.ts";
 import type { Content } from "./encryption/sealed-content.ts";
@@ -36,10 +36,10 @@ export interface Codec<T> {
 }
 
 /**
- * What becomes, among others, of items of a later format, and of those that nobody can read any more (`isKeysDropped`):
+ * What becomes, among others, of items of a later format, and of those that nobody can read any more (`isUnreadable`):
  * a list goes on without them, a rule must not.
  */
-export type IfNewer = "refuse" | "skip";
+export type IfUnreadable = "refuse" | "skip";
 
 /**
  * Records of one noun on a table. Whatever reads throws `unsupported` for an item of a later format (`isNewerFormat`),
@@ -49,10 +49,10 @@ export interface Records<T> {
   /** Of an item that was read together with others. */
   of(item: Item): Promise<Stored<T>>;
   get(key: Key): Promise<Stored<T> | undefined>;
-  getMany(keys: readonly Key[], ifNewer?: IfNewer): Promise<readonly Stored<T>[]>;
+  getMany(keys: readonly Key[], ifUnreadable?: IfUnreadable): Promise<readonly Stored<T>[]>;
   put(value: T, when: When): Promise<Written<T>>;
   remove(key: Key, version: number): Promise<RemoveResult>;
-  query(pk: string, range: Range, ifNewer?: IfNewer): Promise<Page<Stored<T>>>;
+  query(pk: string, range: Range, ifUnreadable?: IfUnreadable): Promise<Page<Stored<T>>>;
 }
 
 /** `sealers`: what encrypts content; without keys nothing is, and an item whose content is sealed is of a later format. */
@@ -70,8 +70,8 @@ export function createRecords<T extends object>(
     const value = content ? await content.opened(decoded, item) : decoded;
     return { value: withUnknown(value, item, names), version: item.version };
   };
-  const allOf = async (items: readonly Item[], ifNewer: IfNewer): Promise<readonly Stored<T>[]> => {
-    if (ifNewer === "refuse") return Promise.all(items.map(stored));
+  const allOf = async (items: readonly Item[], ifUnreadable: IfUnreadable): Promise<readonly Stored<T>[]> => {
+    if (ifUnreadable === "refuse") return Promise.all(items.map(stored));
     const known = items.filter((item) => !isNewer(item, newest));
     const found = await Promise.all(known.map((item) => unlessUnreadable(stored(item))));
     return found.filter((one) => one !== undefined);
@@ -82,8 +82,8 @@ export function createRecords<T extends object>(
       const item = await table.get(key);
       return item && (await stored(item));
     },
-    async getMany(keys, ifNewer = "refuse") {
-      return allOf(await table.batchGet(keys), ifNewer);
+    async getMany(keys, ifUnreadable = "refuse") {
+      return allOf(await table.batchGet(keys), ifUnreadable);
     },
     async put(value, when) {
       const index = codec.index?.(value);
@@ -103,9 +103,9 @@ export function createRecords<T extends object>(
       return { won: false, current: result.current && (await stored(result.current)) };
     },
     remove: (key, version) => table.remove(key, { version }),
-    async query(pk, range, ifNewer = "refuse") {
+    async query(pk, range, ifUnreadable = "refuse") {
       const page = await table.query(pk, range);
-      return { ...page, items: await allOf(page.items, ifNewer) };
+      return { ...page, items: await allOf(page.items, ifUnreadable) };
     },
   };
 }

@@ -24,7 +24,7 @@ export interface Runs {
   /** Of an item that was read together with others. */
   of(item: Item): Promise<Run>;
   get(ref: ThreadRef, run: RunId): Promise<Stored<Run> | undefined>;
-  /** Those that are there and of a format that this version can read. */
+  /** Those that are there and can be read here. */
   getMany(of: readonly (ThreadRef & { readonly runId: RunId })[]): Promise<readonly Stored<Run>[]>;
   /** Writes a new run, its payload first when it is long, and the map item that finds its thread. */
   create(run: Run): Promise<Written<Run>>;

@@ -56,7 +56,7 @@ export interface Threads {
   /** Has metadata expire that this header named, or was to name, and none does any more; who still holds one that did finds it for an hour. */
   dropMetadata(thread: Thread): Promise<void>;
   metadata(thread: Thread): Promise<JsonObject>;
-  /** Threads of a tenant by the time of their creation; confirmed on the base items. Without those of a later format. */
+  /** Threads of a tenant by the time of their creation; confirmed on the base items. Without those that cannot be read here. */
   list(tenant: TenantId, range: Range): Promise<Page<Thread>>;
 }
 

@@ -149,6 +149,12 @@ afterAll(() =>
   }),
 );
 
+/** Reviews that ended as cancelled. */
+function cancelledIn(facts: Verdict["facts"]): number {
+  const ends = new Map(factsOf(facts, "hold").map(({ hold }) => [hold.holdId, hold.state]));
+  return [...ends.values()].filter((state) => state === "cancelled").length;
+}
+
 interface Swept {
   /** The number of calls that the process makes, each of which was its last once. */
   readonly points: number;
@@ -162,8 +168,7 @@ async function sweep({ seed, plan, stage, process, when }: Sweep): Promise<Swept
     const verdict = await simulate({ seed, plan, stage, profile: CALM, planned: { process, call, when } });
     if (verdict.crashes === 0) return { points: call - 1, cancelling };
     count(verdict);
-    const ends = new Map(factsOf(verdict.facts, "hold").map(({ hold }) => [hold.holdId, hold.state]));
-    if ([...ends.values()].includes("cancelled")) cancelling++;
+    if (cancelledIn(verdict.facts) > 0) cancelling++;
     const told = verdict.violations.map(({ invariant, what }) => `${invariant}: ${what}`);
     if (told.length > 0)
       throw new Error([`${process} killed ${when} call ${call}`, ...told, ...narrate(verdict.facts)].join("\n"));
@@ -191,6 +196,7 @@ describe("a process killed at any of its calls", () => {
       expect(violations).toEqual([]);
       expect(effects).toBe(story.effects);
       if (CANCELLING.has(name)) expect(cancelling).toBeGreaterThan(20);
+      if (name === "a held run that is cancelled") expect(cancelledIn(facts)).toBe(2);
       expect(points).toBeGreaterThan(20);
     },
   );

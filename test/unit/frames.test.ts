@@ -154,7 +154,7 @@ describe("stream modes", () => {
       .addNode("a", async (_, config: Config) => {
         const loop: Record<string, unknown> = {};
         loop["self"] = loop;
-        config.writer?.({ loop });
+        config.writer?.({ list: [loop] });
         return {};
       })
       .addEdge(START, "a");
@@ -165,7 +165,7 @@ describe("stream modes", () => {
       error: {
         name: "invalid",
         message:
-          "what a node gave to config.writer: a value that contains itself at loop.self cannot be written as JSON",
+          "what a node gave to config.writer: a value that contains itself at list.0.self cannot be written as JSON",
       },
     });
   });

@@ -232,6 +232,35 @@ describe("a reader that has stopped reading", () => {
     for (const reader of readers) await reader.leave();
   });
 
+  it("is one of many at places of their own: few of them read at once, and what several hold of the log is held once", async () => {
+    const kit = createKit(remote());
+    const { speaker, run, end } = await begun(kit);
+    for (const word of words(60)) {
+      await speaker.say(`${word} ${"x".repeat(25_000)}`);
+      await settle();
+    }
+    await end();
+    const { deps, runtime } = anotherApi(kit);
+    let [now, most] = [0, 0];
+    const held = new Map<number, Set<object>>();
+    const original = { ...deps.events };
+    deps.events.read = async (...at) => {
+      most = Math.max(most, ++now);
+      const page = await original.read(...at);
+      await settle();
+      now--;
+      for (const { number, frame } of page.frames) held.set(number, (held.get(number) ?? new Set()).add(frame));
+      return page;
+    };
+    const readers = Array.from({ length: 40 }, (_, n) => slowReader(runtime, run, n));
+    await Promise.all(readers.map((reader) => reader.one()));
+    expect(most, "those that are shared, and those that read for themselves").toBeLessThanOrEqual(4 + 8);
+    expect(most).toBeGreaterThan(4);
+    expect(held.size).toBeGreaterThan(40);
+    expect([...held.values()].filter((copies) => copies.size > 1)).toEqual([]);
+    for (const reader of readers) await reader.leave();
+  });
+
   it("keeps nothing of what is said meanwhile, holds no run up, and gets it all when it goes on", async () => {
     const kit = createKit(remote());
     const { speaker, run, end } = await begun(kit);

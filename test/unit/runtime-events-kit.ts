@@ -73,8 +73,8 @@ export function said(followed: Followed): string {
 export const textOf = (data: Json): string => (typeof data === "string" ? data : JSON.stringify(data));
 
 /** A reader that reads on only when it is told to. */
-export function slowReader(runtime: Runtime, run: Run) {
-  const frames = follow(runtime, run, { after: -1, signal: new AbortController().signal })[Symbol.asyncIterator]();
+export function slowReader(runtime: Runtime, run: Run, after = -1) {
+  const frames = follow(runtime, run, { after, signal: new AbortController().signal })[Symbol.asyncIterator]();
   const got: string[] = [];
   const one = async (): Promise<boolean> => {
     const next: IteratorResult<Followed, unknown> = await frames.next();

@@ -9,7 +9,7 @@ import type { Run } from "../../src/core/run.ts";
 import type { DriveOutcome } from "../../src/langgraph/drive.ts";
 import { cancelPlainHolds } from "../../src/runtime/decisions/cancel-holds.ts";
 import { leaveHolds, raiseHolds } from "../../src/runtime/delivery/raise.ts";
-import { eventKeys } from "../../src/storage/keys.ts";
+import { eventKeys, threadKeys } from "../../src/storage/keys.ts";
 import type { Value } from "../../src/storage/table.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
@@ -90,6 +90,38 @@ describe("a run on a thread whose event log is damaged", () => {
       return (await kit.deps.threads.get(run))?.value.active === undefined;
     }, "the thread moves on");
     expect(header?.value.threadId).toBe(run.threadId);
+  });
+});
+
+describe("a run whose own item is damaged", () => {
+  it("is told of in the log, and its thread goes on with the next", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(threadId(kit.deps.ids.uuid())));
+    const next = await kit.runtime.runs.accept(ALICE, inputFor(run.threadId));
+    const item = await kit.table.get(threadKeys.run(run, run.runId));
+    if (!item) throw new Error("it was accepted");
+    await kit.table.put({ ...item, attributes: { ...item.attributes, d: "{" } }, "any");
+    await using worker = kit.worker();
+    worker.start();
+    expect(await endOf(kit, next)).toMatchObject({ status: "success" });
+    expect(kit.lines).toContainEqual(
+      expect.objectContaining({ level: "error", message: "a run could not be delivered" }),
+    );
+    await expect(kit.deps.runs.get(run, run.runId)).rejects.toMatchObject({ code: "corrupt" });
+  });
+});
+
+describe("a run on a thread whose keys were dropped", () => {
+  it("ends, and says why, also once the tenant has new keys", async () => {
+    const kit = createKit(undefined, { encrypted: true });
+    const first = await kit.runtime.runs.accept(ALICE, inputFor(threadId(kit.deps.ids.uuid())));
+    await using worker = kit.worker();
+    worker.start();
+    await endOf(kit, first);
+    await kit.dataKeys?.drop(first.tenant);
+    await kit.dataKeys?.renew(first.tenant);
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(first.threadId));
+    expect(await endOf(kit, run)).toMatchObject({ status: "error", error: { name: "gone" } });
   });
 });
 

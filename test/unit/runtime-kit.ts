@@ -10,6 +10,7 @@ import type { Deps, Settings } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
 import type { AcceptRequest, Runtime } from "../../src/runtime/runtime.ts";
 import { createWorker } from "../../src/runtime/worker/worker.ts";
+import type { DataKeys } from "../../src/storage/encryption/data-keys.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
 import { createMemoryLog } from "../support/http.ts";
 import type { LogLine } from "../support/http.ts";
@@ -31,6 +32,8 @@ export interface Kit {
   readonly deps: Deps;
   readonly runtime: Runtime;
   readonly lines: readonly LogLine[];
+  /** Where what is kept is encrypted. */
+  readonly dataKeys: DataKeys | undefined;
   /** A worker whose graph does what the engine says; by default it is done at once. `on`: what is its process's own. */
   worker(engine?: Partial<Engine>, on?: Partial<Deps>): Worker;
 }
@@ -49,10 +52,11 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
   const clock = createManualClock();
   const table = adapt(createMemoryTable({ now: () => clock.wall() }));
   const log = createMemoryLog();
+  const encryption = given.encrypted ? encryptionOn(table) : undefined;
   const deps = createDeps({
     table,
     blobs: createMemoryBlobs(),
-    ...(given.encrypted ? { sealers: encryptionOn(table).strict } : {}),
+    ...(encryption ? { sealers: encryption.strict } : {}),
     graphs: registryOf({ g: {}, ...given.graphs }),
     clock,
     ids: systemIds,
@@ -74,6 +78,7 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
     deps,
     runtime,
     lines: log.lines,
+    dataKeys: encryption?.dataKeys,
     worker: (engine, on) =>
       createWorker({
         deps: { ...deps, ...on },

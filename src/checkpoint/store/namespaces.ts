@@ -35,7 +35,7 @@ export interface Namespaces {
   ensure(namespace: readonly string[]): Promise<void>;
   /** Pages of those that begin with the labels of `prefix`, in the order of their keys; some may be empty. */
   under(prefix: readonly string[]): AsyncGenerator<readonly Stored<StoreNamespace>[]>;
-  /** Whether it has any item that has not expired. */
+  /** Whether an item stands in it that has not expired. */
   hasItems(namespace: readonly string[]): Promise<boolean>;
   /** Takes out an entry whose namespace has just been seen empty, once it has been of no use for long enough. */
   forget(entry: Stored<StoreNamespace>): Promise<void>;

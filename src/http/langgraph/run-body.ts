@@ -17,7 +17,6 @@ export const checkpointSchema = z.object({
 const config = z.object({
   tags: optional(z.array(z.string().max(512)).max(100)),
   recursion_limit: optional(z.int().min(1).max(100_000)),
-  max_concurrency: optional(z.int().min(1)),
   configurable: optional(jsonObject),
   metadata: optional(jsonObject),
 });

@@ -12,7 +12,7 @@ import { FencedSaver } from "../../checkpoint/saver.ts";
 import { saverParts } from "../saver-parts.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../../core/errors.ts";
-import { unlessUnreadable } from "../../core/keys-dropped.ts";
+import { unlessUnreadable } from "../../core/unreadable.ts";
 import type { HoldpointError } from "../../core/errors.ts";
 import { asleep, ended, honouring, isEnded, marked, paused, untouchedEnd } from "../../core/run.ts";
 import type { Outcome, Run } from "../../core/run.ts";
@@ -63,19 +63,19 @@ export async function deliver(host: ExecutionDeps, delivery: Delivery): Promise<
   } catch (error) {
     if (isNewerFormat(error)) return leaveToNewer(host.deps, delivery, error);
     if (isHoldpointError(error, "unavailable")) throw error;
-    if (!isHoldpointError(error, "lost")) return endUnbegun(host.deps, delivery, error);
+    if (!isHoldpointError(error, "lost")) return endUndelivered(host.deps, delivery, error);
     delivery.lease.lose();
     return { kind: "lost" };
   }
 }
 
 /**
- * What a delivery begins with cannot be read, and never will be: that is the end of its run. Without one, every worker
- * would come as far, for ever.
+ * What a delivery stands on cannot be read, and never will be: that is the end of its run. Without one, every worker
+ * would come as far, for ever. Where the run item itself cannot be read nothing can be said on it, and its thread goes on.
  */
-async function endUnbegun(deps: Deps, delivery: Delivery, error: unknown): Promise<Delivered> {
+async function endUndelivered(deps: Deps, delivery: Delivery, error: unknown): Promise<Delivered> {
   const { threadId } = delivery.lease.thread;
-  deps.log.error({ thread: threadId, run: delivery.entry.runId, err: error }, "a run could not be begun");
+  deps.log.error({ thread: threadId, run: delivery.entry.runId, err: error }, "a run could not be delivered");
   const found = await unlessUnreadable(deps.runs.get(delivery.lease.thread, delivery.entry.runId));
   if (!found) return { kind: "ended", run: undefined };
   const outcome = { status: "error", error: errorInfo(error), end: untouchedEnd(deps.table.now()) } as const;

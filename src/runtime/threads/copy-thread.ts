@@ -20,12 +20,9 @@ import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Deps } from "../deps.ts";
 import { saverParts } from "../saver-parts.ts";
 import { putWithMetadata } from "./put-with-metadata.ts";
+import { onceLeaseIsGone, threadBusy } from "./lease-soon.ts";
 import { abandonCopy } from "./remove-thread.ts";
 import { upToDate } from "./repair.ts";
-
-/** How long a copy waits for the lease of a run that has just ended to be given up. */
-const LEASE_SOON_MS = 1000;
-const LEASE_POLL_MS = 20;
 
 /** Returns the copy. @throws HoldpointError `not_found`; `conflict` while the thread is busy, or when it was used meanwhile */
 export async function copyThread(deps: Deps, { tenant }: Principal, threadId: ThreadId): Promise<Thread> {
@@ -51,17 +48,13 @@ export async function copyThread(deps: Deps, { tenant }: Principal, threadId: Th
 }
 
 /** The thread, while nobody advances it. */
-async function idle(deps: Deps, ref: ThreadRef): Promise<Thread> {
-  const until = deps.clock.monotonic() + LEASE_SOON_MS;
-  for (;;) {
+const idle = (deps: Deps, ref: ThreadRef): Promise<Thread> =>
+  onceLeaseIsGone(deps, async () => {
     const header = await upToDate(deps, ref);
     if (!header || header.value.deleted) throw threadNotFound(ref);
-    const isBusy = threadStatus(header.value) === "busy";
-    if (!isBusy && header.value.lease === undefined) return header.value;
-    if (isBusy || deps.clock.monotonic() >= until) throw new HoldpointError("conflict", "Thread is busy");
-    await deps.clock.sleep(LEASE_POLL_MS);
-  }
-}
+    if (threadStatus(header.value) === "busy") throw threadBusy();
+    return header.value.lease === undefined ? header.value : undefined;
+  });
 
 async function assertUnused(deps: Deps, { tenant, threadId, fence, generation }: Thread): Promise<void> {
   const now = await deps.threads.get({ tenant, threadId });

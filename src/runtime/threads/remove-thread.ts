@@ -4,7 +4,7 @@
  * while the thread is being created again: nothing of the new generation is touched.
  */
 import { removeOldGenerations } from "../../checkpoint/lifecycle.ts";
-import { unlessUnreadable } from "../../core/keys-dropped.ts";
+import { unlessUnreadable } from "../../core/unreadable.ts";
 import { cleared, tombstone } from "../../core/thread-changes.ts";
 import type { Thread } from "../../core/thread.ts";
 import { eventKeys, runMapKey, threadKeys } from "../../storage/keys.ts";

@@ -1,7 +1,7 @@
 import { errorInfo } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
-import { isUnreadable, unlessUnreadable } from "../../core/keys-dropped.ts";
+import { isUnreadable, unlessUnreadable } from "../../core/unreadable.ts";
 import type { Principal } from "../../core/principal.ts";
 import { unlessNewer } from "../../core/newer-format.ts";
 import { threadStatus } from "../../core/thread.ts";

@@ -25,12 +25,9 @@ import { cancelHolds } from "../decisions/cancel-holds.ts";
 import { followUp, followUpSoon } from "../decisions/follow-up.ts";
 import { Lease } from "../delivery/lease.ts";
 import type { StateUpdate } from "../runtime.ts";
-import { repairHeader } from "./repair.ts";
+import { onceLeaseIsGone, threadBusy } from "./lease-soon.ts";
+import { upToDate } from "./repair.ts";
 import { assertCheckpoint } from "../state-reader.ts";
-
-/** How long an update waits for the lease of a run that has just ended to be given up. */
-const LEASE_SOON_MS = 1000;
-const LEASE_POLL_MS = 20;
 
 /**
  * Writes an update as a checkpoint of its own and returns that checkpoint's selector.
@@ -43,22 +40,19 @@ export async function updateState(
   update: StateUpdate,
 ): Promise<JsonObject> {
   const ref = { tenant: principal.tenant, threadId };
-  const until = deps.clock.monotonic() + LEASE_SOON_MS;
-  do {
-    let header = await deps.threads.get(ref);
+  const held = await onceLeaseIsGone(deps, async () => {
+    const header = await upToDate(deps, ref);
     if (!header || header.value.deleted) throw threadNotFound(ref);
-    header = (await repairHeader(deps, header)) ?? header;
     assertFree(header.value, update);
     await assertCheckpoint(deps, header.value, update.checkpoint);
     const lease = header.value.lease ? undefined : await Lease.claim(deps, header, { purpose: "update" });
-    if (lease) return underLease(deps, { lease, header, principal, update });
-    await deps.clock.sleep(LEASE_POLL_MS);
-  } while (deps.clock.monotonic() < until);
-  throw new HoldpointError("conflict", "Thread is busy");
+    return lease && { lease, header };
+  });
+  return underLease(deps, { ...held, principal, update });
 }
 
 function assertFree(thread: Thread, { onPending }: StateUpdate): void {
-  if (isBusy(thread)) throw new HoldpointError("conflict", "Thread is busy");
+  if (isBusy(thread)) throw threadBusy();
   if (thread.waiting && thread.waiting.reviews > 0 && onPending === undefined) {
     throw new HoldpointError(
       "conflict",

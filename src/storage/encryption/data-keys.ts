@@ -9,7 +9,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldpointError } from "../../core/errors.ts";
 import type { IdSource, TenantId } from "../../core/ids.ts";
-import { keysDropped } from "../../core/keys-dropped.ts";
+import { keysDropped } from "../../core/unreadable.ts";
 import { dataKeyKeys } from "../keys.ts";
 import { createRecords, numberOf, textOf, update } from "../records.ts";
 import type { Stored } from "../records.ts";

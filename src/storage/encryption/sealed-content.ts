@@ -5,7 +5,7 @@
 import { HoldpointError } from "../../core/errors.ts";
 import { threadId } from "../../core/ids.ts";
 import type { TenantId } from "../../core/ids.ts";
-import { isKeysDropped } from "../../core/keys-dropped.ts";
+import { isKeysDropped } from "../../core/unreadable.ts";
 import { newerFormat } from "../../core/newer-format.ts";
 import type { Attributes, Item, Key } from "../table.ts";
 import { parseEnvelope, placeText } from "./envelope.ts";

@@ -1,4 +1,4 @@
-import { HoldpointError, isHoldpointError } from "./errors.ts";
+import { HoldpointError, isHoldpointError, unless } from "./errors.ts";
 
 const REASON = "keys_dropped";
 
@@ -15,11 +15,4 @@ export const isUnreadable = (error: unknown): error is HoldpointError =>
   isKeysDropped(error) || isHoldpointError(error, "corrupt");
 
 /** What was read, or undefined where nobody can read it any more: for lists, which go on without that. */
-export async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (isUnreadable(error)) return undefined;
-    throw error;
-  }
-}
+export const unlessUnreadable = unless(isUnreadable);
