@@ -89,7 +89,7 @@ export function createRuntime(
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
     callbacks: createCallbacks(deps),
-    effects: createEffectUseCases(deps),
+    effects: createEffectUseCases({ deps, assistants, engine }),
     audit: createAuditUseCases(deps),
     operators: createOperators({ ...host, assistants, engine }),
     store: createStoreUseCases(deps),

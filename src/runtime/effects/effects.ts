@@ -10,6 +10,7 @@ import type { EffectList, EffectRef } from "../../storage/effects.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { readHead } from "../state-reader.ts";
+import type { RetryWith } from "../operators/retry.ts";
 import { followUpEffectSoon } from "./follow-up-effect.ts";
 
 export interface EffectSearch {
@@ -46,7 +47,8 @@ export interface EffectUseCases {
 /** Pages of the index that one request reads at most: what a filter leaves out must not keep it reading for ever. */
 const MOST_PAGES = 20;
 
-export function createEffectUseCases(deps: Deps): EffectUseCases {
+export function createEffectUseCases(host: RetryWith): EffectUseCases {
+  const { deps } = host;
   return {
     list: (principal, search) => list(deps, principal, search),
     ofRun: (principal, run) => ofRun(deps, principal, run),
@@ -57,7 +59,7 @@ export function createEffectUseCases(deps: Deps): EffectUseCases {
     },
     async settle(principal, effectId, ask) {
       const entry = await settle(deps, principal, await find(deps, principal, effectId), ask);
-      const now = await followUpEffectSoon(deps, entry);
+      const now = await followUpEffectSoon(host, entry);
       return now?.settlement?.id === entry.settlement?.id && now?.proposal?.id === entry.proposal?.id
         ? (now ?? entry)
         : entry;
