@@ -71,28 +71,37 @@ async function killing(crew: Crew, { random, over, ended, all }: Killing): Promi
   }
 }
 
+const drawPayers = (random: Random): readonly Payer[] =>
+  Array.from({ length: Math.ceil(RUNS / engines.length) }, (_, n): Payer => ({
+    tenant: random.pick(TENANTS),
+    name: `${SEED} pays ${n}`,
+    policy: POLICIES[n % POLICIES.length] ?? "unsafe",
+    crash: random.int(ONE_IN) === 0 ? random.pick(CRASHES) : null,
+  }));
+
+/** Some pay at a time, while workers are killed. */
+async function payAll(crew: Crew, ledgers: Ledgers, payers: readonly Payer[], random: Random) {
+  const paid: Paid[] = [];
+  const waiting = payers.values();
+  const lane = async (): Promise<void> => {
+    for (const payer of waiting) paid.push(await payOnce(crew, ledgers, payer));
+  };
+  const paying = Promise.all(Array.from({ length: LANES }, lane));
+  paying.catch(() => undefined);
+  const over = new AbortController();
+  void paying.finally(() => over.abort()).catch(() => undefined);
+  await killing(crew, { random, over: over.signal, ended: () => paid.length, all: payers.length });
+  await paying;
+  return paid;
+}
+
 describe.each(engines)("payments while workers are killed, on $name", (engine) => {
   it("are made exactly once; what nobody knows is parked, and never guessed", { timeout: TIMEOUT_MS }, async () => {
     await using stage = await withLedgers(engine);
     const { crew, ledgers } = stage;
     const random = createRandom(SEED);
-    const payers = Array.from({ length: Math.ceil(RUNS / engines.length) }, (_, n): Payer => ({
-      tenant: random.pick(TENANTS),
-      name: `${SEED} pays ${n}`,
-      policy: POLICIES[n % POLICIES.length] ?? "unsafe",
-      crash: random.int(ONE_IN) === 0 ? random.pick(CRASHES) : null,
-    }));
-    const paid: Paid[] = [];
-    const waiting = payers.values();
-    const lane = async (): Promise<void> => {
-      for (const payer of waiting) paid.push(await payOnce(crew, ledgers, payer));
-    };
-    const paying = Promise.all(Array.from({ length: LANES }, lane));
-    paying.catch(() => undefined);
-    const over = new AbortController();
-    void paying.finally(() => over.abort()).catch(() => undefined);
-    await killing(crew, { random, over: over.signal, ended: () => paid.length, all: payers.length });
-    await paying;
+    const payers = drawPayers(random);
+    const paid = await payAll(crew, ledgers, payers, random);
 
     const all = await ledgers.payments();
     const orders = new Set(paid.map(({ order }) => order));

@@ -186,8 +186,9 @@ describe.each(["plain", "sealed"] as const)("what people and operators left, %s"
     const [wanted] = told.deliveries;
     const delivery = wanted && (await deps.webhooks.deliveryAt(hookAt(wanted)));
     const effect = told.effects["parked"];
+    const { worked } = told.holds;
     const entry = effect && (await deps.effects.get(TENANT, effect.root, effect.token));
-    if (!endpoint || !schedule || !wanted || !delivery || !entry) throw new Error("they are there");
+    if (!endpoint || !schedule || !wanted || !delivery || !entry || !worked) throw new Error("they are there");
     await deps.webhooks.putEndpoint({ ...endpoint.value, state: "paused" }, { version: endpoint.version });
     await deps.webhooks.putDelivery({ ...delivery.value, tries: 2 }, { version: delivery.version });
     await deps.schedules.put({ ...schedule.value, enabled: false }, { version: schedule.version });
@@ -199,7 +200,7 @@ describe.each(["plain", "sealed"] as const)("what people and operators left, %s"
       scheduleKeys.schedule(TENANT, told.schedule.scheduleId),
       effectKeys.entry(TENANT, entry.value.root, entry.value.token),
       ...told.entries.map((one) => auditKeys.entry(TENANT, auditId(one))),
-      threadKeys.hold(REF, told.holds["worked"]?.holdId ?? ("" as Hold["holdId"])),
+      threadKeys.hold(REF, worked.holdId),
     ])
       expect([key.sk, (await table.get(key))?.attributes]).toMatchObject([key.sk, added]);
   });
