@@ -55,6 +55,8 @@ export interface SlotsOptions {
   readonly left: LeftToOthers;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
+  /** Hears who had a thread first. */
+  readonly lostTo: (process: string) => void;
   /** What was found in the index is used up, or old. */
   readonly readAgain: () => void;
 }
@@ -146,14 +148,14 @@ export class Slots {
   #begin(offer: Offer): void {
     const looked = this.#placeOf(offer.ref);
     if (looked) return void (looked.holding.again = true);
-    const { host, protection, drain } = this.#options;
+    const { host, protection, drain, lostTo } = this.#options;
     const { ref, seen, hasExpired = false } = offer;
     const holding: Holding = { ref, cancel: new Map(), abort: new AbortController(), again: false };
     const place: Place = { holding, offer, graphId: undefined };
     if (this.#places.size === 0) protection.busy();
     this.#places.set(nameOf(ref), place);
     const admits = (thread: Thread): boolean => this.#admits(place, thread);
-    const advancing = advance(host, { holding, seen, hasExpired, admits, drain })
+    const advancing = advance(host, { holding, seen, hasExpired, admits, lostTo, drain })
       .then((runs) => this.#rota.charge(ref.tenant, runs))
       .catch((error: unknown) => this.#report(ref, error))
       .finally(() => {

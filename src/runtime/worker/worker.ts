@@ -8,6 +8,7 @@ import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { Cancels } from "./cancels.ts";
+import { Contenders } from "./contenders.ts";
 import { dueNow, eachRow, expiredRows, futureRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
@@ -56,6 +57,7 @@ class PollingWorker implements Worker {
   readonly #cancels: Cancels;
   readonly #watch: LeaseWatch;
   readonly #left: LeftToOthers;
+  readonly #contenders: Contenders;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
   /** Future rows that were looked at, and when: they stay where they are while nothing can be done about them. */
@@ -70,11 +72,13 @@ class PollingWorker implements Worker {
     const { clock, settings } = options.deps;
     this.#watch = new LeaseWatch({ clock, leaseMs: settings.leaseMs, isKnownDead: options.isKnownDead });
     this.#left = new LeftToOthers(clock, NEWER_AGAIN_MS);
+    this.#contenders = new Contenders(clock, settings.owner);
     this.#slots = new Slots({
       host: options,
       protection: options.protection ?? noProtection,
       left: this.#left,
       drain: this.#drain.signal,
+      lostTo: (process) => this.#contenders.lostTo(process),
       readAgain: () => this.#wake.abort(),
     });
     this.#cancels = new Cancels(options.deps, () => this.#slots.taken);
@@ -150,7 +154,7 @@ class PollingWorker implements Worker {
     if (ready.length > 0) this.#lastFound = deps.clock.monotonic();
     const threads = ready.filter(({ sk }) => sk === "H");
     // A table that tells of changes shows a claim at once.
-    const order = deps.table.changes ? threads : spread(threads, deps.settings.owner);
+    const order = deps.table.changes ? threads : spread(this.#contenders.take(threads), deps.settings.owner);
     this.#slots.found(order.map(({ ref }) => ref));
     const { holdPrefix } = threadKeys;
     const holds = ready.filter(({ sk }) => sk.startsWith(holdPrefix));
