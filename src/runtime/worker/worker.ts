@@ -44,7 +44,8 @@ const NEWER_AGAIN_MS = 30_000;
 /** A lease is looked for this much beyond its length, by who has not the same time as its holder. */
 const CLOCKS_DIFFER_MS = 900_000;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
-const REMOTE_POLL_MS = { busy: 50, idle: 1000 } as const;
+/** With every slot taken only what needs none is looked for: a slot that becomes free looks for itself. */
+const REMOTE_POLL_MS = { busy: 50, full: 250, idle: 1000 } as const;
 
 export function createWorker(options: WorkerOptions): Worker {
   return new PollingWorker(options);
@@ -144,6 +145,7 @@ class PollingWorker implements Worker {
     const busy = this.busy > 0 || quiet < 1000;
     if (table.changes) return busy ? CHANGED_POLL_MS.busy : CHANGED_POLL_MS.idle;
     const jitter = 0.75 + Number.parseInt(ids.token(1), 16) / 512;
+    if (this.#slots.isFull) return REMOTE_POLL_MS.full * jitter;
     if (busy) return REMOTE_POLL_MS.busy * jitter;
     return Math.min(REMOTE_POLL_MS.idle, REMOTE_POLL_MS.busy + quiet / 20) * jitter;
   }
