@@ -59,6 +59,7 @@ function answerOfTime(hold: Hold, { onExpiry }: HoldTimes): HoldAnswer {
     case "review":
     case "interrupt":
     case "middleware":
+    case "breakpoint":
       return onExpiry === "approve" ? { type: "approve" } : { type: "reject", message: "nobody decided it in time" };
   }
 }
