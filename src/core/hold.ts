@@ -95,8 +95,8 @@ export interface Vote {
 }
 
 export interface Decision extends Vote {
-  /** Nobody gave the answer: the hold's time had come. */
-  readonly cause?: "time";
+  /** Nobody gave the answer: the hold's time had come, or a policy approves what it asks. */
+  readonly cause?: "time" | "policy";
   /** Digest of the body that a callback arrived with, by which a repeat is recognised. */
   readonly bodyDigest?: string;
   /** The run that carries it on, unless another continuation is queued already. */

@@ -36,6 +36,8 @@ export type Action =
   | "effects:settle"
   | "reviews:read"
   | "reviews:decide"
+  | "policies:read"
+  | "policies:write"
   | "audit:read"
   | "webhooks:read"
   | "webhooks:write";
@@ -47,6 +49,7 @@ const READS: readonly Action[] = [
   "store:read",
   "reviews:read",
   "effects:read",
+  "policies:read",
 ];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
 /** Who registers an address has a tenant's events sent there. */
@@ -57,7 +60,16 @@ const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   reviewer: [...READS, "reviews:decide"],
   operator: [...READS, ...WRITES, ...WEBHOOKS, "runs:operate", "effects:settle"],
   auditor: [...READS, "audit:read"],
-  admin: [...READS, ...WRITES, ...WEBHOOKS, "runs:operate", "reviews:decide", "effects:settle", "audit:read"],
+  admin: [
+    ...READS,
+    ...WRITES,
+    ...WEBHOOKS,
+    "runs:operate",
+    "reviews:decide",
+    "effects:settle",
+    "audit:read",
+    "policies:write",
+  ],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

@@ -30,6 +30,7 @@ import { tracing } from "./trace.ts";
 import { addAuditRoutes } from "./v1/audit.ts";
 import { addCallbackRoutes } from "./v1/callbacks.ts";
 import { addEffectRoutes } from "./v1/effects.ts";
+import { addPolicyRoutes } from "./v1/policies.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
 import { addOperatorRoutes } from "./v1/runs.ts";
 import { addWebhookRoutes } from "./v1/webhooks.ts";
@@ -88,6 +89,7 @@ function createOwnSurface(surfaces: Surfaces): Router {
   addCallbackRoutes(routes, runtime.callbacks);
   addEffectRoutes(routes, runtime.effects);
   addAuditRoutes(routes, runtime.audit);
+  addPolicyRoutes(routes, runtime.policies);
   addOperatorRoutes(routes, runtime.operators);
   addWebhookRoutes(routes, runtime.webhooks);
   return router;

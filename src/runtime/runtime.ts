@@ -12,6 +12,7 @@ import type { AuditUseCases } from "./audit/audit-log.ts";
 import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 import type { EffectUseCases } from "./effects/effects.ts";
+import type { PolicyUseCases } from "./policies/use-cases.ts";
 import type { ReviewUseCases } from "./reviews/use-cases.ts";
 import type { ScheduleUseCases } from "./schedules/use-cases.ts";
 import type { WebhookUseCases } from "./webhooks/use-cases.ts";
@@ -278,5 +279,6 @@ export interface Runtime {
   readonly callbacks: CallbackUseCases;
   readonly effects: EffectUseCases;
   readonly audit: AuditUseCases;
+  readonly policies: PolicyUseCases;
   readonly operators: OperatorUseCases;
 }

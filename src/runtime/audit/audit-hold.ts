@@ -30,7 +30,9 @@ function entryOf(hold: Hold): AuditEntry | undefined {
     const key = [threadId, holdId, "cancelled", String(updatedAt)];
     return { ...commonOf(hold), key, at: updatedAt, actor: cancelledBy, action: "cancel", reason };
   }
-  return decision && answerEntry(hold, decision);
+  const entry = decision && answerEntry(hold, decision);
+  if (decision?.cause !== "policy" || !entry) return entry;
+  return { ...entry, subject: { ...entry.subject, policy: decision.by.replace(/^policy:/, "") } };
 }
 
 const commonOf = ({ tenant, threadId, holdId, runId, root, digest, graphId, node }: Hold) =>

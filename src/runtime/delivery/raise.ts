@@ -6,6 +6,8 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
+import { approves } from "../../core/approval-policy.ts";
+import type { ApprovalPolicy } from "../../core/approval-policy.ts";
 import { callbackHoldId } from "../../core/callback-token.ts";
 import { raisedAgain } from "../../core/hold-desk.ts";
 import {
@@ -76,10 +78,13 @@ export async function raiseHolds(
   }
   const root = saver.whereabouts.root() ?? run.root;
   const strictly = strictness(deps, run);
+  const asks = interrupts.some(({ value }) => reviewRequestOf(value) !== undefined);
+  const policies = asks ? await deps.policies.list(run.tenant) : [];
   const head = saver.head()?.checkpointId ?? "";
   const drafts = interrupts
     .flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt: named(interrupt, head) }) ?? [])
-    .map((draft) => ({ ...draft, ...strictly }));
+    .map((draft) => ({ ...draft, ...strictly }))
+    .map((draft) => withPolicies(draft, policies));
   assertNotRefused(deps, drafts);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
   await supersedeStale(deps, run, fence, holds);
@@ -193,6 +198,12 @@ export async function waitingAtHead(saver: FencedSaver): Promise<readonly Waitin
 /** How a graph was registered that has new input refused while anything of it waits. */
 function strictness({ graphs }: Deps, { graphId }: Run): Pick<Hold, "strict"> {
   return (graphs.get(graphId)?.plainInterrupts ?? "lenient") === "lenient" ? {} : { strict: true };
+}
+
+/** Where a policy approves what is asked, the hold is due at once: it is decided as soon as its run has ended. */
+function withPolicies(hold: Hold, policies: readonly ApprovalPolicy[]): Hold {
+  if (!policies.some(({ rule }) => approves(rule, hold))) return hold;
+  return { ...hold, times: { ...hold.times, policyAt: hold.raisedAt } };
 }
 
 /** @throws HoldpointError `unsupported` for a plain `interrupt()` of a graph that was registered to have none */
