@@ -38,7 +38,8 @@ const AGAIN_MS = { least: 1_000, most: 3_600_000 } as const;
  * The times of a hold whose answer came back: the run that was to carry it on failed, and may fail again, so that time
  * has its say later and later, and policies have none any more.
  */
-export function timesAgain({ policyAt: _, ...times }: HoldTimes, now: number): HoldTimes {
+export function timesAgain(before: HoldTimes, now: number): HoldTimes {
+  const { policyAt: _, ...times } = before;
   const returned = (times.returned ?? 0) + 1;
   const pause = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** returned);
   const { settlesAt } = times;

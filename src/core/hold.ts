@@ -92,6 +92,8 @@ export interface Vote {
   readonly answer: HoldAnswer;
   /** Where it came from, for the record. */
   readonly origin?: Origin;
+  /** Who made the link with which it was given. */
+  readonly linkBy?: string;
 }
 
 export interface Decision extends Vote {

@@ -30,6 +30,7 @@ import { tracing } from "./trace.ts";
 import { addAuditRoutes } from "./v1/audit.ts";
 import { addCallbackRoutes } from "./v1/callbacks.ts";
 import { addEffectRoutes } from "./v1/effects.ts";
+import { addLinkRoutes } from "./v1/links.ts";
 import { addPolicyRoutes } from "./v1/policies.ts";
 import { addReviewRoutes } from "./v1/reviews.ts";
 import { addOperatorRoutes } from "./v1/runs.ts";
@@ -87,6 +88,7 @@ function createOwnSurface(surfaces: Surfaces): Router {
   const routes = createRoutes(router, { ...surfaces, prefix: OWN_SURFACE });
   addReviewRoutes(routes, { reviews: runtime.reviews, clock, log, limits, closing });
   addCallbackRoutes(routes, runtime.callbacks);
+  addLinkRoutes(routes, runtime.links);
   addEffectRoutes(routes, runtime.effects);
   addAuditRoutes(routes, runtime.audit);
   addPolicyRoutes(routes, runtime.policies);

@@ -28,6 +28,7 @@ import { cancelMany } from "./cancel/cancel-many.ts";
 import { cancelRun } from "./cancel/cancel.ts";
 import { findRun, follow, waitForRun } from "./events/follow.ts";
 import type { FollowDeps } from "./events/follow.ts";
+import { createLinks } from "./reviews/links.ts";
 import { createReviews } from "./reviews/reviews.ts";
 import type { Runtime, RunUseCases } from "./runtime.ts";
 import { createHints } from "./hints.ts";
@@ -91,6 +92,7 @@ export function createRuntime(
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    links: createLinks(deps),
     callbacks: createCallbacks(deps),
     effects: createEffectUseCases(deps),
     audit: createAuditUseCases(deps),

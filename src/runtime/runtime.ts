@@ -13,6 +13,7 @@ import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 import type { EffectUseCases } from "./effects/effects.ts";
 import type { PolicyUseCases } from "./policies/use-cases.ts";
+import type { LinkUseCases } from "./reviews/links.ts";
 import type { ReviewUseCases } from "./reviews/use-cases.ts";
 import type { ScheduleUseCases } from "./schedules/use-cases.ts";
 import type { WebhookUseCases } from "./webhooks/use-cases.ts";
@@ -277,6 +278,7 @@ export interface Runtime {
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
   readonly callbacks: CallbackUseCases;
+  readonly links: LinkUseCases;
   readonly effects: EffectUseCases;
   readonly audit: AuditUseCases;
   readonly policies: PolicyUseCases;
