@@ -18,6 +18,7 @@ import type { Hold } from "../../core/hold.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Deps } from "../deps.ts";
+import { tellInTime } from "../webhooks/announce.ts";
 import { followUpSoon } from "./follow-up.ts";
 import { opennessOf } from "./open.ts";
 
@@ -38,6 +39,8 @@ export async function settleDue(deps: Deps, ref: ThreadRef, holdId: HoldId): Pro
     }
     const came = await whatCame(deps, stored.value, now);
     if (!came) return true;
+    if (came.kind === "escalated" || came.kind === "reminded")
+      await tellInTime(deps, came.hold, { type: `review.${came.kind}`, at });
     const written = await deps.holds.put(came.hold, { version: stored.version });
     if (!written.won) continue;
     const what = { thread: ref.threadId, hold: holdId, origin: came.hold.origin, come: came.kind, lateMs: now - at };
