@@ -224,7 +224,8 @@ describe("a breakpoint", () => {
     const open = await reviewsOf(thread);
     expect(open.map(({ node }) => node)).toContain("b");
     await decide(review, { type: "approve" });
-    await expect.poll(async () => (await reviewsOf(thread, "done")).map(({ state }) => state)).not.toEqual(["decided"]);
+    const became = async () => (await reviewsOf(thread, "done")).find(({ id }) => id === review.id);
+    await expect.poll(async () => (await became())?.state).toBe("superseded");
     expect(await logOf(thread)).toEqual(["a"]);
     expect((await reviewsOf(thread)).map(({ node }) => node)).toContain("b");
   });

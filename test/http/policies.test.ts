@@ -121,6 +121,41 @@ describe("a policy", () => {
   });
 });
 
+describe("a policy and people who decide at the same time", () => {
+  it("have one winner each, and the run hears of that one", async () => {
+    await put("small-r", small("r"));
+    const { holds } = desk.service.deps;
+    const outcomes = await Promise.all(
+      Array.from({ length: 8 }, async (_, n) => {
+        const { thread_id: thread } = await desk.client().threads.create();
+        const spec = { action: "r", args: { amount: n }, risk: "low" };
+        await desk.client().runs.wait(thread, "asks", { input: { spec } });
+        const [hold] = await holds.ofThread({ tenant: tenantId("acme"), threadId: threadId(thread) }, 0);
+        const raised = { id: `${thread}.${hold?.value.holdId ?? ""}`, digest: hold?.value.digest ?? "" };
+        const answers = await Promise.all(
+          (["ann", "bob"] as const).map((who) =>
+            desk.call(who, "POST", `/v1/reviews/${raised.id}/decisions`, {
+              json: { type: "reject", comment: "no", digest: raised.digest },
+            }),
+          ),
+        );
+        const won = answers.filter(({ status }) => status === 200).length;
+        const review = await eventually(async () => {
+          const now = await desk.get(raised.id);
+          return now.state === "applied" && now;
+        });
+        const { type, by } = review.decision ?? {};
+        const [said = ""] = await desk.logOf(review);
+        expect(said).toContain(`"decidedBy":"${by}"`);
+        expect(said).toContain(`"type":"${type}"`);
+        expect(won).toBe(type === "reject" ? 1 : 0);
+        return type;
+      }),
+    );
+    expect(outcomes).toHaveLength(8);
+  });
+});
+
 describe("changing a policy", () => {
   it.each([
     [{ args: { type: "array" } }, "/args/type"],

@@ -8,7 +8,7 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import { continuationId, decided, superseded } from "../../core/hold.ts";
-import type { Decision, Hold } from "../../core/hold.ts";
+import type { Decision, Hold, HoldState } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Run, RunPayload } from "../../core/run.ts";
@@ -76,8 +76,8 @@ export async function passOnTheWay(
   { fence, payload, saver }: { readonly fence: number; readonly payload: RunPayload; readonly saver: FencedSaver },
 ): Promise<{ readonly decided?: Hold; readonly handed: readonly Hold[] }> {
   const handed: Hold[] = [];
-  for (const { value: hold } of await atHead(deps, run, saver)) {
-    if (!goesOnFrom(payload, hold)) continue;
+  for (const { value: hold } of await atHead(deps, run, saver, ["pending", "decided"])) {
+    if (!goesOnFrom(payload, hold) || hold.carriedBy === run.runId) continue;
     const id = decisionId(run.runId);
     const decision: Decision = {
       id,
@@ -107,7 +107,7 @@ export async function breakpointInTheWay(
   { saver, handed }: { readonly saver: FencedSaver; readonly handed: readonly Hold[] },
 ): Promise<WaitingInterrupt | undefined> {
   const given = new Set(handed.map(({ holdId }) => holdId));
-  const waits = (await atHead(deps, run, saver)).find(({ value }) => !given.has(value.holdId));
+  const waits = (await atHead(deps, run, saver, ["pending"])).find(({ value }) => !given.has(value.holdId));
   return waits && { id: "", value: waits.value.value, raisedBy: undefined, node: waits.value.node };
 }
 
@@ -130,10 +130,15 @@ export async function dropStale(
   return handed.filter((hold) => !isStale(hold));
 }
 
-async function atHead(deps: Deps, run: Run, saver: FencedSaver): Promise<readonly Stored<Hold>[]> {
+async function atHead(
+  deps: Deps,
+  run: Run,
+  saver: FencedSaver,
+  states: readonly HoldState[],
+): Promise<readonly Stored<Hold>[]> {
   const head = saver.head()?.checkpointId;
   const holds = await deps.holds.ofThread(run, run.generation);
   return holds.filter(
-    ({ value }) => isBreakpoint(value) && value.state === "pending" && value.raisedBy.checkpointId === head,
+    ({ value }) => isBreakpoint(value) && states.includes(value.state) && value.raisedBy.checkpointId === head,
   );
 }

@@ -131,8 +131,10 @@ function answerTo(hold: Hold, { principal, request, now }: Asked): HoldAnswer {
 
 /** Its answer may have come back since, because the run that was to carry it on failed: that is for people to see anew. */
 function assertUnused({ usedLinks = [] }: Hold, { link }: DecideRequest): void {
-  if (link && usedLinks.includes(link.id)) throw new HoldpointError("gone", "this link has been used");
+  if (link && usedLinks.includes(link.id)) throw usedLink();
 }
+
+export const usedLink = (): HoldpointError => new HoldpointError("gone", "this link has been used");
 
 /** The same key with the same answer is the same decision; with another answer it is a mistake. */
 function repeated(hold: Hold, given: HoldAnswer, answer: HoldAnswer): Hold {

@@ -10,7 +10,7 @@ import type { TenantId } from "../../core/ids.ts";
 import { allows } from "../../core/principal.ts";
 import type { Origin, Principal } from "../../core/principal.ts";
 import { auditLink } from "../audit/audit-hold.ts";
-import { assertDecidable } from "../decisions/decide.ts";
+import { assertDecidable, usedLink } from "../decisions/decide.ts";
 import type { Deps } from "../deps.ts";
 import { decideOne, find } from "./reviews.ts";
 
@@ -68,14 +68,15 @@ export function createLinks(deps: Deps): LinkUseCases {
     async look(token) {
       const link = await opened(token);
       const found = await holdOf(link);
-      const problem = usedOrOver(deps, link, found.value) ?? (await refusal(() => tryOut(deps, link, found)));
+      const problem =
+        used(link, found.value) ?? expired(deps, link) ?? (await refusal(() => tryOut(deps, link, found)));
       return { link, hold: found.value, ...(problem === undefined ? {} : { problem }) };
     },
     async use(token, { comment, origin }) {
       const link = await opened(token);
       const hold = (await holdOf(link)).value;
       if (isUsed(link, hold)) return hold;
-      const over = usedOrOver(deps, link, hold);
+      const over = expired(deps, link);
       if (over) throw over;
       return decideOne(deps, { ...bearerOf(link), origin }, `${link.threadId}.${link.holdId}`, {
         answer: linkAnswer(link),
@@ -138,10 +139,10 @@ async function refusal(attempt: () => Promise<void>): Promise<HoldpointError | u
 const isUsed = (link: DecisionLink, { decision, votes = [] }: Hold): boolean =>
   [decision, ...votes].some((vote) => vote?.id === linkDecisionId(link));
 
-function usedOrOver({ table }: Deps, link: DecisionLink, hold: Hold): HoldpointError | undefined {
-  if (isUsed(link, hold) || (hold.usedLinks ?? []).includes(link.id)) return usedLink();
+const used = (link: DecisionLink, hold: Hold): HoldpointError | undefined =>
+  isUsed(link, hold) || (hold.usedLinks ?? []).includes(link.id) ? usedLink() : undefined;
+
+function expired({ table }: Deps, link: DecisionLink): HoldpointError | undefined {
   if (link.expiresAt > table.now()) return undefined;
   return new HoldpointError("gone", `this link has expired at ${new Date(link.expiresAt).toISOString()}`);
 }
-
-const usedLink = (): HoldpointError => new HoldpointError("gone", "this link has been used");
