@@ -1,0 +1,130 @@
+/**
+ * Schedules and webhooks. Two workers fire the due times of crons that nobody was there for, and tell an address of the
+ * end of each run, while they are killed: at random, and both at once by the address itself, after it has taken a message
+ * and before it answers. Every due time has one run, and the end of each is told, always under one id.
+ * HOLDPOINT_HOOKS_MINUTES and HOLDPOINT_HOOKS_SEED choose how many due times, and when.
+ */
+import { randomInt } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "@langchain/langgraph-sdk";
+import { describe, expect, it } from "vitest";
+import { createRandom } from "../sim/random.ts";
+import { fleetEngines } from "../support/fleet.ts";
+import { TENANTS, openCrew } from "./crew.ts";
+import type { Crew, Tenant } from "./crew.ts";
+import type { Told } from "./evidence.ts";
+import type { Violation } from "./invariants.ts";
+import { judge } from "./judge.ts";
+import { createPatient, patiently } from "./patient.ts";
+import { restOf } from "./story.ts";
+import { openTarget } from "./target.ts";
+import type { Message } from "./target.ts";
+import { STEPS, killWhile, openTicking } from "./ticking.ts";
+import { factsOf } from "./witness.ts";
+
+const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
+/** Of each tenant's cron. */
+const MINUTES = Number(process.env["HOLDPOINT_HOOKS_MINUTES"] ?? (NIGHTLY ? 95 : 25));
+const SEED = Number(process.env["HOLDPOINT_HOOKS_SEED"] ?? randomInt(2 ** 31));
+/** The first message of every so many has its senders killed, twice at most: what they had in hand waits for a minute. */
+const DEADLY = 8;
+const MOST_DEADLY = 2;
+/** An endpoint counts for every process from then on. */
+const KNOWN_MS = 5_500;
+const BETWEEN_KILLS_MS = 600;
+
+const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
+const COMMAND = `HOLDPOINT_HOOKS_SEED=${SEED} HOLDPOINT_HOOKS_MINUTES=${MINUTES} npx vitest run test/crash/hooks.test.ts`;
+console.log(COMMAND);
+
+const ENV = { HOLDPOINT_WEBHOOK_HOSTS: "127.0.0.1" };
+
+/** The secret of an endpoint that is told of every end at this path. */
+async function register(crew: Crew, tenant: Tenant, url: string): Promise<string> {
+  const { send } = createPatient({ url: crew.url, headers: crew.headers(tenant) });
+  const { body } = await send("/v1/webhooks", { body: { url, events: ["run.ended"] }, answers: [200, 201] });
+  return String(body["secret"]);
+}
+
+describe.each(engines)("kill -9 of who fires and who sends, on $name", (engine) => {
+  it(
+    "fires each due time once, and tells of each end, always under one id",
+    { timeout: NIGHTLY ? 1_200_000 : 300_000 },
+    async () => {
+      const random = createRandom(SEED);
+      const secrets = new Map<string, string>();
+      const ids = new Set<string>();
+      let [deadly, crew]: [number, Crew | undefined] = [0, undefined];
+      const onMessage = async ({ id }: Message): Promise<boolean> => {
+        const isFirst = !ids.has(id);
+        ids.add(id);
+        if (!crew || !isFirst || ids.size % DEADLY !== 0 || deadly >= MOST_DEADLY) return true;
+        deadly += 1;
+        const { kill } = crew;
+        await Promise.all(crew.workers().map((worker) => kill(worker)));
+        return false;
+      };
+      await using target = await openTarget({ secretOf: (path) => secrets.get(path.slice(1)), onMessage });
+      await using opened = await openCrew(engine, { workers: 2, env: ENV });
+      crew = opened;
+      for (const tenant of TENANTS) secrets.set(tenant, await register(opened, tenant, `${target.url}/${tenant}`));
+      await sleep(KNOWN_MS);
+      await using ticking = await openTicking(opened);
+      const missed = await Promise.all(TENANTS.map((tenant) => ticking.miss(tenant, MINUTES)));
+      const isBusy = async (): Promise<boolean> =>
+        (await Promise.all(missed.map(({ isFiring }) => isFiring()))).includes(true);
+      await killWhile(opened, isBusy, () => random.int(BETWEEN_KILLS_MS));
+      const told = (await Promise.all(missed.map(({ over }) => over()))).flat();
+      for (const one of told) await restOf(opened, one);
+      const runs = told.flatMap((one) => one.runs);
+      const isTold = (run: string): boolean => target.messages().some((message) => message.run === run);
+      await patiently("every end to be told", () => runs.every(isTold) || undefined).catch(() => undefined);
+
+      const { violations } = await judge(opened, {
+        test: "R2 webhooks and schedules",
+        engine: engine.name,
+        seed: SEED,
+        size: `${MINUTES} due times of each tenant`,
+        told,
+        found: [...mistold(runs, target.messages(), target.forged()), ...(await uninvited(opened, told))],
+        stepsNeeded: told.length * STEPS,
+        faults: factsOf(opened.facts(), "killed").length,
+        counts: { "due times": told.length, messages: target.messages().length, "senders killed by the target": deadly },
+        command: COMMAND,
+      });
+      expect(violations).toEqual([]);
+      expect(told.length).toBeGreaterThanOrEqual(MINUTES * TENANTS.length);
+      expect(deadly).toBe(MOST_DEADLY);
+      expect(target.messages().length).toBeGreaterThan(ids.size);
+    },
+  );
+});
+
+const INVARIANT = "the end of a run is told at least once, always under one id of its own";
+
+function mistold(runs: readonly string[], messages: readonly Message[], forged: readonly string[]) {
+  const found = forged.map((what): Violation => ({ invariant: INVARIANT, what: `not verified: ${what}` }));
+  const runOf = new Map(messages.map(({ id, run }) => [id, run]));
+  for (const run of runs) {
+    const ids = new Set(messages.filter((message) => message.run === run).map(({ id }) => id));
+    const isOne = ids.size === 1 && [...ids].every((id) => runOf.get(id) === run);
+    if (!isOne) found.push({ invariant: INVARIANT, what: `run ${run} was told under ${ids.size} ids` });
+  }
+  return found;
+}
+
+/** Threads that no due time asked for. */
+async function uninvited(crew: Crew, told: readonly Told[]): Promise<readonly Violation[]> {
+  const found: Violation[] = [];
+  for (const tenant of TENANTS) {
+    const client = new Client({ apiUrl: crew.url(), defaultHeaders: crew.headers(tenant) });
+    const threads = await client.threads.search({ limit: 1000 });
+    const asked = new Set(told.map(({ threadId }) => threadId));
+    for (const { thread_id: id } of threads)
+      if (!asked.has(id)) found.push({ invariant: "each due time has one run", what: `thread ${id} is of none` });
+    const own = told.filter((one) => one.tenant === tenant);
+    if (threads.length !== own.length)
+      found.push({ invariant: "each due time has one run", what: `${threads.length} threads for ${own.length}` });
+  }
+  return found;
+}
