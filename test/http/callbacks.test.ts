@@ -229,7 +229,11 @@ describe("who answers a callback", () => {
 
   it("is not asked who it is beyond its token: a topic whose signature is none is heard as well", async () => {
     const asked = await waiting("ship");
-    const unsigned = { ...notice("Notification", JSON.stringify(BOX)), Signature: "none", SigningCertURL: "http://[::1]/" };
+    const unsigned = {
+      ...notice("Notification", JSON.stringify(BOX)),
+      Signature: "none",
+      SigningCertURL: "http://[::1]/",
+    };
     expect((await post(asked.token, unsigned, { "content-type": "text/plain" })).status).toBe(200);
     expect(await logOf(asked)).toEqual([{ kind: "arrived", result: BOX }]);
   });
