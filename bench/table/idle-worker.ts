@@ -154,7 +154,7 @@ function counted(table: Table, seen: { requests: number; rows: number }): Table 
 }
 
 /** Says nothing of changes. */
-function asking({ changes: _, ...table }: Table): Table {
+function asking({ changes: _changes, ...table }: Table): Table {
   return table;
 }
 

@@ -4,7 +4,6 @@
  * again and again, which `values` shows once for each superstep.
  */
 import { BaseCallbackHandler } from "@langchain/core/callbacks/base";
-import type { Serialized } from "@langchain/core/load/serializable";
 import { AIMessageChunk } from "@langchain/core/messages";
 import type { Frame } from "../core/event.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -19,8 +18,14 @@ interface Started {
   readonly metadata: JsonObject;
 }
 
+/** What is called, as LangChain writes it down. */
+interface Called {
+  readonly name?: string;
+  readonly id: readonly string[];
+}
+
 /** What LangChain passes to each of its handlers: what is called, its input, and by which names it goes. */
-type Call = readonly [called: Serialized, input: unknown, id: string, ...rest: readonly unknown[]];
+type Call = readonly [called: Called, input: unknown, id: string, ...rest: readonly unknown[]];
 
 /** Emits a frame for each event, in the order in which they happen, until it is disposed: what was aborted may go on for a while. */
 export class EventFrames extends BaseCallbackHandler implements Disposable {
@@ -106,7 +111,7 @@ export class EventFrames extends BaseCallbackHandler implements Disposable {
     const metadata = shownMetadata(of.metadata);
     const node = metadata["langgraph_node"];
     if (tags.includes("langsmith:hidden") || (typeof node === "string" && isHidden(node))) return;
-    this.#started.set(id, { kind, name: nameOf(of.name, of.called as Serialized), tags, metadata });
+    this.#started.set(id, { kind, name: nameOf(of.name, of.called as Called), tags, metadata });
     await this.#say(id, "start", data);
   }
 
@@ -124,7 +129,7 @@ export class EventFrames extends BaseCallbackHandler implements Disposable {
   }
 }
 
-function nameOf(name: unknown, called: Serialized | undefined): string {
+function nameOf(name: unknown, called: Called | undefined): string {
   if (typeof name === "string") return name;
   return called?.name ?? called?.id.at(-1) ?? "Unnamed";
 }

@@ -10,6 +10,7 @@ import { Client } from "@langchain/langgraph-sdk";
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../sim/random.ts";
 import { fleetEngines } from "../support/fleet.ts";
+import type { FleetEngine } from "../support/fleet.ts";
 import { TENANTS, openCrew } from "./crew.ts";
 import type { Crew, Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
@@ -47,37 +48,44 @@ async function register(crew: Crew, tenant: Tenant, url: string): Promise<string
   return String(body["secret"]);
 }
 
+/** A fleet whose ends are told to an address that kills the senders of some messages, once it has them. */
+async function openStage(engine: FleetEngine) {
+  await using opening = new AsyncDisposableStack();
+  const secrets = new Map<string, string>();
+  const seen = new Set<string>();
+  const deadly = new Set<string>();
+  const crews: Crew[] = [];
+  const onMessage = async ({ id }: Message): Promise<boolean> => {
+    const isFirst = !seen.has(id);
+    seen.add(id);
+    if (!isFirst || seen.size % DEADLY !== 0 || deadly.size >= MOST_DEADLY) return true;
+    deadly.add(id);
+    await Promise.all(crews.flatMap((one) => one.workers().map((worker) => one.kill(worker))));
+    return false;
+  };
+  const target = opening.use(await openTarget({ secretOf: (path) => secrets.get(path.slice(1)), onMessage }));
+  const crew = opening.use(await openCrew(engine, { workers: 2, env: ENV }));
+  crews.push(crew);
+  for (const tenant of TENANTS) secrets.set(tenant, await register(crew, tenant, `${target.url}/${tenant}`));
+  await sleep(KNOWN_MS);
+  const opened = opening.move();
+  return { crew, target, deadly, random: createRandom(SEED), [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
 describe.each(engines)("kill -9 of who fires and who sends, on $name", (engine) => {
   it(
     "fires each due time once, and tells of each end, always under one id",
     { timeout: NIGHTLY ? 1_200_000 : 300_000 },
     async () => {
-      const random = createRandom(SEED);
-      const secrets = new Map<string, string>();
-      const ids = new Set<string>();
-      const deadly = new Set<string>();
-      let crew: Crew | undefined;
-      const onMessage = async ({ id }: Message): Promise<boolean> => {
-        const isFirst = !ids.has(id);
-        ids.add(id);
-        if (!crew || !isFirst || ids.size % DEADLY !== 0 || deadly.size >= MOST_DEADLY) return true;
-        deadly.add(id);
-        const { kill } = crew;
-        await Promise.all(crew.workers().map((worker) => kill(worker)));
-        return false;
-      };
-      await using target = await openTarget({ secretOf: (path) => secrets.get(path.slice(1)), onMessage });
-      await using opened = await openCrew(engine, { workers: 2, env: ENV });
-      crew = opened;
-      for (const tenant of TENANTS) secrets.set(tenant, await register(opened, tenant, `${target.url}/${tenant}`));
-      await sleep(KNOWN_MS);
-      await using ticking = await openTicking(opened);
+      await using stage = await openStage(engine);
+      const { crew, target, deadly } = stage;
+      await using ticking = await openTicking(crew);
       const missed = await Promise.all(TENANTS.map((tenant) => ticking.miss(tenant, MINUTES)));
       const isBusy = async (): Promise<boolean> =>
         (await Promise.all(missed.map(({ isFiring }) => isFiring()))).includes(true);
-      await killWhile(opened, isBusy, () => random.int(BETWEEN_KILLS_MS));
+      await killWhile(crew, isBusy, () => stage.random.int(BETWEEN_KILLS_MS));
       const told = (await Promise.all(missed.map(({ over }) => over()))).flat();
-      for (const one of told) await restOf(opened, one);
+      for (const one of told) await restOf(crew, one);
       const runs = told.flatMap((one) => one.runs);
       const timesTold = (what: Partial<Message>): number =>
         target.messages().filter((one) => one.run === what.run || one.id === what.id).length;
@@ -86,13 +94,13 @@ describe.each(engines)("kill -9 of who fires and who sends, on $name", (engine) 
       // What does not come is found below.
       await patiently("every end to be told", () => allTold() || undefined).catch(() => undefined);
 
-      const { violations } = await judge(opened, {
+      const { violations } = await judge(crew, {
         test: "R2 webhooks and schedules",
         engine: engine.name,
         seed: SEED,
         size: `${MINUTES} due times of each tenant`,
         told,
-        found: [...mistold(runs, target.messages(), target.forged()), ...(await uninvited(opened, told))],
+        found: [...mistold(runs, target.messages(), target.forged()), ...(await uninvited(crew, told))],
         unwritableMs: NOBODY_MS,
         stepsNeeded: told.length * STEPS,
         counts: {

@@ -1,5 +1,6 @@
 /** Where webhooks arrive, in the process of the test: every message is verified, and some kill whoever sent them before they are answered. */
 import { createServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Webhook } from "standardwebhooks";
 
@@ -26,26 +27,18 @@ export interface TargetOptions {
 export async function openTarget({ secretOf, onMessage }: TargetOptions): Promise<Target> {
   const messages: Message[] = [];
   const forged: string[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", async () => {
-      try {
-        const secret = secretOf(request.url ?? "") ?? "";
-        const headers = request.headers as Record<string, string>; // none of these is repeated
-        const event = new Webhook(secret).verify(Buffer.concat(chunks).toString("utf8"), headers) as {
-          readonly data: { readonly run_id: string };
-        };
-        const message = { id: headers["webhook-id"] ?? "", run: event.data.run_id };
-        messages.push(message);
-        if (await onMessage(message)) response.end("<html>not JSON");
-        else request.socket.destroy();
-      } catch (error) {
-        forged.push(String(error));
-        response.writeHead(400).end();
-      }
-    });
-  });
+  const receive = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      const message = await verified(request, secretOf(request.url ?? "") ?? "");
+      messages.push(message);
+      if (await onMessage(message)) response.end("<html>not JSON");
+      else request.socket.destroy();
+    } catch (error) {
+      forged.push(String(error));
+      response.writeHead(400).end();
+    }
+  };
+  const server = createServer((request, response) => void receive(request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo; // it listens
   return {
@@ -57,4 +50,15 @@ export async function openTarget({ secretOf, onMessage }: TargetOptions): Promis
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
+}
+
+/** @throws Error for a message that nobody with the secret has signed */
+async function verified(request: IncomingMessage, secret: string): Promise<Message> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(Buffer.from(chunk as Uint8Array));
+  const headers = request.headers as Record<string, string>; // none of these is repeated
+  const event = new Webhook(secret).verify(Buffer.concat(chunks).toString("utf8"), headers) as {
+    readonly data: { readonly run_id: string };
+  };
+  return { id: headers["webhook-id"] ?? "", run: event.data.run_id };
 }

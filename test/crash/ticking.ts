@@ -23,9 +23,9 @@ export interface Ticking extends AsyncDisposable {
 
 export interface Missed {
   readonly tenant: Tenant;
-  isFiring(): Promise<boolean>;
+  readonly isFiring: () => Promise<boolean>;
   /** Once all is fired: pauses it, and answers what each due time must have led to. */
-  over(): Promise<readonly Told[]>;
+  readonly over: () => Promise<readonly Told[]>;
 }
 
 export async function openTicking(crew: Crew): Promise<Ticking> {

@@ -2,6 +2,7 @@
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
 import { callback, review, until } from "holdpoint/graph";
 import type { NodeConfig } from "holdpoint/graph";
+import { z } from "zod";
 import { act } from "./outside.ts";
 
 /** How long each of the three waits that time ends. */
@@ -29,8 +30,8 @@ export const graph = new StateGraph(State)
   })
   .addNode("ask", async (_state, config: NodeConfig) => {
     const send = (token: string) => act(config, "hand out", `token ${token}`);
-    const came = await callback(config, { timeoutMs: ANSWERED_WITHIN_MS, send });
-    return { log: [`came ${came.kind === "arrived" ? String(came.result) : came.kind}`] };
+    const came = await callback(config, { timeoutMs: ANSWERED_WITHIN_MS, schema: z.string(), send });
+    return { log: [`came ${came.kind === "arrived" ? came.result : came.kind}`] };
   })
   .addNode("act", async ({ log }, config: NodeConfig) => {
     const line = `acted after ${log.at(-1)}`;
