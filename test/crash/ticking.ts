@@ -11,6 +11,7 @@ import type { Crew, Tenant } from "./crew.ts";
 import type { Told } from "./evidence.ts";
 import { createPatient, patiently } from "./patient.ts";
 import { toldOfWalks } from "./walking.ts";
+import { factsOf } from "./witness.ts";
 
 export const STEPS = 5;
 const MINUTE_MS = 60_000;
@@ -85,12 +86,18 @@ function toldOf(tenant: Tenant, schedule: Schedule, dueAt: number): Told {
   return toldOfWalks({ tenant, threadId }, [{ runId, name: INPUT.name, steps: STEPS }]);
 }
 
-/** Kills a worker whenever all have come back, until there is nothing to do for them. */
+/** Between two kills lie so many claims at least: a machine that is slow is killed at less often. */
+const LEAST_CLAIMS = 4;
+
+/** Kills a worker whenever all have come back and got something done, until there is nothing to do for them. */
 export async function killWhile(crew: Crew, isBusy: () => Promise<boolean>, nextMs: () => number): Promise<void> {
-  while (await isBusy()) {
+  const claims = (): number => factsOf(crew.facts(), "claim").length;
+  for (let next = LEAST_CLAIMS; await isBusy();) {
     await Promise.allSettled(crew.workers().map(({ ready }) => ready));
     await sleep(nextMs());
     const [victim] = crew.workers();
-    if (victim) await crew.kill(victim);
+    if (!victim || claims() < next) continue;
+    await crew.kill(victim);
+    next = claims() + LEAST_CLAIMS;
   }
 }
