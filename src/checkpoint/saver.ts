@@ -23,7 +23,7 @@ import type { Branch } from "./branch.ts";
 import type { Loaded, View } from "./view.ts";
 import { headOf } from "./head.ts";
 import { historyOf } from "./history.ts";
-import { loadStanding, outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
+import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
@@ -298,7 +298,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       const branch = await this.#bound(ns);
       if (this.#options.lease === undefined) branch.forget();
       else if (ns !== "") await this.#trust(branch);
-      const loaded = await loadStanding(branch, checkpointId);
+      const loaded = await branch.load(checkpointId);
       return loaded && toPendingWrites(this.#tuples(branch), loaded.sets, checkpointId);
     });
   }
