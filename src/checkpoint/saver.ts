@@ -140,6 +140,12 @@ export class FencedSaver extends BaseCheckpointSaver {
     return latest && headOf(latest.record);
   }
 
+  /** Whether any checkpoint that counts at the root goes on from the input of this lineage. Reads down to the newest. */
+  async hasCheckpointOf(root: string): Promise<boolean> {
+    for await (const { record } of (await this.#bound("")).walk()) if (record.root === root) return true;
+    return false;
+  }
+
   /** The channels at that head, without its task writes. */
   async headValues(): Promise<Readonly<Record<string, unknown>> | undefined> {
     const branch = this.#branches.boundRoot();
