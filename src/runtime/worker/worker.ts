@@ -8,6 +8,7 @@ import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { Cancels } from "./cancels.ts";
+import { Contenders } from "./contenders.ts";
 import { dueNow, eachRow, expiredRows, leaseRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
@@ -50,7 +51,8 @@ const EARLY_AGAIN_MS = 250;
 /** From so many rows on there may be more. */
 const MANY_ROWS = 512;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
-const REMOTE_POLL_MS = { busy: 50, idle: 1000 } as const;
+/** With every slot taken only what needs none is looked for: a slot that becomes free looks for itself. */
+const REMOTE_POLL_MS = { busy: 50, full: 250, idle: 1000 } as const;
 
 export function createWorker(options: WorkerOptions): Worker {
   return new PollingWorker(options);
@@ -63,6 +65,7 @@ class PollingWorker implements Worker {
   readonly #cancels: Cancels;
   readonly #watch: LeaseWatch;
   readonly #left: LeftToOthers;
+  readonly #contenders: Contenders;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
   /** Future rows that were looked at, and until when that does: they stay where they are while nothing can be done. */
@@ -80,11 +83,13 @@ class PollingWorker implements Worker {
     const { clock, settings } = options.deps;
     this.#watch = new LeaseWatch({ clock, leaseMs: settings.leaseMs, isKnownDead: options.isKnownDead });
     this.#left = new LeftToOthers(clock, NEWER_AGAIN_MS);
+    this.#contenders = new Contenders(clock, settings.owner);
     this.#slots = new Slots({
       host: options,
       protection: options.protection ?? noProtection,
       left: this.#left,
       drain: this.#drain.signal,
+      lostTo: (process) => this.#contenders.lostTo(process),
       readAgain: () => this.#wake.abort(),
     });
     this.#cancels = new Cancels(options.deps, () => this.#slots.taken);
@@ -159,6 +164,7 @@ class PollingWorker implements Worker {
     const busy = this.busy > 0 || quiet < 1000;
     if (table.changes) return busy ? CHANGED_POLL_MS.busy : CHANGED_POLL_MS.idle;
     const jitter = 0.75 + Number.parseInt(ids.token(1), 16) / 512;
+    if (this.#slots.isFull) return REMOTE_POLL_MS.full * jitter;
     if (busy) return REMOTE_POLL_MS.busy * jitter;
     return Math.min(REMOTE_POLL_MS.idle, REMOTE_POLL_MS.busy + quiet / 20) * jitter;
   }
@@ -171,7 +177,7 @@ class PollingWorker implements Worker {
     if (ready.length > 0) this.#lastFound = deps.clock.monotonic();
     const threads = ready.filter(({ sk }) => sk === "H");
     // A table that tells of changes shows a claim at once.
-    const order = deps.table.changes ? threads : spread(threads, deps.settings.owner);
+    const order = deps.table.changes ? threads : spread(this.#contenders.take(threads), deps.settings.owner);
     this.#slots.found(order.map(({ ref }) => ref));
     const isHold = ({ sk }: DueRow): boolean => sk.startsWith(threadKeys.holdPrefix);
     await eachRow(deps, ready.filter(isHold), (row) =>
