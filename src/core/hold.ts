@@ -81,7 +81,7 @@ export type HoldAnswer =
   | { readonly type: "decisions"; readonly decisions: readonly Answer[] };
 
 /** How the interrupt was raised, and so the one form of answer that its code accepts. */
-export type HoldOrigin = "review" | "interrupt" | "middleware" | "timer" | "callback";
+export type HoldOrigin = "review" | "interrupt" | "middleware" | "breakpoint" | "timer" | "callback";
 
 /** What one person said of a review that needs several. */
 export interface Vote {
@@ -92,11 +92,13 @@ export interface Vote {
   readonly answer: HoldAnswer;
   /** Where it came from, for the record. */
   readonly origin?: Origin;
+  /** Who made the link with which it was given. */
+  readonly linkBy?: string;
 }
 
 export interface Decision extends Vote {
-  /** Nobody gave the answer: the hold's time had come. */
-  readonly cause?: "time";
+  /** Nobody gave the answer: the hold's time had come, or a policy approves what it asks. */
+  readonly cause?: "time" | "policy";
   /** Digest of the body that a callback arrived with, by which a repeat is recognised. */
   readonly bodyDigest?: string;
   /** The run that carries it on, unless another continuation is queued already. */
@@ -134,6 +136,8 @@ export interface Hold extends HoldDesk {
   /** Present when `origin` is `review`. */
   readonly request?: ReviewRequest;
   readonly digest: string;
+  /** Its graph was registered so that new input does not pass what waits, whoever asked it. */
+  readonly strict?: true;
   readonly state: HoldState;
   readonly times?: HoldTimes;
   /** Of a callback: the JSON Schema that what arrives must fit. */
@@ -141,6 +145,11 @@ export interface Hold extends HoldDesk {
   /** Of a callback: a topic that asks to be confirmed, which only an operator may do. */
   readonly subscription?: Subscription;
   readonly decision?: Decision;
+  /**
+   * What a callback brought, when the run that was to carry it on did not: nobody is asked again, and time brings it on
+   * again later.
+   */
+  readonly kept?: Decision;
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
   /**
@@ -183,8 +192,16 @@ export interface HoldIdentity {
 /** Timers and callbacks leave the digest out: the first that was raised stands, whatever its code says later. */
 export const NO_DIGEST = "";
 
-/** A plain interrupt, the middleware's included, lets new input pass it; everything else that waits is in its way. */
-export const isInTheWay = ({ origin }: Hold): boolean => origin !== "interrupt" && origin !== "middleware";
+/**
+ * Plain interrupts, the middleware's included, and breakpoints let new input pass them, unless their graph is strict;
+ * everything else that waits is in its way.
+ */
+export const isInTheWay = ({ origin, strict }: Hold): boolean => strict === true || !LENIENT.has(origin);
+
+const LENIENT: ReadonlySet<HoldOrigin> = new Set(["interrupt", "middleware", "breakpoint"]);
+
+/** What stands for the interrupt that a breakpoint is not: one a stop, named after its value, which says where it is. */
+export const breakpointId = (value: Json): string => sha256(canonicalJson(["breakpoint", value])).slice(0, 32);
 
 export function makeHoldId(h: HoldIdentity): HoldId {
   return holdId(sha256(canonicalJson([h.tenant, h.threadId, h.generation, h.interruptId, h.digest])).slice(0, 32));
@@ -221,10 +238,14 @@ export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefine
 
 /**
  * A decision that its continuation could not carry on is asked for again, of everyone who had a part in it too, and no
- * earlier holder may raise it anew.
+ * earlier holder may raise it anew. Who has answered a callback has done so for good.
  */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, carriedBy: _carriedBy, votes: _votes, times, ...rest } = hold;
+  const { decision, carriedBy: _carriedBy, votes: _votes, times, ...rest } = hold;
+  if (hold.origin === "callback" && decision !== undefined && decision.cause !== "time") {
+    const soon = timesAgain({ ...times, settlesAt: now }, now);
+    return { ...rest, kept: decision, times: soon, state: "pending", followUpDue: false, reason, updatedAt: now };
+  }
   const again = times === undefined ? {} : { times: timesAgain(times, now) };
   return { ...rest, ...again, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
@@ -233,8 +254,19 @@ export function applied(hold: Hold, now: number): Hold {
   return { ...hold, state: "applied", followUpDue: false, updatedAt: now };
 }
 
+/** Why a decision is set aside that was given to something else than is shown now. */
+export const ASKED_AGAIN = "asked again with other content";
+
 export function superseded(hold: Hold, reason: string, now: number): Hold {
   return { ...hold, state: "superseded", followUpDue: false, reason, updatedAt: now };
+}
+
+/**
+ * What a timer or a callback came to, of which its run has not heard before it was over. Whoever asks for the same again,
+ * as a retry does, is given it.
+ */
+export function unheard(hold: Hold, why: string, now: number): Hold {
+  return { ...hold, state: "cancelled", followUpDue: false, reason: why, updatedAt: now };
 }
 
 /**

@@ -6,12 +6,16 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
+import { approves } from "../../core/approval-policy.ts";
+import type { ApprovalPolicy } from "../../core/approval-policy.ts";
 import { callbackHoldId } from "../../core/callback-token.ts";
 import { raisedAgain } from "../../core/hold-desk.ts";
 import {
+  ASKED_AGAIN,
   NO_DIGEST,
   applied,
   assertNotLaterThan,
+  breakpointId,
   cancelledHold,
   givenBack,
   isInTheWay,
@@ -20,6 +24,7 @@ import {
   plainDigest,
   reopened,
   superseded,
+  unheard,
 } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import { reviewTimesOf, timesOf } from "../../core/hold-times.ts";
@@ -27,12 +32,13 @@ import type { HoldTimes } from "../../core/hold-times.ts";
 import { runId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
-import { reviewRequestOf } from "../../core/review-value.ts";
+import { reviewRequestOf, supersedesOf } from "../../core/review-value.ts";
 import { waitOf } from "../../core/wait-value.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import type { Stored } from "../../storage/records.ts";
+import { isBreakpoint } from "../decisions/breakpoints.ts";
 import { supersedeStale } from "../decisions/stale-holds.ts";
 import type { Deps } from "../deps.ts";
 
@@ -73,16 +79,18 @@ export async function raiseHolds(
     );
   }
   const root = saver.whereabouts.root() ?? run.root;
-  const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
+  const strictly = strictness(deps, run);
+  const asks = interrupts.some(({ value }) => reviewRequestOf(value) !== undefined);
+  const policies = asks ? await deps.policies.list(run.tenant) : [];
+  const head = saver.head()?.checkpointId ?? "";
+  const drafts = interrupts
+    .flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt: named(interrupt, head) }) ?? [])
+    .map((draft) => ({ ...draft, ...strictly }))
+    .map((draft) => withPolicies(draft, policies));
+  assertNotRefused(deps, drafts);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
   await supersedeStale(deps, run, fence, holds);
-  await settleAll(deps, pause, (hold, now) => {
-    const next = holds.find(
-      ({ value, raisedBy }) =>
-        reviewRequestOf(value)?.supersedes === hold.digest && raisedBy.taskId === hold.raisedBy.taskId,
-    );
-    return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
-  });
+  await settleAll(deps, pause, applied);
   const reviews = holds.filter(isInTheWay).length;
   // What is over, or was asked by another run, is carried on by a continuation, which must not stay behind one that sleeps.
   const isOwnWait = (hold: Hold): boolean => isWait(hold) && hold.state === "pending" && hold.runId === run.runId;
@@ -106,10 +114,10 @@ export async function leaveHolds(
   pause: Pause & { readonly held: Run | undefined; readonly reason: string },
 ): Promise<Left> {
   const { run, saver, held, reason } = pause;
-  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
+  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
+  const atHead = await idsAtHead(saver, all);
   const namesIt = (hold: Hold): boolean => held?.status === "held" && (held.end?.holds.includes(hold.holdId) ?? false);
   const waits = (hold: Hold): boolean => atHead.has(hold.interruptId) && namesIt(hold);
-  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
   for (const { holdId } of all.filter(({ state }) => state === "pending")) {
     await deps.holds.update(run, holdId, (hold) => {
       if (hold.state !== "pending") return undefined;
@@ -136,6 +144,17 @@ export async function leaveHolds(
   return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
 }
 
+/** What waits there: interrupts, and a breakpoint that nothing has gone on from. */
+async function idsAtHead(saver: FencedSaver, holds: readonly Hold[]): Promise<ReadonlySet<string>> {
+  const ids = (await waitingAtHead(saver)).map(({ id }) => id);
+  const stops = holds.filter((hold) => isBreakpoint(hold) && hold.raisedBy.checkpointId === saver.head()?.checkpointId);
+  const threadId = stops[0]?.threadId;
+  if (threadId === undefined) return new Set(ids);
+  const tuple = await saver.getTuple({ configurable: { thread_id: threadId } });
+  const isUntouched = tuple !== undefined && (tuple.pendingWrites ?? []).length === 0;
+  return new Set(isUntouched ? [...ids, ...stops.map(({ interruptId }) => interruptId)] : ids);
+}
+
 /** What came of the decisions that were handed over. One that was never consumed is never called applied. */
 async function settleAll(
   deps: Deps,
@@ -144,8 +163,12 @@ async function settleAll(
 ): Promise<void> {
   if (handed.length === 0) return;
   const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
-  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
-  for (const { holdId, interruptId } of handed) {
+  const waiting = await waitingAtHead(saver);
+  const atHead = new Set(waiting.map(({ id }) => id));
+  for (const { holdId, interruptId, digest, raisedBy } of handed) {
+    const isAskedAgain = waiting.some(
+      (next) => supersedesOf(next.value) === digest && next.raisedBy?.taskId === raisedBy.taskId,
+    );
     const dropped = unanswered.has(interruptId) && !atHead.has(interruptId);
     if (dropped)
       deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");
@@ -154,12 +177,18 @@ async function settleAll(
       if (hold.state !== "decided") return undefined;
       const now = deps.table.now();
       if (dropped) return superseded(hold, "the thread moved on before the decision could be applied", now);
+      // Also where the run has failed since, and nobody is asked yet.
+      if (isAskedAgain) return superseded(hold, ASKED_AGAIN, now);
       const next = come(hold, now);
-      const isUnheard = next.state === "applied" && unanswered.has(interruptId);
-      return isUnheard ? superseded(hold, "nobody waits for this decision any more", now) : next;
+      if (next.state !== "applied" || !unanswered.has(interruptId)) return next;
+      return isWait(hold)
+        ? unheard(hold, NOT_HEARD, now)
+        : superseded(hold, "nobody waits for this decision any more", now);
     });
   }
 }
+
+const NOT_HEARD = "the run that asked was over before it heard of it";
 
 /** What waits at the head of a thread. */
 export async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
@@ -170,6 +199,37 @@ export async function waitingAtHead(saver: FencedSaver): Promise<readonly Waitin
   return pending
     .filter(({ id, owner }) => owner === undefined || still.has(id))
     .map(({ id, value, owner }) => ({ id, value: value as Json, raisedBy: owner, node: "" })); // it was stored as JSON
+}
+
+/** How a graph was registered that has new input refused while anything of it waits. */
+function strictness({ graphs }: Deps, { graphId }: Run): Pick<Hold, "strict"> {
+  return (graphs.get(graphId)?.plainInterrupts ?? "lenient") === "lenient" ? {} : { strict: true };
+}
+
+/** Where a policy approves what is asked, the hold is due at once: it is decided as soon as its run has ended. */
+function withPolicies(hold: Hold, policies: readonly ApprovalPolicy[]): Hold {
+  if (!policies.some(({ rule }) => approves(rule, hold))) return hold;
+  return { ...hold, times: { ...hold.times, policyAt: hold.raisedAt } };
+}
+
+/** @throws HoldpointError `unsupported` for a plain `interrupt()` of a graph that was registered to have none */
+function assertNotRefused({ graphs }: Deps, drafts: readonly Hold[]): void {
+  const plain = drafts.find(
+    ({ origin, graphId }) => origin === "interrupt" && graphs.get(graphId)?.plainInterrupts === "refused",
+  );
+  if (!plain) return;
+  const setting = `graph ${plain.graphId} is registered with "plainInterrupts": "refused"`;
+  throw new HoldpointError(
+    "unsupported",
+    `${setting}, and node ${plain.node} raised a plain interrupt(): use review()`,
+  );
+}
+
+/** A breakpoint is one and the same, whoever comes to it. */
+function named(interrupt: WaitingInterrupt, checkpointId: string): WaitingInterrupt {
+  if (interrupt.id !== "") return interrupt;
+  const id = breakpointId(interrupt.value);
+  return { ...interrupt, id, raisedBy: { id, ns: "", checkpointId, taskId: "", ordinal: 0 } };
 }
 
 interface DraftWith {
@@ -184,10 +244,11 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
   if (!raisedBy) return undefined;
   const { tenant, threadId, generation } = run;
   const now = deps.table.now();
+  const at = { tenant, threadId, generation, interruptId, now };
   return {
     tenant,
     threadId,
-    ...askedBy(value, { tenant, threadId, generation, interruptId, now }),
+    ...(raisedBy.taskId === "" ? breakpointAt(value, at) : askedBy(value, at)),
     generation,
     fence,
     runId: run.runId,
@@ -209,6 +270,12 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
 
 interface AskedAt extends Pick<Hold, "tenant" | "threadId" | "generation" | "interruptId"> {
   readonly now: number;
+}
+
+/** No task asks at a breakpoint: its value says where it is, whatever that looks like. */
+function breakpointAt(value: Json, at: AskedAt): Pick<Hold, "holdId" | "origin" | "digest"> {
+  const digest = plainDigest(value);
+  return { holdId: makeHoldId({ ...at, digest }), origin: "breakpoint", digest };
 }
 
 /** What the interrupt's value makes of the hold. */
@@ -259,14 +326,16 @@ async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
     if (!current) continue;
     assertNotLaterThan(draft.fence, current.value);
     const { state, fence } = current.value;
-    // Whoever cancelled it, its interrupt waits after all: new input lost to a decision, or was refused in the end.
-    if (state !== "cancelled" && (state !== "pending" || fence === draft.fence)) return current.value;
+    // Whoever cancelled or replaced it, its interrupt waits after all: new input lost to a decision or was refused in the
+    // end, its run is tried again, or its code has come back to what it had asked before.
+    const isOver = state === "cancelled" || state === "superseded";
+    if (!isOver && (state !== "pending" || fence === draft.fence)) return current.value;
   }
 }
 
 /** Who waits does so from the first time that it was asked on, and timers and callbacks keep what they asked for then. */
 function askedAgain(draft: Hold, before: Hold): Hold {
-  const { times, resultSchema, request, subscription } = before;
+  const { times, resultSchema, request, subscription, kept, decision } = before;
   const groups = draft.request && request && { request: { ...draft.request, ...widened(draft, request, times) } };
   return {
     ...raisedAgain(draft, before),
@@ -274,6 +343,9 @@ function askedAgain(draft: Hold, before: Hold): Hold {
     ...(resultSchema === undefined ? {} : { resultSchema }),
     ...(subscription === undefined ? {} : { subscription }),
     ...groups,
+    ...(kept === undefined ? {} : { kept }),
+    // It came before anybody could hear of it: see `unheard`.
+    ...(isWait(before) && decision !== undefined ? { state: "decided", decision, followUpDue: true } : {}),
   };
 }
 
