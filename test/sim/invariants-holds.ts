@@ -27,8 +27,9 @@ export const holdInvariants: Invariants = {
       before.set(hold.holdId, hold);
       const { claim, state } = old ?? {};
       const { decision } = hold;
-      if (state !== "pending" || !claim || !decision || claim.by === decision.by || claim.until <= decision.at)
-        continue;
+      // Time is nobody: who claims a review does not stop it from expiring.
+      if (state !== "pending" || !claim || !decision || decision.cause === "time") continue;
+      if (claim.by === decision.by || claim.until <= decision.at) continue;
       report(fact, `${decision.by} decided hold ${hold.holdId}, which ${claim.by} had claimed`);
     }
   },
