@@ -94,7 +94,7 @@ export function createRuntime(
     reviews: createReviews(deps),
     links: createLinks(deps),
     callbacks: createCallbacks(deps),
-    effects: createEffectUseCases(deps),
+    effects: createEffectUseCases({ deps, assistants, engine }),
     audit: createAuditUseCases(deps),
     policies: createPolicyUseCases(deps),
     operators: createOperators({ ...host, assistants, engine }),
