@@ -102,13 +102,16 @@ describe("a worker with more work than slots", () => {
   it("hardly looks for more while every slot is taken, and as soon as one is free again", async () => {
     let looks = 0;
     // As DynamoDB does, it tells of no changes.
-    const kit = createKit(({ changes: _, ...table }) => ({
-      ...table,
-      queryIndex: (index, pk, range) => {
-        if (index === "due" && range.from !== undefined) looks += 1;
-        return table.queryIndex(index, pk, range);
-      },
-    }));
+    const kit = createKit((told) => {
+      const { changes: _, ...table } = told;
+      return {
+        ...table,
+        queryIndex: (index, pk, range) => {
+          if (index === "due" && range.from !== undefined) looks += 1;
+          return table.queryIndex(index, pk, range);
+        },
+      };
+    });
     const looksIn = async (ms: number): Promise<number> => {
       const before = looks;
       for (let gone = 0; gone < ms; gone += 10) {
