@@ -2,6 +2,7 @@
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
+import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { HoldpointError } from "../../src/core/errors.ts";
 import { inTime } from "../../src/core/hold-time.ts";
 import { decided, reopened } from "../../src/core/hold.ts";
@@ -16,6 +17,7 @@ import type { DriveOutcome } from "../../src/langgraph/drive.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
 import { createRuntime } from "../../src/runtime/create.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
+import { saverParts } from "../../src/runtime/saver-parts.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
 import { until } from "./runtime-pass.ts";
@@ -93,6 +95,16 @@ const State = Annotation.Root({ said: Annotation<unknown>() });
 const said = async (kit: Kit, run: Run): Promise<unknown> =>
   (await kit.runtime.threads.get(ALICE, run.threadId)).values;
 
+const Log = Annotation.Root({
+  log: Annotation<string[]>({ reducer: (before, more) => [...before, ...more], default: () => [] }),
+});
+const logging = (checkpointer: FencedSaver | undefined) =>
+  new StateGraph(Log)
+    .addNode("greet", () => ({ log: ["hello"] }))
+    .addEdge(START, "greet")
+    .addEdge("greet", END)
+    .compile(checkpointer && { checkpointer });
+
 describe("a run that was parked before it began", () => {
   const greeting = new StateGraph(State)
     .addNode("greet", () => ({ said: "hello" }))
@@ -113,6 +125,30 @@ describe("a run that was parked before it began", () => {
     const first = await until(kit, () => kit.runtime.operators.resume(ALICE, run).catch(() => undefined));
     await ended(kit, first);
     await expect(kit.runtime.operators.resume(ALICE, run)).rejects.toMatchObject({ code: "conflict" });
+  });
+
+  it("brings its input once, although what had begun of it lands after the retry was accepted", async () => {
+    const kit = createKit(undefined, { graphs: { g: registeredGraph("g", logging(undefined)) } });
+    const request = { ...inputFor(threadId(kit.deps.ids.uuid())), payload: { input: { log: ["in"] } } };
+    const run = await kit.runtime.runs.accept(ALICE, request);
+    await kit.runtime.operators.park(ALICE, run);
+    {
+      await using worker = kit.worker(langGraphEngine);
+      worker.start();
+      await until(kit, async () => (await kit.deps.threads.get(run))?.value.queue.length === 0);
+    }
+    const retry = await kit.runtime.operators.resume(ALICE, run);
+    // The worker that had begun, under the fence of before: its input, and no node.
+    const { tenant, threadId: thread, generation } = run;
+    const lease = { threadId: thread, generation, fence: (await kit.deps.threads.get(run))?.value.fence ?? 0 };
+    const saver = await FencedSaver.open({ ...saverParts(kit.deps, tenant), lease });
+    saver.begin({ gate: Promise.resolve(), newRoot: run.root });
+    const late = { configurable: { thread_id: thread }, interruptBefore: "*" } as const;
+    await logging(saver).invoke({ log: ["in"] }, late);
+    await using worker = kit.worker(langGraphEngine);
+    worker.start();
+    expect((await ended(kit, retry)).status).toBe("success");
+    expect(await said(kit, run)).toEqual({ log: ["in", "hello"] });
   });
 
   it("is never resumed without its input, whatever an earlier attempt took it for", async () => {

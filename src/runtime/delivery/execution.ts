@@ -28,7 +28,7 @@ import type { GraphServices } from "./graph-context.ts";
 import { conclude } from "./conclude.ts";
 import type { Concluded } from "./conclude.ts";
 import { gaveUpWaiting, hasWaitedLongEnough, lookAgainAt, whyNotHere } from "./graph-wait.ts";
-import { handOver, startingPoint } from "./resume.ts";
+import { handOver, hasBegun, isFresh, startingPoint } from "./resume.ts";
 import type { Start } from "./resume.ts";
 import { withStrays } from "./strays.ts";
 import { leftMs, limitsOf, timedOut, timer } from "./run-time.ts";
@@ -133,8 +133,8 @@ export class Execution {
 
   async #execute(run: Run, { payload, saver, handed, graph }: Able): Promise<Executed | Moved> {
     const { deps } = this.#host;
-    const { cancel, first, lease } = this.#delivery;
-    const begins = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
+    const { cancel, lease } = this.#delivery;
+    const begins = await startingPoint(this.#host, { run, payload, saver, graph, handed });
     if (begins.input?.kind === "input" && lease.thread.waiting !== undefined) {
       // A run that was cancelled before it began must drop nothing.
       await this.#marked;
@@ -213,9 +213,9 @@ export class Execution {
     const saver = await openSaver();
     const gate = Promise.all([this.#marked, events.begun()]);
     gate.catch(() => undefined);
-    const fresh = run.kind === "input" && payload.input !== undefined && payload.input !== null;
-    const hasMovedOn = saver.head()?.runId === run.runId;
-    const executesFrom = hasMovedOn ? undefined : payload.checkpoint?.checkpointId;
+    const fresh = isFresh(run, payload);
+    const begun = hasBegun({ run, payload, saver });
+    const executesFrom = begun ? undefined : payload.checkpoint?.checkpointId;
     saver.begin({
       gate,
       ...(fresh ? { newRoot: run.root } : {}),
@@ -225,7 +225,7 @@ export class Execution {
     const unable = this.#whyNot(run, graph);
     // New input is its own barrier. Anything else is decided on what was read behind one: until it has landed, an
     // earlier holder may still append.
-    const isOwnBarrier = fresh && this.#delivery.first && unable === undefined;
+    const isOwnBarrier = fresh && !begun && this.#delivery.first && unable === undefined;
     if (!isOwnBarrier) await saver.barrier();
     const handed = await handOver(deps, run, this.#delivery.lease.fence);
     return graph && !unable

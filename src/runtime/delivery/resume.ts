@@ -31,7 +31,6 @@ export interface StartFrom {
   readonly graph: RegisteredGraph;
   /** Decisions of the thread that are still to be applied; empty for anything but a continuation. */
   readonly handed: readonly Hold[];
-  readonly first: boolean;
 }
 
 export async function startingPoint(
@@ -39,9 +38,21 @@ export async function startingPoint(
   from: StartFrom,
 ): Promise<Start> {
   if (from.run.kind === "continuation" || from.handed.length > 0) return continuation(host, from);
-  if (from.first) return begin(from.payload);
-  const begun = from.saver.head()?.runId === from.run.runId;
-  return begun ? takenOver(host, from) : begin(from.payload);
+  return hasBegun(from) ? takenOver(host, from) : begin(from.payload);
+}
+
+/** True of new input, which has a root of its own. */
+export const isFresh = (run: Run, { input }: RunPayload): boolean =>
+  run.kind === "input" && input !== undefined && input !== null;
+
+/**
+ * Whether the head is this run's. Or of one that it tries again: that was parked just when its worker began, whose
+ * checkpoint of the input came after the retry had been promised to bring it.
+ */
+export function hasBegun({ run, payload, saver }: Pick<StartFrom, "run" | "payload" | "saver">): boolean {
+  const head = saver.head();
+  if (head?.runId === run.runId) return true;
+  return run.replayOf !== undefined && isFresh(run, payload) && head?.root === run.root;
 }
 
 function begin(payload: RunPayload): Start {
@@ -105,7 +116,7 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
 /** A breakpoint that nobody has approved: who goes on must not pass it. */
 async function stopAtHead(
   { deps, engine }: { readonly deps: Deps; readonly engine: Engine },
-  from: Omit<StartFrom, "first">,
+  from: StartFrom,
 ): Promise<Extract<DriveOutcome, { readonly kind: "interrupted" }> | undefined> {
   const stop = (await breakpointInTheWay(deps, from.run, from)) ?? (await engine.breakpointAtHead(from));
   return stop && { kind: "interrupted", interrupts: [stop] };
