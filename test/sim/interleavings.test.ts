@@ -50,7 +50,7 @@ const searches = (): void => {
   describe("no interleaving that was searched breaks what must always hold:", () => {
     it.each(CASES)(
       "$name, $fault",
-      { timeout: NIGHTLY ? 3_600_000 : 120_000 },
+      { timeout: NIGHTLY ? 3_600_000 : 300_000 },
       async ({ scenario, fault, isClaimed, raced }) => {
         const options: SearchOptions = { scenario, fault, limit: isClaimed ? ENOUGH : LIMIT, raced };
         const outcome = await search(options);
