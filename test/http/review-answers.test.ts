@@ -117,6 +117,17 @@ describe("the policy of a review", () => {
     expect((await desk.decide("sam", free, APPROVE)).status).toBe(200);
   });
 
+  it("does not let whoever started it decide where somebody else resumed it (four eyes)", async () => {
+    const { thread_id: thread } = await desk.client("sam").threads.create();
+    await desk.client("sam").runs.wait(thread, "both", { input: { spec: { fourEyes: true } } });
+    await desk.client("dora").runs.wait(thread, "both", { command: { resume: "eve" } });
+    const [review] = await desk.openOf(thread);
+    if (!review) throw new Error("no review was raised");
+    expect(review["started_by"]).toBe("sam");
+    expect((await desk.decide("sam", review, APPROVE)).status).toBe(403);
+    expect((await desk.decide("ann", review, APPROVE)).status).toBe(200);
+  });
+
   it("takes the same answer of several people, of each once (quorum)", async () => {
     const review = await desk.raise({ quorum: 2 });
     const first = await bodyOf(await desk.decide("ann", review, APPROVE, { "idempotency-key": "a" }));
