@@ -73,11 +73,11 @@ export async function decide(
       ...(request.link === undefined ? {} : { linkBy: request.link.issuedBy }),
     };
     const isLast = decides(hold, answer);
-    // A decision is recorded with what follows it.
-    if (!isLast) await auditVote(deps, hold, vote);
     const after = isLast
       ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) })
       : voted(hold, vote);
+    // A decision is recorded with what follows it.
+    if (!isLast) await auditVote(deps, hold, vote);
     const usedLinks = [...(hold.usedLinks ?? []), ...(request.link ? [request.link.id] : [])];
     const next = request.link ? { ...after, usedLinks } : after;
     const written = await deps.holds.put(next, { version: current.version });
