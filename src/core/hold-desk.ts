@@ -40,8 +40,10 @@ export type DeskWork =
   | { readonly kind: "assign"; readonly to: string | undefined }
   | { readonly kind: "comment"; readonly text: string };
 
-/** Comments on one hold: its item has room for no more of the longest. */
+/** Comments on one hold. */
 export const MAX_COMMENTS = 25;
+/** Bytes of a hold to which people may add: beyond them its item has room only for what ends it, however it is encrypted. */
+const MAX_DESK_BYTES = 256 * 1024;
 /** Characters of one comment, of a decision or beside it. */
 export const MAX_COMMENT = 4_000;
 
@@ -71,9 +73,19 @@ export function worked(hold: Hold, who: Principal, work: DeskWork, now: number):
       const comments = hold.comments ?? [];
       if (comments.length >= MAX_COMMENTS)
         throw new HoldpointError("limit", `a review has room for ${MAX_COMMENTS} comments`);
-      return { ...hold, comments: [...comments, { by: who.subject, at: now, text: work.text }], updatedAt: now };
+      const remark = { by: who.subject, at: now, text: work.text };
+      return withRoom({ ...hold, comments: [...comments, remark], updatedAt: now });
     }
   }
+}
+
+/** @throws HoldpointError `too_large` for what would leave no room for a decision, or for its time to end it */
+function withRoom(hold: Hold): Hold {
+  if (Buffer.byteLength(JSON.stringify(hold)) <= MAX_DESK_BYTES) return hold;
+  throw new HoldpointError(
+    "too_large",
+    "the review has no more room: what it shows, its comments and its votes are too long",
+  );
 }
 
 /** @throws HoldpointError `forbidden` for who is not in the groups of a review, or has started what it is about */
@@ -112,10 +124,13 @@ export function decides({ request, votes = [] }: Hold, answer: HoldAnswer): bool
   return votes.filter((vote) => canonicalJson(vote.answer) === same).length + 1 >= (request?.quorum ?? 1);
 }
 
-/** One more person has answered, and others still must; their claim has done its work. */
+/**
+ * One more person has answered, and others still must; their claim has done its work.
+ * @throws HoldpointError `too_large`
+ */
 export function voted(hold: Hold, vote: Vote): Hold {
   const { claim: _claim, ...rest } = hold;
-  return { ...rest, votes: [...(hold.votes ?? []), vote], updatedAt: vote.at };
+  return withRoom({ ...rest, votes: [...(hold.votes ?? []), vote], updatedAt: vote.at });
 }
 
 /** True for a hold that only its own surface can decide, because the policy asks who decides. */

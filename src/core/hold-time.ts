@@ -20,6 +20,14 @@ export function dueAt({ state, times }: Hold): number | undefined {
   return known.length === 0 ? undefined : Math.min(...known);
 }
 
+/** What time does at the latest so long after it is due, while a worker is there: people and others may come first until then. */
+const SETTLED_WITHIN_MS = 1_000;
+
+/** Whether its time is over for good, though nobody was there to say so: what comes now comes too late all the same. */
+export function isOverdue({ state, times }: Hold, now: number): boolean {
+  return state === "pending" && (times?.settlesAt ?? Infinity) + SETTLED_WITHIN_MS < now;
+}
+
 /** What has come of a hold by now; undefined when nothing is due. What settles it goes before everything else. */
 export type InTime =
   | { readonly kind: "settled"; readonly hold: Hold }

@@ -58,7 +58,7 @@ const READS: readonly Action[] = [
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
 /** Who registers an address has a tenant's events sent there. */
 const WEBHOOKS: readonly Action[] = ["webhooks:read", "webhooks:write"];
-/** Who hands links out answers for whom they name. */
+/** Who hands links out answers for whom they name: given to nobody who also decides, or one alone would be a quorum. */
 const LINKS: readonly Action[] = ["reviews:link", "reviews:delegate"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
@@ -73,7 +73,7 @@ const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
     ...WEBHOOKS,
     "runs:operate",
     "reviews:decide",
-    ...LINKS,
+    "reviews:link",
     "effects:settle",
     "audit:read",
     "policies:write",

@@ -106,7 +106,12 @@ export function carriedAnswer(value: unknown): CarriedAnswer | undefined {
   if (!isObject(value) || value["holdpoint"] !== "answer") return undefined;
   const { number, digest, decidedBy, comment } = value;
   if (typeof number !== "number" || typeof digest !== "string") return undefined;
-  const answer = typedAnswer(value as JsonObject, undefined);
+  const { type, args } = value;
+  // They were taken out of whatever they came in, and may look like such themselves.
+  const answer: Answer | undefined =
+    type === "edit" && isObject(args)
+      ? { type, args: args as JsonObject }
+      : typedAnswer(value as JsonObject, undefined);
   if (answer === undefined) return undefined;
   return {
     number,

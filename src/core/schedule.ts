@@ -37,6 +37,8 @@ export interface Schedule {
   readonly overlap: OverlapPolicy;
   readonly metadata: JsonObject;
   readonly createdBy: string;
+  /** Who changed what it sends since, and so starts its runs: they, and not its maker, may not decide under four eyes. */
+  readonly changedBy?: string;
   /** The next due time; null when there is none. */
   readonly nextAt: number | null;
   /** Due times that are being fired: decided, and findable until each has its run. */

@@ -97,12 +97,20 @@ function requestOf(number: number, spec: ReviewSpec<ArgsSchema>): ReviewRequest 
 const MAX_QUORUM = 10;
 const MAX_NAMES = 16;
 
-function assertPolicy({ quorum = 1, groups = [], tags = [] }: ReviewSpec<ArgsSchema>): void {
+/** What is no policy must not be passed over as none: then everybody could decide. */
+function assertPolicy({ quorum = 1, groups = [], tags = [], fourEyes = false, escalateTo }: ReviewSpec): void {
+  const names = Object.entries({ groups, tags, escalateTo: escalateTo ?? [] }).find(([, list]) => !areNames(list));
+  if (names) throw new HoldpointError("invalid", `review(): \`${names[0]}\` is a list of texts that are not empty`);
+  if (typeof fourEyes !== "boolean") throw new HoldpointError("invalid", "review(): `fourEyes` is true or false");
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > MAX_QUORUM)
     throw new HoldpointError("invalid", `a review's quorum is a whole number from 1 to ${MAX_QUORUM}`);
   if (groups.length > MAX_NAMES || tags.length > MAX_NAMES)
     throw new HoldpointError("invalid", `a review has at most ${MAX_NAMES} groups and as many tags`);
 }
+
+/** Graphs are loaded without being type-checked, and what they read from their environment may be missing. */
+const areNames = (list: unknown): boolean =>
+  Array.isArray(list) && list.every((name) => typeof name === "string" && name !== "");
 
 function asObject(value: object, what: string): JsonObject {
   const json = strictJson(value);

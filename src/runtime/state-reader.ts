@@ -3,6 +3,9 @@ import { FencedSaver } from "../checkpoint/saver.ts";
 import { saverParts } from "./saver-parts.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
+import { runId } from "../core/ids.ts";
+import type { RunId } from "../core/ids.ts";
+import { isEnded } from "../core/run.ts";
 import type { CheckpointSelector, Run } from "../core/run.ts";
 import { valuesAt } from "../langgraph/views.ts";
 import { hasDeltaChannels, visibleValues } from "../langgraph/visible.ts";
@@ -68,4 +71,21 @@ export async function assertCheckpoint(
     configurable: { thread_id: thread.threadId, checkpoint_ns: checkpointNs, checkpoint_id: checkpointId },
   });
   if (!found) throw new HoldpointError("not_found", `Checkpoint ${checkpointId} not found`);
+}
+
+/**
+ * The roots of a run: its own, and that of the input which it goes on from, under which its effects stand. The log knows
+ * that one and the run does not, where somebody has resumed it, or sent no input.
+ */
+export async function rootsOf(deps: Deps, run: Run): Promise<ReadonlySet<RunId>> {
+  const saver = readingSaver(deps, run);
+  const at = run.end?.checkpointId;
+  const configurable = { thread_id: run.threadId, checkpoint_ns: "", ...(at && { checkpoint_id: at }) };
+  const tuple = isEnded(run.status) && at === undefined ? undefined : await saver.getTuple({ configurable });
+  const root = saver.whereabouts.root();
+  if (!tuple || root === undefined) return new Set([run.root]);
+  const isOwn = (tuple.metadata as { readonly run_id?: unknown } | undefined)?.run_id === run.runId;
+  // One with new input that never came to a checkpoint has nothing of what was there before.
+  const goesOn = isOwn || ((await deps.runs.payload(run)).input ?? null) === null;
+  return new Set(goesOn ? [run.root, runId(root)] : [run.root]);
 }

@@ -179,6 +179,12 @@ describe("who may make one", () => {
     expect((await desk.decide("nora", two, { type: "approve" })).status).toBe(403);
   });
 
+  it("is not an admin for others: one who decides is not several people", async () => {
+    const review = await desk.raise({ quorum: 2, fourEyes: true });
+    expect((await make("sam", review, { decision: "approve", user: "bob" })).status).toBe(403);
+    expect((await make("sam", await desk.raise(), { decision: "approve" })).status).toBe(201);
+  });
+
   it("is on the record, and so is whose link an answer came with", async () => {
     const review = await desk.raise();
     await tap(await link("nora", review, { decision: "approve", user: "bob" }));

@@ -321,6 +321,21 @@ it("a timeline tells human wait from latency, and shows nodes, holds and effects
   });
 });
 
+it("a run that answered by the SDK has the lineage and the effects of the input that it carried on, and no later ones", async () => {
+  const { thread, run } = await ordered({ asks: true });
+  await ended(run);
+  const { run_id: answer } = await client.runs.create(thread, "shop", { command: { resume: { type: "approve" } } });
+  expect(await ended(answer)).toMatchObject({ status: "success", effects: [{ name: "pay" }] });
+  const { run_id: next } = await client.runs.create(thread, "shop", { input: { asks: false } });
+  expect(await ended(next)).toMatchObject({ status: "success", lineage: [{ run_id: next }] });
+  for (const one of [run, answer]) {
+    expect(await runOf(one)).toMatchObject({ lineage: [{ run_id: run }, { run_id: answer }] });
+    expect((await runOf(one))["effects"]).toHaveLength(1);
+    expect((await get(`/effects?run_id=${one}`)).items).toEqual([expect.objectContaining({ run_id: answer })]);
+  }
+  expect((await runOf(next))["effects"]).toHaveLength(1);
+});
+
 it("what operators do is on the record, with who asked for it and why", async () => {
   const { run } = await failed();
   world.broken = false;

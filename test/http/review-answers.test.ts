@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tenantId } from "../../src/core/ids.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Review, ReviewDesk } from "../support/review-desk.ts";
+import type { Person, Review, ReviewDesk } from "../support/review-desk.ts";
 
 let desk: ReviewDesk;
 beforeAll(async () => {
@@ -117,6 +117,17 @@ describe("the policy of a review", () => {
     expect((await desk.decide("sam", free, APPROVE)).status).toBe(200);
   });
 
+  it("does not let whoever started it decide where somebody else resumed it (four eyes)", async () => {
+    const { thread_id: thread } = await desk.client("sam").threads.create();
+    await desk.client("sam").runs.wait(thread, "both", { input: { spec: { fourEyes: true } } });
+    await desk.client("dora").runs.wait(thread, "both", { command: { resume: "eve" } });
+    const [review] = await desk.openOf(thread);
+    if (!review) throw new Error("no review was raised");
+    expect(review["started_by"]).toBe("sam");
+    expect((await desk.decide("sam", review, APPROVE)).status).toBe(403);
+    expect((await desk.decide("ann", review, APPROVE)).status).toBe(200);
+  });
+
   it("takes the same answer of several people, of each once (quorum)", async () => {
     const review = await desk.raise({ quorum: 2 });
     const first = await bodyOf(await desk.decide("ann", review, APPROVE, { "idempotency-key": "a" }));
@@ -228,6 +239,27 @@ describe("bad input", () => {
     const path = `/v1/reviews/${review.id}/comments`;
     expect((await desk.call("ann", "POST", path, { json: { text: "x".repeat(4_001) } })).status).toBe(422);
     expect((await desk.get(review.id)).state).toBe("pending");
+  });
+
+  it.each([
+    ["comments", 20_000],
+    ["comments", 26_000],
+    ["votes", 20_000],
+  ] as const)("%s fill a review about %d characters, and still it can be decided", async (what, length) => {
+    const review = await desk.raise({ args: { text: "語".repeat(length) }, quorum: what === "votes" ? 10 : 1 });
+    const comments = async (text: string) =>
+      (await desk.call("bob", "POST", `/v1/reviews/${review.id}/comments`, { json: { text } })).status;
+    const edit = (who: Person, n: number) =>
+      desk.decide(who, review, { type: "edit", args: { text: `${n}${"文".repeat(10_000)}` }, comment: "shorter" });
+    if (what === "votes") {
+      const people = ["bob", "cleo", "sam"] as const;
+      const statuses = await Promise.all(people.map(async (who, n) => (await edit(who, n)).status));
+      expect(statuses).toContain(413);
+    }
+    for (const size of [4000, 400, 40, 1]) while ((await comments("語".repeat(size))) === 200);
+    const message = { type: "reject", message: "語".repeat(10_000), comment: "語".repeat(4000) };
+    expect((await desk.decide("ann", review, message)).status).toBe(200);
+    expect(await desk.logOf(review)).toHaveLength(1);
   });
 
   it("HTML and scripts in what is asked and said are kept as data", async () => {

@@ -18,6 +18,8 @@ const KEYS = {
   bob: { tenant: "acme", subject: "bob", roles: ["reviewer"], groups: ["payments"] },
   /** In no group. */
   cleo: { tenant: "acme", subject: "cleo", roles: ["reviewer"] },
+  /** Starts and resumes runs, and decides no review. */
+  dora: { tenant: "acme", subject: "dora", roles: ["developer"] },
   /** Reads only. */
   vic: { tenant: "acme", subject: "vic", roles: ["viewer"] },
   /** Hands out links, and decides nothing. */
@@ -76,11 +78,20 @@ const asks = graphOf(async ({ spec }, config) => {
 /** A plain interrupt with what its input says. */
 const plain = graphOf(async ({ spec }) => ({ log: [JSON.stringify(interrupt(spec))] }));
 
+/** A plain interrupt, and then a review. */
+const both = graphOf(async ({ spec }, config) => {
+  interrupt("whom to?");
+  return { log: [JSON.stringify(await review(config, { title: "Pay", action: "pay", args: {}, ...spec }))] };
+});
+
 export async function startReviewDesk(): Promise<ReviewDesk> {
   const people = Object.keys(KEYS) as readonly Person[]; // its own keys
   const { apiKeys, texts } = createTestKeys(Object.values(KEYS));
   const keyOf = (person: Person): string => texts[people.indexOf(person)] ?? "";
-  const graphs = createRegistry([registeredGraph("asks", asks), registeredGraph("plain", plain)], []);
+  const graphs = createRegistry(
+    [registeredGraph("asks", asks), registeredGraph("plain", plain), registeredGraph("both", both)],
+    [],
+  );
   const service = await startService({ graphs, app: { auth: keyAuthenticator(apiKeys) } });
   const client = (as: Person = "sam"): Client =>
     new Client({ apiUrl: service.app.url, apiKey: keyOf(as), callerOptions: { maxRetries: 0 } });

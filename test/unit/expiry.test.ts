@@ -97,7 +97,7 @@ describe("a review that nobody decides", () => {
         return await asked(kit);
       })();
       const { holdId } = await holdOf(kit, run);
-      kit.clock.advance(2 * MINUTE_MS);
+      kit.clock.advance((dueAt(await holdOf(kit, run)) ?? 0) + 500 - kit.table.now());
       const people = [decide(kit, run), decide(kit, run, BOB)];
       const time = Array.from({ length: 3 }, () => settleDue(kit.deps, run, holdId));
       const answers = await Promise.allSettled(n % 2 === 0 ? [...people, ...time] : [...time, ...people]);
@@ -106,6 +106,27 @@ describe("a review that nobody decides", () => {
       expect(won).toHaveLength(decision?.cause === "time" ? 0 : 1);
       expect((await kit.deps.threads.get(run))?.value.queue).toHaveLength(1);
     }
+  });
+
+  it("is for nobody to decide any more once its time is over, also while no worker is there to say so", async () => {
+    const kit = kitOf({ dueInMs: MINUTE_MS });
+    const run = await (async () => {
+      await using worker = kit.worker(langGraphEngine);
+      worker.start();
+      return await asked(kit);
+    })();
+    kit.clock.advance(2 * MINUTE_MS);
+    await expect(decide(kit, run)).rejects.toMatchObject({ code: "gone", detail: { state: "expired" } });
+    const resumes = {
+      ...inputFor(run.threadId),
+      assistantId: "desk",
+      payload: { command: { resume: { type: "approve" } } },
+    };
+    await expect(kit.runtime.runs.accept(ALICE, resumes)).rejects.toMatchObject({ code: "gone" });
+    expect((await holdOf(kit, run)).state).toBe("pending");
+    await using worker = kit.worker(langGraphEngine);
+    worker.start();
+    expect(await saidBy(kit, run)).toBe("reject by holdpoint:time");
   });
 
   it("does not begin its answer again and again while what it leads to fails", async () => {

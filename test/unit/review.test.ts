@@ -8,9 +8,9 @@ import type { Json } from "../../src/core/json.ts";
 import { isReviewRequest, parseAnswer, reviewRequestOf, supersedesOf } from "../../src/core/review-value.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { review } from "../../src/graph/review.ts";
-import type { ReviewAnswer } from "../../src/graph/review.ts";
+import type { ReviewAnswer, ReviewSpec } from "../../src/graph/review.ts";
 import type { WaitingInterrupt } from "../../src/langgraph/drive.ts";
-import { DrivenThread, interruptsOf } from "../support/drive-kit.ts";
+import { DrivenThread, interruptsOf, valuesOf } from "../support/drive-kit.ts";
 
 const State = Annotation.Root({
   log: Annotation<string[]>({ reducer: (a, b) => a.concat(b), default: () => [] }),
@@ -77,6 +77,39 @@ function refunds(of: { amount: number }, paid: number[], checked = true) {
 }
 
 describe("a review", () => {
+  it("is edited to what was approved, also where that looks like the form in which edits come", async () => {
+    const args = { action: "transfer", args: { amount: 5 }, to: "eve" };
+    const thread = new DrivenThread(
+      single(async (_, config) => ({
+        log: [JSON.stringify(await review(config, { title: "Call", action: "call", args }))],
+      })),
+    );
+    const [asked] = interruptsOf((await thread.invoke({})).outcome);
+    await decide(thread, asked, { type: "edit", args: { ...args, to: "ann" } });
+    const { log } = (await valuesOf(thread)) as unknown as S;
+    expect(log.map((each) => JSON.parse(each) as Json)).toEqual([
+      { type: "edit", args: { ...args, to: "ann" }, decidedBy: "ann" },
+    ]);
+  });
+
+  it.each([
+    { groups: "payments" },
+    { groups: [undefined] },
+    { groups: [""] },
+    { tags: "eu" },
+    { fourEyes: "yes" },
+    { escalateTo: [undefined], escalateAfterMs: 1 },
+  ])("with a policy that is none is refused, not asked of everybody: %j", async (policy) => {
+    const spec = { title: "Refund", action: "refund", args: {}, ...policy } as unknown as ReviewSpec;
+    const thread = new DrivenThread(
+      single(async (_, config) => {
+        await review(config, spec);
+        return {};
+      }),
+    );
+    expect(await thread.invoke({})).toMatchObject({ outcome: { kind: "failed" } });
+  });
+
   it("shows one shape that every approval interface can answer", async () => {
     const thread = new DrivenThread(
       single(async (_, config) => {

@@ -71,6 +71,22 @@ describe("a schedule", () => {
     expect(executed).toEqual([run?.runId]);
   });
 
+  it("is fired in the name of who has last changed what it sends, and not of who has paused it", async () => {
+    const kit = createKit();
+    const made = await schedule(kit);
+    const { schedules } = kit.runtime;
+    const by = (subject: string) => ({ ...ALICE, subject });
+    const other = { ...wanted.request, payload: { input: { amount: 7 } } };
+    await schedules.update(by("bob"), made.scheduleId, () => ({ request: other }));
+    const metadata = { note: "later" };
+    const noted = { ...other, payload: { ...other.payload, metadata } };
+    await schedules.update(by("eve"), made.scheduleId, () => ({ enabled: true, metadata, request: noted }));
+    expect(await now(kit, made)).toMatchObject({ createdBy: "alice" });
+    toDue(kit, made);
+    await fire(kit.deps, made);
+    expect(await runOf(kit, made, due(made))).toMatchObject({ startedBy: "bob" });
+  });
+
   it("is fired once wherever a process dies, before or after any of its calls", async () => {
     let points = 0;
     for (const when of ["before", "after"] as const) {

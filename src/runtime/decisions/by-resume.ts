@@ -4,6 +4,7 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import { hasPolicy, isClaimedByOthers } from "../../core/hold-desk.ts";
+import { isOverdue } from "../../core/hold-time.ts";
 import { decided, isWait, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
@@ -89,6 +90,7 @@ function asInterruptMap(resume: Json): Readonly<Record<string, Json>> | undefine
 /** A review with a policy of its own is decided as a review, where the policy can be enforced. */
 export function mayResume(principal: Principal, hold: Hold, now: number): HoldpointError | undefined {
   const review = `${hold.threadId}.${hold.holdId}`;
+  if (isOverdue(hold, now)) return new HoldpointError("gone", `review ${review} has expired`, { detail: { review } });
   if (hasPolicy(hold)) {
     return new HoldpointError("forbidden", `decide this under /v1/reviews/${review}`, {
       detail: { review, subject: principal.subject },

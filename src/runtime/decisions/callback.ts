@@ -6,6 +6,7 @@
 import { canonicalJson } from "../../core/json.ts";
 import type { Json } from "../../core/json.ts";
 import { HoldpointError } from "../../core/errors.ts";
+import { isOverdue } from "../../core/hold-time.ts";
 import { continuationId, decided, keyedDecisionId } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import { sha256 } from "../../core/ids.ts";
@@ -93,6 +94,7 @@ async function answered(
     const { state, kept } = stored.value;
     const before = state === "pending" && !kept ? undefined : overBefore(stored.value, bodyDigest);
     if (before) return before;
+    if (isOverdue(stored.value, deps.table.now())) throw givenUp(stored.value.times?.settlesAt);
     if (outcome.kind === "arrived") assertFits(stored.value, outcome.result);
     const open = await opennessOf(deps, stored.value);
     if (open.kind === "over") throw new HoldpointError("gone", `nobody waits for this callback: ${open.why}`);
@@ -140,13 +142,17 @@ async function later({ clock }: Deps, until: number): Promise<void> {
 function overBefore({ state, kept, decision = kept, reason }: Hold, bodyDigest: string): CallbackReceipt {
   const at = decision === undefined ? undefined : new Date(decision.at).toISOString();
   if (decision?.bodyDigest === bodyDigest) return { state: "accepted", at: decision.at };
-  if (decision?.cause === "time")
-    throw new HoldpointError("gone", `the callback was given up at ${at}`, { detail: { timed_out_at: at } });
+  if (decision?.cause === "time") throw givenUp(decision.at);
   if (decision)
     throw new HoldpointError("conflict", `the callback was answered otherwise at ${at}`, {
       detail: { answered_at: at },
     });
   throw new HoldpointError("gone", `nobody waits for this callback: it is ${state}: ${reason ?? "no reason recorded"}`);
+}
+
+function givenUp(ms: number | undefined): HoldpointError {
+  const at = ms === undefined ? undefined : new Date(ms).toISOString();
+  return new HoldpointError("gone", `the callback was given up at ${at}`, { detail: { timed_out_at: at } });
 }
 
 function assertFits({ resultSchema }: Hold, result: Json): void {

@@ -12,6 +12,7 @@ import {
   deskVersion,
   voted,
 } from "../../core/hold-desk.ts";
+import { isOverdue } from "../../core/hold-time.ts";
 import { continuationId, decided, keyedDecisionId, namesHold } from "../../core/hold.ts";
 import type { Hold, HoldAnswer, Vote } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
@@ -72,11 +73,11 @@ export async function decide(
       ...(request.link === undefined ? {} : { linkBy: request.link.issuedBy }),
     };
     const isLast = decides(hold, answer);
-    // A decision is recorded with what follows it.
-    if (!isLast) await auditVote(deps, hold, vote);
     const after = isLast
       ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) })
       : voted(hold, vote);
+    // A decision is recorded with what follows it.
+    if (!isLast) await auditVote(deps, hold, vote);
     const usedLinks = [...(hold.usedLinks ?? []), ...(request.link ? [request.link.id] : [])];
     const next = request.link ? { ...after, usedLinks } : after;
     const written = await deps.holds.put(next, { version: current.version });
@@ -123,6 +124,7 @@ function answerTo(hold: Hold, { principal, request, now }: Asked): HoldAnswer {
       detail: { version },
     });
   }
+  assertInTime(hold, now);
   const answer = fittingAnswer(hold, request.answer);
   assertCommented(hold, answer, request.comment);
   assertUnclaimed(principal, hold, now);
@@ -167,8 +169,13 @@ export function assertUndecided(hold: Hold): void {
   }
 }
 
-function expired({ decision, updatedAt }: Hold): HoldpointError {
-  const at = new Date(decision?.at ?? updatedAt).toISOString();
+/** @throws HoldpointError `gone` where the time of a review is over and no worker was there to answer it */
+export function assertInTime(hold: Hold, now: number): void {
+  if (isOverdue(hold, now)) throw expired(hold);
+}
+
+function expired({ decision, times, updatedAt }: Hold): HoldpointError {
+  const at = new Date(decision?.at ?? times?.settlesAt ?? updatedAt).toISOString();
   return new HoldpointError("gone", `the review has expired at ${at}: nobody had decided it in time`, {
     detail: { state: "expired", expired_at: at, decision: decision?.answer.type ?? null },
   });

@@ -83,8 +83,9 @@ export async function raiseHolds(
   const asks = interrupts.some(({ value }) => reviewRequestOf(value) !== undefined);
   const policies = asks ? await deps.policies.list(run.tenant) : [];
   const head = saver.head()?.checkpointId ?? "";
+  const startedBy = asks ? await starterOf(deps, run, root) : run.startedBy;
   const drafts = interrupts
-    .flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt: named(interrupt, head) }) ?? [])
+    .flatMap((interrupt) => draftHold(deps, { run, fence, root, startedBy, interrupt: named(interrupt, head) }) ?? [])
     .map((draft) => ({ ...draft, ...strictly }))
     .map((draft) => withPolicies(draft, policies));
   assertNotRefused(deps, drafts);
@@ -232,14 +233,21 @@ function named(interrupt: WaitingInterrupt, checkpointId: string): WaitingInterr
   return { ...interrupt, id, raisedBy: { id, ns: "", checkpointId, taskId: "", ordinal: 0 } };
 }
 
+/** Whose input it is that the run goes on with, whoever has resumed it since: they may not decide under four eyes. */
+async function starterOf(deps: Deps, run: Run, root: string): Promise<string> {
+  const first = root === run.runId ? run : (await deps.runs.get(run, runId(root)))?.value;
+  return first?.startedBy ?? run.startedBy;
+}
+
 interface DraftWith {
   readonly run: Run;
   readonly fence: number;
   readonly root: string;
+  readonly startedBy: string;
   readonly interrupt: WaitingInterrupt;
 }
 
-function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold | undefined {
+function draftHold(deps: Deps, { run, fence, root, startedBy, interrupt }: DraftWith): Hold | undefined {
   const { id: interruptId, value, raisedBy, node } = interrupt;
   if (!raisedBy) return undefined;
   const { tenant, threadId, generation } = run;
@@ -256,7 +264,7 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
     graphId: run.graphId,
     assistantId: run.assistantId,
     pool: run.pool,
-    startedBy: run.startedBy,
+    startedBy,
     node,
     interruptId,
     raisedBy,

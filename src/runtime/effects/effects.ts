@@ -10,7 +10,7 @@ import type { EffectList, EffectRef } from "../../storage/effects.ts";
 import type { Stored } from "../../storage/records.ts";
 import { settlementEntry } from "../audit/audit-effect.ts";
 import type { Deps } from "../deps.ts";
-import { readHead } from "../state-reader.ts";
+import { rootsOf } from "../state-reader.ts";
 import type { RetryWith } from "../operators/retry.ts";
 import { followUpEffectSoon } from "./follow-up-effect.ts";
 
@@ -93,10 +93,7 @@ async function ofRun(deps: Deps, { tenant }: Principal, runId: RunId): Promise<r
   const header = run && (await deps.threads.get(run));
   if (!run || !header || header.value.deleted || header.value.generation !== run.generation)
     throw new HoldpointError("not_found", `Run ${runId} not found`);
-  // A run without input has the root of the input that it goes on from, which the log knows and the run does not.
-  const head = await readHead(deps, run);
-  const roots = new Set([run.root, ...(head?.root === undefined ? [] : [asRunId(head.root)])]);
-  const entries = await Promise.all([...roots].map((root) => deps.effects.ofRoot(tenant, root)));
+  const entries = await Promise.all([...(await rootsOf(deps, run))].map((root) => deps.effects.ofRoot(tenant, root)));
   return entries.flat().toSorted((a, b) => a.createdAt - b.createdAt);
 }
 

@@ -13,7 +13,7 @@ import type { Steps } from "../../langgraph/steps.ts";
 import { threadOfRun } from "../accept/accept.ts";
 import type { Deps } from "../deps.ts";
 import { findRun } from "../events/follow.ts";
-import { readingSaver } from "../state-reader.ts";
+import { readingSaver, rootsOf } from "../state-reader.ts";
 
 export interface Timeline extends Steps {
   readonly run: Run;
@@ -49,14 +49,18 @@ export async function timelineOf(deps: Deps, principal: Principal, runId: RunId)
   const threadId = await threadOfRun(deps, principal, runId);
   const run = await findRun(deps, principal, threadId, runId);
   const now = deps.table.now();
+  const roots = await rootsOf(deps, run);
   const [steps, holds, effects, runs, header] = await Promise.all([
     stepsOf({ saver: readingSaver(deps, run), threadId, runId, checkpointId: run.end?.checkpointId }),
     deps.holds.ofThread(run, run.generation),
-    deps.effects.ofRoot(run.tenant, run.root),
+    Promise.all([...roots].map((root) => deps.effects.ofRoot(run.tenant, root))),
     deps.runs.list(run, run.generation),
     deps.threads.get(run),
   ]);
-  const asked = holds.map(({ value }) => value).filter((hold) => hold.runId === runId);
+  const all = holds.map(({ value }) => value);
+  const asked = all.filter((hold) => hold.runId === runId);
+  // One that came with the answer has a root of its own.
+  const answering = new Set(all.flatMap(({ root, carriedBy }) => (roots.has(root) && carriedBy ? [carriedBy] : [])));
   return {
     ...steps,
     run,
@@ -64,8 +68,8 @@ export async function timelineOf(deps: Deps, principal: Principal, runId: RunId)
     waits: header && waitingFor(run, header.value, now),
     times: timesOf(run, asked, now),
     holds: asked.map((hold) => ({ hold, waitMs: (answeredAt(hold) ?? now) - hold.raisedAt })),
-    effects,
-    lineage: runs.filter(({ root }) => root === run.root).toReversed(),
+    effects: effects.flat().toSorted((a, b) => a.createdAt - b.createdAt),
+    lineage: runs.filter((one) => roots.has(one.root) || answering.has(one.runId)).toReversed(),
   };
 }
 

@@ -70,10 +70,10 @@ async function start(deps: Deps, assistants: Assistants, schedule: ScheduleRecor
   }
 }
 
-/** Accepts in the name of who made the schedule. */
-const principalOf = ({ tenant, createdBy }: Schedule): Principal => ({
+/** Accepts in the name of who made the schedule, or has changed what it sends since. */
+const principalOf = ({ tenant, createdBy, changedBy = createdBy }: Schedule): Principal => ({
   tenant,
-  subject: createdBy,
+  subject: changedBy,
   roles: ["developer"],
   groups: [],
 });

@@ -1,4 +1,5 @@
 import { HoldpointError } from "../../core/errors.ts";
+import { canonicalJson } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import { assertFires } from "../../core/schedule.ts";
 import type { Schedule, ScheduledRequest } from "../../core/schedule.ts";
@@ -61,7 +62,12 @@ export function createScheduleUseCases(deps: Deps, assistants: Assistants): Sche
         const before = await view(value);
         const { request = before.request, ...change } = changeOf(before);
         assertRequest(deps, request);
-        const next = { ...changed(value, change, table.now()), sealed: await schedules.seal(value, request) };
+        const isOther = sentBy(request) !== sentBy(before.request);
+        const next = {
+          ...changed(value, change, table.now()),
+          ...(isOther ? { changedBy: principal.subject } : {}),
+          sealed: await schedules.seal(value, request),
+        };
         const shown = { before: scheduleShown(value, before.request), after: scheduleShown(next, request) };
         await auditChange(deps, "schedule", { by: principal, action: "update", id, version, ...shown });
         if ((await schedules.put(next, { version })).won) return { schedule: next, request };
@@ -100,6 +106,11 @@ function changed(schedule: Schedule, { metadata, ...change }: ScheduleChange, no
     next.timezone !== schedule.timezone ||
     next.endAt !== schedule.endAt;
   return isNewlyTimed ? { ...next, nextAt: assertFires(next, now) } : next;
+}
+
+/** What a firing sends. Metadata says what the schedule is, and a pause says nothing of either. */
+function sentBy({ payload: { metadata: _metadata, ...sent } }: ScheduledRequest): string {
+  return canonicalJson(sent);
 }
 
 async function assertThread(deps: Deps, { tenant }: Principal, threadId: Schedule["threadId"]): Promise<void> {
