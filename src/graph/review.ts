@@ -96,8 +96,19 @@ function requestOf(number: number, spec: ReviewSpec<ArgsSchema>): ReviewRequest 
 
 const MAX_QUORUM = 10;
 const MAX_NAMES = 16;
+const RISKS: ReadonlySet<string> = new Set(["low", "medium", "high"]);
 
-function assertPolicy({ quorum = 1, groups = [], tags = [] }: ReviewSpec<ArgsSchema>): void {
+const isNames = (list: unknown): boolean =>
+  Array.isArray(list) && list.every((each) => typeof each === "string" && each !== "");
+
+/** Graphs are loaded without being type-checked, and what is no list of groups must not leave a review to everybody. */
+function assertPolicy({ quorum = 1, groups = [], tags = [], fourEyes = false, risk }: ReviewSpec<ArgsSchema>): void {
+  for (const [name, list] of Object.entries({ groups, tags }))
+    if (!isNames(list))
+      throw new HoldpointError("invalid", `a review's ${name} are a list of texts that are not empty`);
+  if (typeof fourEyes !== "boolean") throw new HoldpointError("invalid", "a review's fourEyes is true or false");
+  if (risk !== undefined && !RISKS.has(risk))
+    throw new HoldpointError("invalid", "a review's risk is low, medium or high");
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > MAX_QUORUM)
     throw new HoldpointError("invalid", `a review's quorum is a whole number from 1 to ${MAX_QUORUM}`);
   if (groups.length > MAX_NAMES || tags.length > MAX_NAMES)
@@ -125,6 +136,10 @@ function assertTimes({ dueInMs, onExpiry, escalateAfterMs, escalateTo, remindEve
   if (wrong) throw new HoldpointError("invalid", `review(): \`${wrong[0]}\` is no length of time`);
   if (onExpiry !== undefined && dueInMs === undefined)
     throw new HoldpointError("invalid", "review(): `onExpiry` needs `dueInMs`");
+  if (onExpiry !== undefined && onExpiry !== "approve" && onExpiry !== "reject")
+    throw new HoldpointError("invalid", "review(): `onExpiry` is approve or reject");
+  if (escalateTo !== undefined && !isNames(escalateTo))
+    throw new HoldpointError("invalid", "review(): `escalateTo` is a list of texts that are not empty");
   if ((escalateAfterMs === undefined) !== (escalateTo === undefined))
     throw new HoldpointError("invalid", "review(): `escalateAfterMs` and `escalateTo` need each other");
 }
