@@ -1,4 +1,6 @@
 /** Verifies the audit log of a tenant: `npm run audit:verify -- --tenant acme --head 42:<hash>`. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { readConfig } from "../src/config.ts";
 import { tenantId } from "../src/core/ids.ts";
@@ -38,6 +40,9 @@ function readOptions(args: readonly string[]): Options {
 async function verify({ tenant, head, place }: Options): Promise<boolean> {
   const read = readConfig(place);
   if (read.kind === "help") throw new Error(USAGE);
+  // Opening would make it, and find nothing wrong in it.
+  const file = join(read.config.dataDir, "holdpoint.db");
+  if (!read.config.dynamo && !existsSync(file)) throw new Error(`there is no table at ${file}`);
   await using stack = new AsyncDisposableStack();
   const storage = stack.use(await openStorage(read.config));
   const table = stack.use(storage.table);

@@ -1,6 +1,7 @@
 /** Makes, lists and revokes API keys: `npm run keys -- create --file keys.json --tenant acme --subject alice --roles developer`. */
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { ROLES } from "../src/core/principal.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { systemIds } from "../src/core/ids.ts";
 import { readKeyFile, writeKeyFile } from "../src/local/key-file.ts";
@@ -11,7 +12,7 @@ const USAGE = `usage:
               [--groups <group,...>] [--env <live>] [--expires-days <n>]
   keys list   --file <keys.json>
   keys revoke <id> --file <keys.json>
-roles: viewer, developer, reviewer, operator, auditor, admin`;
+roles: ${ROLES.join(", ")}`;
 
 const DAY_MS = 24 * 3_600_000;
 

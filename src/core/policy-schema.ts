@@ -23,6 +23,9 @@ const REMARKS = ["title", "description"];
 /** Each stands alone: the other keywords beside it would be passed over. */
 const ALONE = ["enum", "const", "anyOf"];
 const MAX_DEPTH = 8;
+/** To be said of every object: without it a misspelt name in `properties` would leave the argument that was meant free. */
+const OTHERS = "additionalProperties";
+const OPEN = "is missing: false, or true where every other argument is approved, whatever it is";
 
 /** Every mistake in a policy's schema, with its pointer. */
 export function policySchemaProblems(schema: JsonObject, pointer: string): readonly Problem[] {
@@ -44,11 +47,12 @@ function within(schema: unknown, pointer: string, depth: number): readonly Probl
   const known = typeof type === "string" ? KEYWORDS[type] : undefined;
   if (known === undefined) return [at(`${pointer}/type`, `must be one of ${Object.keys(KEYWORDS).join(", ")}`)];
   const keys = Object.keys(schema).filter((key) => key !== "type" && !REMARKS.includes(key));
-  return keys.flatMap((key) =>
+  const wrong = keys.flatMap((key) =>
     known.includes(key)
       ? ofKeyword(key, schema[key], { pointer: `${pointer}/${escaped(key)}`, depth })
       : [at(`${pointer}/${escaped(key)}`, `is nothing that a policy can say of a value of type ${String(type)}`)],
   );
+  return type === "object" && !(OTHERS in schema) ? [...wrong, at(`${pointer}/${OTHERS}`, OPEN)] : wrong;
 }
 
 interface Place {

@@ -1,5 +1,8 @@
 import type { TenantId } from "./ids.ts";
 
+/** What policies and time decide is recorded under such names; nobody may have one. */
+export const isReservedName = (subject: string): boolean => /^(?:policy|holdpoint):/.test(subject);
+
 export const ROLES = ["viewer", "developer", "reviewer", "operator", "notifier", "auditor", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 

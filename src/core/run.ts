@@ -154,6 +154,12 @@ export interface Sleep {
   readonly holds?: readonly HoldId[];
 }
 
+/** A run whose wake-up went astray, which nothing should bring about, looks for itself this long after its holds' times. */
+export const LOOKS_AFTER_MS = 60_000;
+
+/** When a sleeping run goes on, at the latest: with timers and callbacks at their time, at which it is woken. */
+export const goesOnAt = ({ kind, until }: Sleep): number => (kind === "hold" ? until - LOOKS_AFTER_MS : until);
+
 export interface CancelRequest {
   /** Absent: interrupt. */
   readonly action?: StopAction;

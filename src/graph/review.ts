@@ -96,12 +96,16 @@ function requestOf(number: number, spec: ReviewSpec<ArgsSchema>): ReviewRequest 
 
 const MAX_QUORUM = 10;
 const MAX_NAMES = 16;
+const RISKS: ReadonlySet<string> = new Set(["low", "medium", "high"]);
 
-/** What is no policy must not be passed over as none: then everybody could decide. */
-function assertPolicy({ quorum = 1, groups = [], tags = [], fourEyes = false, escalateTo }: ReviewSpec): void {
-  const names = Object.entries({ groups, tags, escalateTo: escalateTo ?? [] }).find(([, list]) => !areNames(list));
+/** Graphs are loaded without being type-checked, and what is no policy must not leave a review to everybody. */
+function assertPolicy(spec: ReviewSpec<ArgsSchema>): void {
+  const { quorum = 1, groups = [], tags = [], fourEyes = false, risk } = spec;
+  const names = Object.entries({ groups, tags }).find(([, list]) => !areNames(list));
   if (names) throw new HoldpointError("invalid", `review(): \`${names[0]}\` is a list of texts that are not empty`);
   if (typeof fourEyes !== "boolean") throw new HoldpointError("invalid", "review(): `fourEyes` is true or false");
+  if (risk !== undefined && !RISKS.has(risk))
+    throw new HoldpointError("invalid", "review(): `risk` is low, medium or high");
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > MAX_QUORUM)
     throw new HoldpointError("invalid", `a review's quorum is a whole number from 1 to ${MAX_QUORUM}`);
   if (groups.length > MAX_NAMES || tags.length > MAX_NAMES)
@@ -133,6 +137,10 @@ function assertTimes({ dueInMs, onExpiry, escalateAfterMs, escalateTo, remindEve
   if (wrong) throw new HoldpointError("invalid", `review(): \`${wrong[0]}\` is no length of time`);
   if (onExpiry !== undefined && dueInMs === undefined)
     throw new HoldpointError("invalid", "review(): `onExpiry` needs `dueInMs`");
+  if (onExpiry !== undefined && onExpiry !== "approve" && onExpiry !== "reject")
+    throw new HoldpointError("invalid", "review(): `onExpiry` is approve or reject");
+  if (escalateTo !== undefined && !areNames(escalateTo))
+    throw new HoldpointError("invalid", "review(): `escalateTo` is a list of texts that are not empty");
   if ((escalateAfterMs === undefined) !== (escalateTo === undefined))
     throw new HoldpointError("invalid", "review(): `escalateAfterMs` and `escalateTo` need each other");
 }

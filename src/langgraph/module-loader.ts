@@ -2,7 +2,7 @@
  * Imports other people's TypeScript: with Node's own type stripping where the syntax is erasable, through tsx where it
  * is not, or where imports are written without the extension. Whatever folder a file stands in, `holdpoint/graph` is
  * this very installation, and LangGraph is this one's if the folder has none: two copies of either would not know each
- * other's interrupts.
+ * other's interrupts. So is zod, in which graphs write their schemas.
  */
 import { registerHooks } from "node:module";
 import type { ResolveFnOutput, ResolveHookContext } from "node:module";
@@ -14,7 +14,7 @@ export interface ModuleLoader extends Disposable {
 }
 
 const KIT = "holdpoint/graph";
-const SHARED = /^@langchain\/(langgraph|core|langgraph-checkpoint)(\/|$)/;
+const SHARED = /^(@langchain\/(langgraph|core|langgraph-checkpoint)|zod)(\/|$)/;
 const NOT_FOUND = new Set(["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"]);
 /** What Node says about TypeScript that tsx can load. */
 const FOR_TSX = new Set([

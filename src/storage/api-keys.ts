@@ -8,7 +8,7 @@ import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import type { IdSource } from "../core/ids.ts";
 import { tenantId } from "../core/ids.ts";
-import { ROLES } from "../core/principal.ts";
+import { ROLES, isReservedName } from "../core/principal.ts";
 import type { Principal } from "../core/principal.ts";
 
 /** Turns a presented key into who presented it. */
@@ -83,6 +83,7 @@ export function withNewKey(
   key: NewKey,
 ): { readonly file: KeyFile; readonly key: string } {
   const { createdAt, expiresAt, ...rest } = key;
+  if (isReservedName(key.subject)) throw new HoldpointError("invalid", "subject: the name of what is no person");
   const id = ids.token(ID_BYTES);
   const presented = `hp_${key.env}_${id}_${ids.token(SECRET_BYTES)}`;
   const parsed = apiKey.safeParse({

@@ -23,7 +23,12 @@ const RULE = {
   enabled: true,
   description: "",
   action: "refund",
-  args: { type: "object", properties: { amount: { type: "number", maximum: 100 } }, required: ["amount"] },
+  args: {
+    type: "object",
+    properties: { amount: { type: "number", maximum: 100 } },
+    required: ["amount"],
+    additionalProperties: false,
+  },
   maxRisk: "low",
   overrides: [],
 } as const;

@@ -1,4 +1,5 @@
 /** `npm run audit:verify` on the folder of an embedded table and on a table of DynamoDB. */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
@@ -31,6 +32,15 @@ function verify(args: readonly string[], env: Readonly<Record<string, string>> =
     );
   });
 }
+
+it("does not find a table in order that is not there", async () => {
+  const folder = join(tmpdir(), `nowhere-${process.pid}`);
+  expect(await verify(["--data-dir", folder])).toMatchObject({
+    code: 2,
+    output: expect.stringContaining("there is no table") as string,
+  });
+  expect(existsSync(folder)).toBe(false);
+});
 
 const entry = (n: number): AuditEntry => ({
   tenant: ACME,

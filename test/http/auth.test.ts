@@ -188,6 +188,11 @@ describe("the file of keys", () => {
     expect(await readKeyFile(path)).toEqual(made.file);
   });
 
+  it("bears no name under which policies and time decide", () => {
+    for (const subject of ["policy:small@1", "holdpoint:time"])
+      expect(() => withNewKey(emptyKeyFile(systemIds), systemIds, { ...newKey, subject })).toThrow(/no person/);
+  });
+
   it("is read again when it changes, once a second at most", async () => {
     const clock = createManualClock();
     const errors: unknown[] = [];

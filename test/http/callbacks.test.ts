@@ -79,6 +79,18 @@ const logOf = async ({ thread, run }: Waiting): Promise<unknown> =>
 const BOX = { parcel: "p1", grams: 100 };
 
 describe("a callback", () => {
+  it("says until when the run sleeps", async () => {
+    const { thread, run } = await waiting("any");
+    const { items } = (await (await service.app.call("GET", "/v1/waits?limit=1000")).json()) as {
+      readonly items: readonly { readonly run_id: string; readonly due_at: string }[];
+    };
+    const due = items.find(({ run_id: id }) => id === run)?.due_at;
+    expect(due).toBeDefined();
+    expect(await client.runs.get(thread, run)).toMatchObject({ holdpoint: { sleep: { until: due } } });
+    const timeline = await (await service.app.call("GET", `/v1/runs/${run}`)).json();
+    expect(timeline).toMatchObject({ sleep: { until: due } });
+  });
+
   it("releases the very run that waits, with what arrived, and needs no key", async () => {
     const asked = await waiting("ship");
     expect((await client.runs.get(asked.thread, asked.run)).status).toBe("pending");

@@ -167,6 +167,8 @@ describe("who may make one", () => {
   it("is a notifier for whom it names; four eyes and quorum hold for that person", async () => {
     const eyes = await desk.raise({ fourEyes: true });
     expect((await make("nora", eyes, { decision: "approve", user: "sam" })).status).toBe(403);
+    for (const user of ["policy:small@1", "holdpoint:time"])
+      expect((await make("nora", eyes, { decision: "approve", user })).status).toBe(422);
     expect((await tap(await link("nora", eyes, { decision: "approve", user: "bob" }))).status).toBe(200);
     expect((await desk.get(eyes.id)).decision).toMatchObject({ by: "bob" });
     const two = await desk.raise({ quorum: 2 });

@@ -256,6 +256,7 @@ describe("runs across threads", () => {
   it("refuses the cursor of another list, and values that it does not know", async () => {
     const { next_cursor: next } = await get("/runs?limit=1");
     for (const query of [
+      "graph=shop",
       `status=error&cursor=${next}`,
       "cursor=nonsense",
       "status=maybe",

@@ -159,17 +159,38 @@ describe("a policy and people who decide at the same time", () => {
 describe("changing a policy", () => {
   it.each([
     [{ args: { type: "array" } }, "/args/type"],
-    [{ args: { type: "object", properties: { amount: { maximum: 100 } } } }, "/args/properties/amount/type"],
     [
-      { args: { type: "object", properties: { amount: { type: "number", maximun: 100 } } } },
+      { args: { type: "object", additionalProperties: false, properties: { amount: { maximum: 100 } } } },
+      "/args/properties/amount/type",
+    ],
+    [
+      {
+        args: { type: "object", additionalProperties: false, properties: { amount: { type: "number", maximun: 100 } } },
+      },
       "/args/properties/amount/maximun",
     ],
     [
-      { args: { type: "object", properties: { to: { type: "string", pattern: "(a+)+$" } } } },
+      {
+        args: {
+          type: "object",
+          additionalProperties: false,
+          properties: { to: { type: "string", pattern: "(a+)+$" } },
+        },
+      },
       "/args/properties/to/pattern",
     ],
-    [{ args: { type: "object", properties: { "a/b": { enum: [] } } } }, "/args/properties/a~1b/enum"],
-    [{ args: { type: "object", properties: { x: { type: "string", enum: ["a"] } } } }, "/args/properties/x/type"],
+    [
+      { args: { type: "object", additionalProperties: false, properties: { "a/b": { enum: [] } } } },
+      "/args/properties/a~1b/enum",
+    ],
+    [
+      { args: { type: "object", additionalProperties: false, properties: { x: { type: "string", enum: ["a"] } } } },
+      "/args/properties/x/type",
+    ],
+    [
+      { args: { type: "object", properties: { amuont: { type: "number", maximum: 1 } } } },
+      "/args/additionalProperties",
+    ],
     [{ max_risk: "none" }, "/max_risk"],
     [{ overrides: ["everything"] }, "/overrides/0"],
     [{ action: undefined }, "/action"],

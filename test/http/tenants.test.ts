@@ -54,7 +54,7 @@ const withAssistant = (path: string): Probe => ({
   json: ({ assistant }) => ({ assistant_id: assistant, input: {} }),
 });
 
-const POLICY = { action: "refund", args: { type: "object" }, max_risk: "low" };
+const POLICY = { action: "refund", args: { type: "object", additionalProperties: true }, max_risk: "low" };
 
 /** Every route that needs a principal, called by globex with the ids of acme. */
 const PROBES: Readonly<Record<string, Probe>> = {

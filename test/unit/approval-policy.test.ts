@@ -38,7 +38,12 @@ const RULE: PolicyRule = {
   enabled: true,
   description: "",
   action: "refund",
-  args: { type: "object", properties: { amount: { type: "number", maximum: 10 } }, required: ["amount"] },
+  args: {
+    type: "object",
+    properties: { amount: { type: "number", maximum: 10 } },
+    required: ["amount"],
+    additionalProperties: true,
+  },
   maxRisk: "low",
   overrides: [],
 };

@@ -121,6 +121,14 @@ describe("graphs in a folder of their own", () => {
     expect((await load(folder)).graphs["g"]).toMatchObject({ values: { n: 1, kit: true }, sameLibrary: true });
   });
 
+  it("may write schemas in zod, though nothing is installed there", async () => {
+    const folder = await folderOf({
+      "graph.ts": graphFile("return { n: z.number().parse(7) };", 'import { z } from "zod";'),
+      "langgraph.json": '{"graphs": {"g": "./graph.ts:graph"}}',
+    });
+    expect(await load(folder)).toMatchObject({ failures: {}, graphs: { g: { values: { n: 7 } } } });
+  });
+
   it.each([
     ["without a package.json", {}],
     ["of a module package", { "package.json": '{"type": "module"}' }],

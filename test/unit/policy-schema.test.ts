@@ -4,7 +4,12 @@ import { schemaProblems } from "../../src/core/json-schema.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import { policySchemaProblems } from "../../src/core/policy-schema.ts";
 
-const of = (schema: JsonObject): JsonObject => ({ type: "object", properties: { x: schema }, required: ["x"] });
+const of = (schema: JsonObject): JsonObject => ({
+  type: "object",
+  properties: { x: schema },
+  required: ["x"],
+  additionalProperties: false,
+});
 
 describe("what a policy says of an argument", () => {
   it.each<[JsonObject, fits: Json, not: Json]>([
@@ -27,8 +32,16 @@ describe("what a policy says of an argument", () => {
     [{ type: "array", items: { type: "string" } }, ["a"], [1]],
     [{ type: "array", items: { type: "string" }, minItems: 1 }, ["a"], []],
     [{ type: "array", items: { type: "string" }, maxItems: 1 }, ["a"], ["a", "b"]],
-    [{ type: "object", properties: { y: { type: "number" } }, required: ["y"] }, { y: 1 }, {}],
-    [{ type: "object", properties: { y: { type: "number", maximum: 1 } } }, {}, { y: 2 }],
+    [
+      { type: "object", properties: { y: { type: "number" } }, required: ["y"], additionalProperties: true },
+      { y: 1 },
+      {},
+    ],
+    [
+      { type: "object", properties: { y: { type: "number", maximum: 1 } }, additionalProperties: true },
+      { z: 1 },
+      { y: 2 },
+    ],
     [{ type: "object", properties: { y: { type: "number" } }, additionalProperties: false }, { y: 1 }, { z: 1 }],
     [{ enum: ["a", "b"] }, "b", "c"],
     [{ enum: [1, null] }, null, 2],
@@ -48,8 +61,8 @@ describe("what a policy says of an argument", () => {
     { type: "number", minLength: 1 },
     { type: "string", format: "email" },
     { type: "array", items: { maximum: 1 } },
-    { type: "object", properties: [] },
-    { type: "object", required: [1] },
+    { type: "object", properties: [], additionalProperties: false },
+    { type: "object", required: [1], additionalProperties: false },
     { type: "object", additionalProperties: { type: "string" } },
     { type: "number", maximum: "1" },
     { enum: [{}] },
@@ -63,9 +76,18 @@ describe("what a policy says of an argument", () => {
     expect(policySchemaProblems(of(schema), "/args")).not.toEqual([]);
   });
 
+  it("is said of every object, so that a misspelt name leaves nothing free", () => {
+    const args = { type: "object", properties: { amout: { type: "number", maximum: 100 } } };
+    expect(policySchemaProblems(args, "/args")).toMatchObject([{ pointer: "/args/additionalProperties" }]);
+    expect(policySchemaProblems(of({ type: "object" }), "/args")).toMatchObject([
+      { pointer: "/args/properties/x/additionalProperties" },
+    ]);
+    expect(policySchemaProblems({ ...args, additionalProperties: false }, "/args")).toEqual([]);
+  });
+
   it("is nested no deeper than a person can read", () => {
     let schema: JsonObject = { type: "string" };
-    for (let i = 0; i < 10; i++) schema = { type: "object", properties: { x: schema } };
+    for (let i = 0; i < 10; i++) schema = { type: "object", properties: { x: schema }, additionalProperties: false };
     expect(policySchemaProblems(schema, "/args")).toMatchObject([
       { message: expect.stringContaining("deeper") as string },
     ]);

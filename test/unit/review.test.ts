@@ -92,24 +92,6 @@ describe("a review", () => {
     ]);
   });
 
-  it.each([
-    { groups: "payments" },
-    { groups: [undefined] },
-    { groups: [""] },
-    { tags: "eu" },
-    { fourEyes: "yes" },
-    { escalateTo: [undefined], escalateAfterMs: 1 },
-  ])("with a policy that is none is refused, not asked of everybody: %j", async (policy) => {
-    const spec = { title: "Refund", action: "refund", args: {}, ...policy } as unknown as ReviewSpec;
-    const thread = new DrivenThread(
-      single(async (_, config) => {
-        await review(config, spec);
-        return {};
-      }),
-    );
-    expect(await thread.invoke({})).toMatchObject({ outcome: { kind: "failed" } });
-  });
-
   it("shows one shape that every approval interface can answer", async () => {
     const thread = new DrivenThread(
       single(async (_, config) => {

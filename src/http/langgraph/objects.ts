@@ -1,5 +1,6 @@
 /** Runs, threads, assistants and states as the LangGraph API shows them. */
 import type { Json, JsonObject } from "../../core/json.ts";
+import { goesOnAt } from "../../core/run.ts";
 import type { Run, RunConfig, RunPayload } from "../../core/run.ts";
 import { expiryOf, threadStatus } from "../../core/thread.ts";
 import { wireStatus } from "../../core/wire-status.ts";
@@ -30,7 +31,7 @@ function ownObject({ status, sleep, error, deliveries }: Run): JsonObject {
   return {
     status,
     deliveries,
-    sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(sleep.until) } : null,
+    sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(goesOnAt(sleep)) } : null,
     error: error ? { name: error.name, message: error.message } : null,
   };
 }

@@ -12,7 +12,7 @@ import { queryTime } from "./query-time.ts";
 const DEFAULT_PAGE = 50;
 const id = z.string().min(1).max(512).optional();
 
-const listQuery = z.object({
+const listQuery = z.strictObject({
   kind: z.enum(AUDIT_KINDS).optional(),
   actor: id,
   action: id,

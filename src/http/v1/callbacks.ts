@@ -12,7 +12,7 @@ import { readCursor, writeCursor } from "./cursor.ts";
 const DEFAULT_PAGE = 50;
 const LIST = { name: "waits" };
 const tokenPath = z.object({ token: z.string().min(1).max(4096) });
-const listQuery = z.object({ limit: queryLimit(DEFAULT_PAGE), cursor: z.string().max(4096).optional() });
+const listQuery = z.strictObject({ limit: queryLimit(DEFAULT_PAGE), cursor: z.string().max(4096).optional() });
 
 export function addCallbackRoutes(routes: Routes, callbacks: CallbackUseCases): void {
   routes.byToken("/callbacks/:token", async ({ request, response, enter }) => {

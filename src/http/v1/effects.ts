@@ -15,7 +15,7 @@ import { readCursor, writeCursor } from "./cursor.ts";
 
 const DEFAULT_PAGE = 50;
 
-const listQuery = z.object({
+const listQuery = z.strictObject({
   state: z.enum(["parked", "settled"]).default("parked"),
   run_id: uuid.optional(),
   tool: z.string().min(1).max(512).optional(),

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { LINK_ANSWERS } from "../../core/decision-link.ts";
 import { HoldpointError } from "../../core/errors.ts";
 import { MAX_COMMENT } from "../../core/hold-desk.ts";
+import { isReservedName } from "../../core/principal.ts";
 import type { LinkUseCases } from "../../runtime/reviews/links.ts";
 import { problemOf } from "../errors.ts";
 import { isoTime } from "../langgraph/objects.ts";
@@ -27,7 +28,13 @@ const tokenPath = z.object({ token: z.string().min(1).max(4096) });
 const linkBody = z.strictObject({
   decision: z.enum(LINK_ANSWERS),
   digest: optional(z.string().max(256)),
-  user: optional(z.string().min(1).max(128)),
+  user: optional(
+    z
+      .string()
+      .min(1)
+      .max(128)
+      .refine((user) => !isReservedName(user), "the name of what is no person"),
+  ),
   groups: optional(z.array(name).max(MAX_GROUPS)),
   for_ms: optional(z.int().min(MINUTE_MS).max(MAX_FOR_MS)),
 });

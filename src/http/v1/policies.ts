@@ -31,7 +31,7 @@ const dryRunBody = z.strictObject({
   last: optional(z.int().min(1).max(MAX_LAST)),
 });
 const path = z.object({ policy: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "not the name of a policy") });
-const versionQuery = z.object({ version: z.coerce.number().pipe(z.int().min(1)).optional() });
+const versionQuery = z.strictObject({ version: z.coerce.number().pipe(z.int().min(1)).optional() });
 
 export function addPolicyRoutes(routes: Routes, policies: PolicyUseCases): void {
   routes.get("/policies", "policies:read", async ({ principal, response }) => {

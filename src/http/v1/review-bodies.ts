@@ -18,7 +18,7 @@ const time = z.iso
   .transform((text) => Date.parse(text))
   .optional();
 const word = name.optional();
-export const filterQuery = z.object({
+export const filterQuery = z.strictObject({
   graph: word,
   node: word,
   action: word,

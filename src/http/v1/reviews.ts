@@ -37,7 +37,7 @@ const listQuery = filterQuery.extend({
   limit: queryLimit(DEFAULT_PAGE),
   cursor: z.string().max(4096).optional(),
 });
-const sinceQuery = z.object({ since: z.iso.datetime({ offset: true }).optional() });
+const sinceQuery = z.strictObject({ since: z.iso.datetime({ offset: true }).optional() });
 const reviewPath = z.object({ review_id: z.string().min(1).max(256) });
 
 export function addReviewRoutes(routes: Routes, host: ReviewRoutes): void {

@@ -1,6 +1,7 @@
 /** Runs, error groups and timelines as `/v1` shows them. */
 import type { EffectEntry } from "../../core/effect.ts";
 import type { JsonObject } from "../../core/json.ts";
+import { goesOnAt } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { failureOf } from "../../core/fingerprint.ts";
 import type { ErrorGroup } from "../../runtime/operators/use-cases.ts";
@@ -57,7 +58,7 @@ export function timelineObject(timeline: Timeline): JsonObject {
     run_ms: times.runMs ?? null,
     human_wait_ms: times.humanMs,
     waits: waits ? { reason: waits.reason, since: isoTime(waits.since) } : null,
-    sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(sleep.until) } : null,
+    sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(goesOnAt(sleep)) } : null,
     stop_asked: stop ? { by: stop.by, at: isoTime(stop.at), reason: stop.reason ?? null } : null,
     retries: run.retries ?? {},
     checkpoints: timeline.steps.map(({ checkpointId, step, source, at, changed, next }) => {

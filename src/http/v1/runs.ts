@@ -14,7 +14,7 @@ const DEFAULT_PAGE = 50;
 const text = z.string().min(1).max(512).optional();
 const cursor = z.string().max(4096).optional();
 
-const listQuery = z.object({
+const listQuery = z.strictObject({
   status: queryList.pipe(z.array(z.enum(RUN_CLASSES)).optional()),
   graph_id: text,
   version: text,
@@ -27,8 +27,8 @@ const listQuery = z.object({
   limit: queryLimit(DEFAULT_PAGE),
   cursor,
 });
-const errorsQuery = z.object({ since: queryTime, until: queryTime, limit: queryLimit(DEFAULT_PAGE), cursor });
-const verbBody = z.object({ reason: optional(z.string().max(10_000)) });
+const errorsQuery = z.strictObject({ since: queryTime, until: queryTime, limit: queryLimit(DEFAULT_PAGE), cursor });
+const verbBody = z.strictObject({ reason: optional(z.string().max(10_000)) });
 
 export function addOperatorRoutes(routes: Routes, operators: OperatorUseCases): void {
   routes.get("/runs", "runs:read", async ({ principal, request, response }) => {

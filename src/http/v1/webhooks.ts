@@ -32,7 +32,7 @@ const path = z.object({ webhook_id: z.union([z.literal(RUN_ENDPOINT), uuid]) });
 const deliveryPath = z.object({
   delivery_id: z.string().regex(/^\d{1,13}\.[0-9a-f-]{36}$/, "not the id of a delivery"),
 });
-const logQuery = z.object({
+const logQuery = z.strictObject({
   state: z.enum(["pending", "delivered", "dead"]).optional(),
   limit: queryLimit(DEFAULT_PAGE),
   cursor: z.string().max(4096).optional(),

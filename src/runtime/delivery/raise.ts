@@ -34,6 +34,7 @@ import type { Json, JsonObject } from "../../core/json.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
 import { reviewRequestOf, supersedesOf } from "../../core/review-value.ts";
 import { waitOf } from "../../core/wait-value.ts";
+import { LOOKS_AFTER_MS } from "../../core/run.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
@@ -47,9 +48,6 @@ export type Left = Pick<RunEnd, "holds" | "waiting" | "interrupts"> & {
   /** Only timers and callbacks: the same run goes on once one of them is over, by this table time at the latest. */
   readonly sleepsUntil?: number;
 };
-
-/** A run whose wake-up went astray, which nothing should bring about, looks for itself after this long. */
-const LOOKS_AFTER_MS = 60_000;
 
 interface Pause {
   readonly run: Run;
