@@ -8,7 +8,7 @@ import type { Json } from "../../src/core/json.ts";
 import { isReviewRequest, parseAnswer, reviewRequestOf, supersedesOf } from "../../src/core/review-value.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { review } from "../../src/graph/review.ts";
-import type { ReviewAnswer, ReviewSpec } from "../../src/graph/review.ts";
+import type { ReviewAnswer } from "../../src/graph/review.ts";
 import type { WaitingInterrupt } from "../../src/langgraph/drive.ts";
 import { DrivenThread, interruptsOf, valuesOf } from "../support/drive-kit.ts";
 
