@@ -247,6 +247,7 @@ describe("a holder that was overtaken", () => {
       pendingInterrupts: async () => interrupts.map(({ raisedBy, ...rest }) => ({ ...rest, owner: raisedBy })),
       waitingInterrupts: async () => interrupts.map(({ raisedBy }) => raisedBy),
       whereabouts: { root: () => run.root },
+      head: () => undefined,
     } as never;
     const pause = { run, saver, handed: [] };
     const seen = async () =>
@@ -279,6 +280,7 @@ describe("a holder that was overtaken", () => {
       pendingInterrupts: async () => [],
       waitingInterrupts: async () => [],
       whereabouts: { root: () => run.root },
+      head: () => undefined,
     } as never; // a thread without a log
     const pause = { run, saver, handed: [handed.value] };
     const [raising, leaving] = [{ interrupts: [] }, { held: undefined, reason: "it failed" }];
