@@ -203,6 +203,19 @@ describe.each([true, false])("streamed: %s", (streamed) => {
   });
 });
 
+it("no other target is asked once a piece of an answer was shown", async () => {
+  using models = routed(bedrock);
+  bedrock.fault(({ model }) => (model === CLAUDE ? { kind: "resetInStream", after: 2 } : undefined));
+  expect(await ask(models, "agent", true)).toEqual({ said: "Hel", reason: "cut", requests: once });
+  // The control: what breaks off before it is answered by the other one.
+  bedrock.fault(({ model }) => (model === CLAUDE ? { kind: "resetInStream", after: 1 } : undefined));
+  expect(await ask(models, "agent", true)).toEqual({
+    said: "Hello.",
+    reason: undefined,
+    requests: [...three, "second"],
+  });
+});
+
 it("who stops reading a stream leaves its call", async () => {
   using models = routed(bedrock);
   bedrock.says(() => ({ text: Array.from({ length: 100 }, () => "word "), betweenMs: 5 }));

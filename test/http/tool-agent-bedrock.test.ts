@@ -113,7 +113,7 @@ describe("the tool agent on Bedrock", () => {
 
   it("ends when the model hangs", async () => {
     bedrock.fault(() => ({ kind: "hangInStream", after: 1 }));
-    expect(JSON.stringify((await run()).error)).toMatch(/nothing came from the model for 250 ms/);
+    expect(JSON.stringify((await run()).error)).toMatch(/nothing came from the model for 500 ms/);
   });
 
   it("executes two hundred calls of one message", async () => {

@@ -29,7 +29,7 @@ export const NOVA = "amazon.nova-pro-v1:0";
 export const TWO = {
   targets: { first: target(CLAUDE), second: target(NOVA) },
   models: { agent: { targets: ["first", "second"] }, alone: { targets: ["first"] } },
-  limits: { attempts: 3, silenceMs: 250, deadlineMs: 5_000 },
+  limits: { attempts: 3, silenceMs: 500, deadlineMs: 5_000 },
 };
 
 export interface RoutedOptions {
