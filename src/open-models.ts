@@ -87,7 +87,7 @@ function opener({ bedrock }: Config, { targets, limits }: Catalogue): (target: T
     const { createBedrockClient, createBedrockChat } = await import("./aws/bedrock-chat.ts");
     const region = regionOf(target);
     const { endpoint } = bedrock;
-    const client = clients.get(region) ?? createBedrockClient({ endpoint, region, requestTimeoutMs: limits.silenceMs });
+    const client = clients.get(region) ?? createBedrockClient({ endpoint, region, requestTimeoutMs: limits.answerMs });
     clients.set(region, client);
     return createBedrockChat(target, client, region);
   };

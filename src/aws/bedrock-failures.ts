@@ -34,7 +34,7 @@ const REASONS: Readonly<Record<string, FailureReason>> = {
 
 /** Of connections: where nothing was sent, or the answer broke off. */
 const BROKEN: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE", "ECONNABORTED"]);
-const AWAY: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ETIMEDOUT"]);
+const AWAY: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"]);
 
 /** Refused although the name says only that something is wrong with the request. */
 const WRONG_MODEL = /model identifier is invalid|on-demand throughput isn.t supported|end of its life/i;
@@ -62,6 +62,7 @@ function reasonOf(name: string, code: string, message: string): FailureReason {
   // By code first: the SDK calls a connection that broke a time-out.
   if (AWAY.has(code)) return "unavailable";
   if (BROKEN.has(code)) return "cut";
+  if (code === "ETIMEDOUT") return "timeout";
   const reason = REASONS[name];
   if (reason === "invalid_request" && WRONG_MODEL.test(message)) return "unknown_model";
   // What the SDK cannot decode is a frame with a wrong checksum, or half a body: nothing of it is to be trusted.

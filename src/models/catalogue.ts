@@ -47,8 +47,10 @@ const offline = z.strictObject({ provider: z.literal("offline") });
 const limits = z.strictObject({
   /** Attempts at one target. */
   attempts: z.number().int().min(1).max(10).default(3),
-  /** Milliseconds without a sign of life after which an attempt is given up. */
+  /** Milliseconds without a sign of life after which an attempt of a streamed answer is given up. */
   silenceMs: ms.default(60_000),
+  /** Milliseconds that one attempt may take whose answer is not streamed: it gives no sign of life before it is whole. */
+  answerMs: ms.default(240_000),
   /** Milliseconds that a call may take, with all of its attempts and targets. */
   deadlineMs: ms.default(300_000),
   /** Calls of one tenant at once, in each process; as many again may wait. */

@@ -191,7 +191,8 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
     isFinal: () => progress.firstMs !== undefined,
     run: () => {
       progress.attempts += 1;
-      const silence = { clock: deps.clock, silenceMs: deps.catalogue.limits.silenceMs, signal };
+      const { silenceMs, answerMs } = deps.catalogue.limits;
+      const silence = { clock: deps.clock, silenceMs: asked.show ? silenceMs : answerMs, signal };
       return withinSilence(silence, async (own, heard) => {
         const reader = new TurnReader();
         const said: ChatPiece[] = [];
@@ -240,8 +241,8 @@ function recordOf({ asked, progress, outcome, ms, turn, at }: Concluding): Model
     attempts,
     fallbacks,
     streamed: asked.show !== undefined,
-    ms,
-    ...(firstMs === undefined ? {} : { firstMs }),
+    ms: Math.round(ms),
+    ...(firstMs === undefined ? {} : { firstMs: Math.round(firstMs) }),
     ...(turn && { stopReason: turn.stopReason }),
     ...(tokens && { tokens }),
     ...(cost && { cost }),

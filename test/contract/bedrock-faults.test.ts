@@ -167,14 +167,16 @@ describe.each([true, false])("streamed: %s", (streamed) => {
 
   it("a call is left at its deadline, whatever its attempts are at", async () => {
     using models = routed(bedrock, {
-      catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000, deadlineMs: 200 } },
+      catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 200 } },
     });
     bedrock.fault(() => ({ kind: "hang" }));
     expect(await ask(models, "agent", streamed)).toMatchObject({ reason: "deadline", requests: once });
   });
 
   it("a call is left when nobody waits for it any more, and its connection is closed", async () => {
-    using models = routed(bedrock, { catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000 } } });
+    using models = routed(bedrock, {
+      catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000 } },
+    });
     bedrock.fault(() => (streamed ? { kind: "hangInStream", after: 2 } : { kind: "hang" }));
     const before = { abandoned: bedrock.abandoned(), seen: bedrock.seen.length };
     const stop = new AbortController();

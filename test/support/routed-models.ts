@@ -29,7 +29,7 @@ export const NOVA = "amazon.nova-pro-v1:0";
 export const TWO = {
   targets: { first: target(CLAUDE), second: target(NOVA) },
   models: { agent: { targets: ["first", "second"] }, alone: { targets: ["first"] } },
-  limits: { attempts: 3, silenceMs: 500, deadlineMs: 5_000 },
+  limits: { attempts: 3, silenceMs: 500, answerMs: 500, deadlineMs: 5_000 },
 };
 
 export interface RoutedOptions {
@@ -47,7 +47,7 @@ export function routed(bedrock: FakeBedrock, options: RoutedOptions = {}) {
   const client = createBedrockClient({
     endpoint: bedrock.endpoint,
     region,
-    requestTimeoutMs: catalogue.limits.silenceMs,
+    requestTimeoutMs: catalogue.limits.answerMs,
     ...options.client,
   });
   const router = createRouter({
