@@ -150,6 +150,14 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     ]);
   });
 
+  it("keeps what a guardrail found to itself unless it is asked for", async () => {
+    const guardrail = { id: "g1", version: "1" };
+    const targets = { ...TWO.targets, first: target(CLAUDE, { guardrail }) };
+    using models = routed(bedrock, { catalogue: { ...TWO, targets } });
+    bedrock.says(() => ({ guardrail: { message: "I cannot say that." } }));
+    expect((await asking(models)(ASK)).response_metadata).not.toHaveProperty("guardrail_trace");
+  });
+
   it("is refused a result without its call, by the service and once", async () => {
     using models = routed(bedrock);
     const before = bedrock.seen.length;

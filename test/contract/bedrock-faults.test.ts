@@ -202,6 +202,11 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     const asked = Array.from({ length: 5 }, () => ask(models, "alone", streamed));
     const reasons = (await Promise.all(asked)).map(({ reason }) => reason);
     expect(reasons).toEqual([undefined, undefined, undefined, undefined, "busy"]);
+    const full = Array.from({ length: 5 }, () => ask(models, "alone", streamed));
+    const request = { messages: ASK };
+    const other = models.router.call({ tenant: "globex", name: "alone", request, signal: undefined });
+    expect((await other).call.outcome).toBe("served");
+    await Promise.all(full);
   });
 });
 
@@ -216,6 +221,13 @@ it("no other target is asked once a piece of an answer was shown", async () => {
     reason: undefined,
     requests: [...three, "second"],
   });
+});
+
+it("an answer that drips is left at the deadline as well", async () => {
+  using models = routed(bedrock, { catalogue: { ...TWO, limits: { ...TWO.limits, deadlineMs: 400 } } });
+  bedrock.says(() => ({ text: Array.from({ length: 1000 }, () => "word "), betweenMs: 20 }));
+  const { said, reason, requests } = await ask(models, "agent", true);
+  expect([said.startsWith("word "), reason, requests]).toEqual([true, "deadline", once]);
 });
 
 it("who stops reading a stream leaves its call", async () => {

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { graph } from "../../graphs/tool-agent/graph.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
+import { eventually } from "../support/eventually.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import type { BedrockRequest, FakeBedrock } from "../support/fake-bedrock.ts";
 import type { FakeTurn } from "../support/fake-bedrock-turns.ts";
@@ -114,6 +115,20 @@ describe("the tool agent on Bedrock", () => {
   it("ends when the model hangs", async () => {
     bedrock.fault(() => ({ kind: "hangInStream", after: 1 }));
     expect(JSON.stringify((await run()).error)).toMatch(/nothing came from the model for 500 ms/);
+  });
+
+  it("lets go of the model when its run is cancelled", async () => {
+    bedrock.says(() => ({ text: Array.from({ length: 1000 }, () => "word "), betweenMs: 20 }));
+    const client = service.client("acme");
+    const { thread_id: thread } = await client.threads.create();
+    const { run_id: id } = await client.runs.create(thread, "tool-agent", {
+      input: INPUT,
+      streamMode: ["messages-tuple"],
+    });
+    await eventually(async () => bedrock.seen.length > 0 || undefined, "the request");
+    await client.runs.cancel(thread, id, true);
+    await eventually(async () => bedrock.abandoned() > 0 || undefined, "the connection to close");
+    expect(models.calls).toMatchObject([{ outcome: "stopped" }]);
   });
 
   it("executes two hundred calls of one message", async () => {

@@ -47,8 +47,9 @@ function usageOf({ usage = USAGE }: FakeTurn): object {
   return { ...usage, totalTokens: inputTokens + outputTokens + cacheReadInputTokens + cacheWriteInputTokens };
 }
 
-const traceOf = ({ guardrail }: FakeTurn): object =>
-  guardrail
+/** Told only to who has asked for it. */
+const traceOf = ({ guardrail }: FakeTurn, asked: string | undefined): object =>
+  guardrail && asked === "enabled"
     ? {
         trace: {
           guardrail: {
@@ -71,12 +72,12 @@ export function messageOf(turn: FakeTurn, { guardrailConfig }: ConverseBody): ob
     stopReason: stopOf(turn),
     usage: usageOf(turn),
     metrics: { latencyMs: 1 },
-    ...(guardrailConfig?.trace === "enabled" ? traceOf(turn) : {}),
+    ...traceOf(turn, guardrailConfig?.trace),
   };
 }
 
 /** The frames of a stream. The input of a tool comes in deltas that cut through its values. */
-export function framesOf(turn: FakeTurn): readonly Buffer[] {
+export function framesOf(turn: FakeTurn, { guardrailConfig }: ConverseBody = {}): readonly Buffer[] {
   const blocks: (readonly Buffer[])[] = [];
   const add = (deltas: readonly object[], start?: object): void => {
     const contentBlockIndex = blocks.length;
@@ -104,7 +105,11 @@ export function framesOf(turn: FakeTurn): readonly Buffer[] {
     eventFrame("messageStart", { role: "assistant" }),
     ...blocks.flat(),
     eventFrame("messageStop", { stopReason: stopOf(turn) }),
-    eventFrame("metadata", { usage: usageOf(turn), metrics: { latencyMs: 1 }, ...traceOf(turn) }),
+    eventFrame("metadata", {
+      usage: usageOf(turn),
+      metrics: { latencyMs: 1 },
+      ...traceOf(turn, guardrailConfig?.trace),
+    }),
   ];
 }
 

@@ -153,16 +153,25 @@ async function answer(request: BedrockRequest, response: ServerResponse, { turnO
   checkConverse(request.body);
   const turn = turnOf(request);
   if (turn.delayMs !== undefined) await pause(turn.delayMs);
-  if (request.operation === "ConverseStream") return sendStream(response, turn, fault);
+  if (request.operation === "ConverseStream")
+    return sendStream(response, framesOf(turn, request.body), { turn, fault });
   const body = Buffer.from(JSON.stringify(messageOf(turn, request.body)));
   if (fault?.kind !== "halfBody") return sendJson(response, 200, messageOf(turn, request.body));
   response.writeHead(200, { "content-type": "application/json", "content-length": body.length });
   response.write(body.subarray(0, body.length / 2), () => response.destroy());
 }
 
-async function sendStream(response: ServerResponse, turn: FakeTurn, fault: BedrockFault | undefined): Promise<void> {
+interface Sending {
+  readonly turn: FakeTurn;
+  readonly fault: BedrockFault | undefined;
+}
+
+async function sendStream(
+  response: ServerResponse,
+  frames: readonly Buffer[],
+  { turn, fault }: Sending,
+): Promise<void> {
   response.writeHead(200, { "content-type": "application/vnd.amazon.eventstream", "x-amzn-requestid": "fake" });
-  const frames = framesOf(turn);
   const until = fault && "after" in fault ? fault.after : frames.length;
   for (const frame of frames.slice(0, until)) {
     response.write(frame);
