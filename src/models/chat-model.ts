@@ -6,8 +6,8 @@ import { AIMessage, AIMessageChunk } from "@langchain/core/messages";
 import type { BaseMessage, ContentBlock, StandardMessageStructure, UsageMetadata } from "@langchain/core/messages";
 import { ChatGenerationChunk } from "@langchain/core/outputs";
 import type { ChatResult } from "@langchain/core/outputs";
-import { createChannel } from "./channel.ts";
 import type { ChatPiece, TokenCounts } from "./chat.ts";
+import { routedStream } from "./routed-stream.ts";
 import type { Asked, Router, Served } from "./router.ts";
 
 /** A chat model that tools can be bound to. */
@@ -65,25 +65,10 @@ export class RoutedChatModel extends BaseChatModel<RoutedCallOptions> {
     options: this["ParsedCallOptions"],
     runManager?: CallbackManagerForLLMRun,
   ): AsyncGenerator<ChatGenerationChunk> {
-    const left = new AbortController();
-    const channel = createChannel<ChatGenerationChunk>();
-    const asked = this.#asked(messages, options);
-    const signal = asked.signal === undefined ? left.signal : AbortSignal.any([asked.signal, left.signal]);
-    const show = (piece: ChatPiece): void => channel.push(chunkOf(piece));
-    this.#fields.router.call({ ...asked, signal, show }).then(
-      (served) => {
-        channel.push(lastChunk(served));
-        channel.end();
-      },
-      (error: unknown) => channel.fail(error),
-    );
-    try {
-      for await (const chunk of channel) {
-        yield chunk;
-        await runManager?.handleLLMNewToken(chunk.text, undefined, undefined, undefined, undefined, { chunk });
-      }
-    } finally {
-      left.abort();
+    const telling = { piece: chunkOf, end: lastChunk };
+    for await (const chunk of routedStream(this.#fields.router, this.#asked(messages, options), telling)) {
+      yield chunk;
+      await runManager?.handleLLMNewToken(chunk.text, undefined, undefined, undefined, undefined, { chunk });
     }
   }
 

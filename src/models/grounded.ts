@@ -2,9 +2,9 @@
 import { AIMessage, HumanMessage, SystemMessage } from "@langchain/core/messages";
 import type { BaseMessage } from "@langchain/core/messages";
 import { HoldpointError } from "../core/errors.ts";
-import { createChannel } from "./channel.ts";
 import type { ChatRequest } from "./chat.ts";
 import type { Citation, GroundingPassage, Model, ModelDelta, ModelMessage, ModelReply, ModelRequest } from "./model.ts";
+import { routedStream } from "./routed-stream.ts";
 import type { Asked, Router, Served } from "./router.ts";
 import { statementsOf } from "./statements.ts";
 import { stemsOf } from "./words.ts";
@@ -36,25 +36,13 @@ export function createGroundedModel({ router, tenant, name }: GroundedOptions): 
     description: router.describe(name, tenant),
     complete: async (request) => replyOf(await router.call(asked(request)), request.passages ?? []),
     async *stream(request) {
-      const left = new AbortController();
-      const channel = createChannel<ModelDelta>();
-      const given = asked(request);
-      const signal = given.signal === undefined ? left.signal : AbortSignal.any([given.signal, left.signal]);
-      const show: Asked["show"] = (piece) => {
-        if (piece.type === "text") channel.push({ type: "text", text: piece.text });
-      };
-      router.call({ ...given, signal, show }).then(
-        (served) => {
-          channel.push({ type: "reply", reply: replyOf(served, request.passages ?? []) });
-          channel.end();
-        },
-        (error: unknown) => channel.fail(error),
-      );
-      try {
-        yield* channel;
-      } finally {
-        left.abort();
-      }
+      const passages = request.passages ?? [];
+      const deltas = routedStream<ModelDelta>(router, asked(request), {
+        piece: (piece) => ({ type: "text", text: piece.type === "text" ? piece.text : "" }),
+        end: (served) => ({ type: "reply", reply: replyOf(served, passages) }),
+      });
+      // Reasoning is shown as no text at all.
+      for await (const delta of deltas) if (delta.type === "reply" || delta.text !== "") yield delta;
     },
   };
 }
