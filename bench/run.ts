@@ -76,6 +76,11 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "One tenant floods, eight others ask now and then: how long the others' runs wait.",
     load: () => import("./fleet/fairness.ts"),
   },
+  models: {
+    summary:
+      "What the model layer costs over LangChain's bare client of Bedrock, before the same fake: p50, first token.",
+    load: () => import("./models.ts"),
+  },
   retrieval: {
     summary: "Ranking quality (nDCG@10) of the product's own ingestion and search on a folder in the BEIR layout.",
     load: () => import("./retrieval.ts"),

@@ -41,6 +41,9 @@ export interface Config {
   readonly s3:
     | ({ readonly bucket: string; readonly prefix: string; readonly kmsKeyId: string | undefined } & Endpoint)
     | undefined;
+  /** The catalogue of models; undefined: there is only the offline one. */
+  readonly modelsFile: string | undefined;
+  readonly bedrock: Endpoint;
   /** Undefined: content is stored as it is. */
   readonly encryption: Encryption | undefined;
   /** What signs the tokens of callbacks, newest first. */
@@ -155,6 +158,8 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     keysFile: env.HOLDPOINT_KEYS,
     dynamo: table === undefined ? undefined : { tableName: table, ...endpointOf(env, env.DYNAMODB_ENDPOINT) },
     s3: env.HOLDPOINT_BUCKET === undefined ? undefined : s3Of(env, env.HOLDPOINT_BUCKET),
+    modelsFile: env.HOLDPOINT_MODELS,
+    bedrock: endpointOf(env, env.BEDROCK_ENDPOINT),
     encryption: encryptionOf(env),
     callbackKeys: callbackKeysOf(env),
     pool: env.HOLDPOINT_POOL,
@@ -180,6 +185,7 @@ const NEEDED: readonly (readonly [keyof Environment, keyof Environment, string])
   ["HOLDPOINT_BUCKET", "HOLDPOINT_TABLE", "name the table, or unset the bucket"],
   ["HOLDPOINT_BUCKET_KMS_KEY_ID", "HOLDPOINT_BUCKET", "name the bucket, or unset its key"],
   ["S3_ENDPOINT", "HOLDPOINT_BUCKET", "name the bucket, or unset the endpoint"],
+  ["BEDROCK_ENDPOINT", "HOLDPOINT_MODELS", "name the catalogue, or unset the endpoint"],
   ["KMS_ENDPOINT", "HOLDPOINT_KMS_KEY_ID", "name the key, or unset the endpoint"],
 ];
 

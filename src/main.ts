@@ -16,6 +16,7 @@ import { systemIds, tenantId } from "./core/ids.ts";
 import { readGraphConfig } from "./langgraph/graph-config.ts";
 import { loadGraphs } from "./langgraph/load.ts";
 import { loadStoreSettings } from "./langgraph/store-config.ts";
+import { openModels } from "./open-models.ts";
 import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
@@ -198,18 +199,17 @@ interface Working extends AsyncDisposable {
 
 /** A worker, and what its graphs reach as tools. */
 async function openWorker({ config, deps, assistants, owner }: WorkerOptions): Promise<Working> {
-  const [{ createSqliteRetriever }, { createOfflineModel }] = await Promise.all([
+  const [{ createSqliteRetriever }, modelsOf] = await Promise.all([
     import("./local/sqlite-search.ts"),
-    import("./local/offline-model.ts"),
+    openModels(config, deps.log),
   ]);
   await using opening = new AsyncDisposableStack();
   const retriever = opening.use(createSqliteRetriever({ dataDir: config.dataDir }));
-  const model = createOfflineModel();
   const settings = present({ ledgerUrl: config.ledgerUrl });
   const services: GraphServices = (tenant) => ({
     tenant,
     settings,
-    models: () => model,
+    ...modelsOf(tenant),
     retriever: (collection) => ({
       search: (query, options) => retriever.search(query, { ...options, tenant, collection }),
     }),

@@ -63,7 +63,16 @@ export const environment = z.object({
     .optional()
     .meta({ description: "URL of an S3-compatible server other than Amazon's; buckets are then part of the path." }),
   AWS_REGION: text.optional().meta({
-    description: "Region of table, bucket and KMS key (us-east-1 for those whose endpoint is set).",
+    description:
+      "Region of table, bucket, KMS key and models that name none (us-east-1 for those whose endpoint is set).",
+  }),
+  HOLDPOINT_MODELS: text.optional().meta({
+    flag: "models",
+    description:
+      "File of the model catalogue (docs/models.md). Without it there is only the offline model, which is no language model.",
+  }),
+  BEDROCK_ENDPOINT: z.url().optional().meta({
+    description: "URL at which Amazon Bedrock is reached in place of its public one, such as a VPC endpoint.",
   }),
   HOLDPOINT_KMS_KEY_ID: text.optional().meta({
     description: "KMS key (id, ARN or alias) that encrypts the data keys of tenants; content is then encrypted.",

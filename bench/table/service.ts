@@ -72,7 +72,7 @@ export function startWorker({ deps, runtime }: Api): Worker {
   const none = (): never => {
     throw new Error("there is nothing of this kind here");
   };
-  const services: GraphServices = (tenant) => ({ tenant, settings: {}, models: none, retriever: none });
+  const services: GraphServices = (tenant) => ({ tenant, settings: {}, models: none, chat: none, retriever: none });
   const { assistants } = runtime;
   const worker = createWorker({ deps, engine: langGraphEngine, assistants, services, isKnownDead: () => false });
   worker.start();

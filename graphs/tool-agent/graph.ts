@@ -4,12 +4,13 @@
  */
 import { AIMessage } from "@langchain/core/messages";
 import { END, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
-import { toolNode } from "holdpoint/graph";
+import { services, toolNode } from "holdpoint/graph";
+import type { NodeConfig } from "holdpoint/graph";
 import { issueRefund } from "../../tools/issue-refund.ts";
 import { listRefunds } from "../../tools/list-refunds.ts";
 import { retrieve } from "../../tools/retrieve.ts";
 import { withPolicy } from "./reviewed.ts";
-import { nextMessage } from "./script.ts";
+import { ScriptedModel } from "./script.ts";
 
 /** Looking is free; paying is for a person to release. */
 const TOOLS = [
@@ -23,7 +24,13 @@ const TOOLS = [
 
 type Conversation = typeof MessagesAnnotation.State;
 
-const model = ({ messages }: Conversation) => ({ messages: [nextMessage(messages)] });
+const scripted = new ScriptedModel();
+
+/** What the catalogue has under the agent's name; without one, the script. */
+async function model({ messages }: Conversation, config: NodeConfig) {
+  const agent = services(config).chat("tool-agent", scripted).bindTools(TOOLS);
+  return { messages: [await agent.invoke(messages, config)] };
+}
 
 function afterModel({ messages }: Conversation): "tools" | typeof END {
   const last = messages.at(-1);

@@ -1,9 +1,31 @@
 /**
- * The agent's model, played from a script: offline, and the same every time. It speaks the messages of a real one, so that
- * everything around it is what it would be with one; exchange `nextMessage` for a call of yours.
+ * The agent's model where there is no other one, played from a script: offline, and the same every time. It speaks the
+ * messages of a real one, so that everything around it is what it would be with one.
  */
+import { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import { AIMessage, HumanMessage, ToolMessage } from "@langchain/core/messages";
 import type { BaseMessage } from "@langchain/core/messages";
+import type { ChatResult } from "@langchain/core/outputs";
+
+/** A chat model that says what `nextMessage` does. It knows the tools of this graph, whichever are bound to it. */
+export class ScriptedModel extends BaseChatModel {
+  constructor() {
+    super({});
+  }
+
+  override _llmType(): string {
+    return "scripted";
+  }
+
+  override bindTools(): this {
+    return this;
+  }
+
+  override async _generate(messages: BaseMessage[]): Promise<ChatResult> {
+    const message = nextMessage(messages);
+    return { generations: [{ text: message.text, message }] };
+  }
+}
 
 const ORDER = /\b([A-Z]-\d{4,10})\b/i;
 const AMOUNT = /(\d+(?:\.\d{1,2})?)\s*(?:EUR|euros?|€)/i;

@@ -20,5 +20,6 @@ export type { NodeConfig } from "../graph/context.ts";
 export type { EffectPolicy } from "../core/effect.ts";
 export { HoldpointError, isHoldpointError } from "../core/errors.ts";
 export type { Json, JsonObject } from "../core/json.ts";
+export type { ChatModel } from "../models/chat-model.ts";
 export type { Model, ModelMessage, ModelReply } from "../models/model.ts";
 export type { Passage } from "../retrieval/retriever.ts";

@@ -1,5 +1,6 @@
 import type { TenantId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
+import type { ChatModel } from "../models/chat-model.ts";
 import type { Model } from "../models/model.ts";
 import type { Passage, SearchOptions } from "../retrieval/retriever.ts";
 import { contextOf } from "./context.ts";
@@ -18,6 +19,12 @@ export interface Services {
   readonly tenant: TenantId;
   /** A model by its name in the catalogue; the default one without a name. @throws HoldpointError `not_found` */
   models(name?: string): Model;
+  /**
+   * A chat model by its name in the catalogue, as LangChain has them: it takes tools, and streams its tokens. Where the
+   * catalogue has no such name, or there is none, it is `offline`.
+   * @throws HoldpointError `not_found` when there is neither
+   */
+  chat(name: string, offline?: ChatModel): ChatModel;
   retriever(collection: string): Documents;
   readonly settings: JsonObject;
 }

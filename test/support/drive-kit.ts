@@ -230,6 +230,9 @@ export class DrivenThread {
         models: () => {
           throw new HoldpointError("not_found", "no models here");
         },
+        chat: () => {
+          throw new HoldpointError("not_found", "no models here");
+        },
         retriever: () => ({ search: async () => [] }),
         settings: {},
       },

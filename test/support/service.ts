@@ -130,6 +130,10 @@ function workerOf(
       models: () => {
         throw new Error("these graphs use no model");
       },
+      chat(name, offline) {
+        if (offline) return offline;
+        throw new Error(`these graphs have no model called ${name}`);
+      },
       retriever: () => {
         throw new Error("these graphs use no documents");
       },

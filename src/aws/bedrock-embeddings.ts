@@ -1,0 +1,88 @@
+/** The embedding models of Titan and Cohere on Bedrock, one request at a time. */
+import { InvokeModelCommand } from "@aws-sdk/client-bedrock-runtime";
+import type { BedrockRuntimeClient } from "@aws-sdk/client-bedrock-runtime";
+import { z } from "zod";
+import { HoldpointError } from "../core/errors.ts";
+import type { EmbeddingClient, EmbeddingPurpose } from "../models/embedder.ts";
+import { modelFailure } from "../models/failure.ts";
+import { bedrockFailure } from "./bedrock-failures.ts";
+
+type Vectors = readonly (readonly number[])[];
+
+/** How one family of models is asked. */
+interface Dialect {
+  readonly dimensions: number;
+  readonly batchSize: number;
+  readonly body: (texts: readonly string[], purpose: EmbeddingPurpose) => object;
+  /** @throws ZodError for an answer that is none */
+  readonly vectors: (answer: unknown) => Vectors;
+}
+
+const numbers = z.array(z.number());
+const titanAnswer = z.object({ embedding: numbers });
+const cohereAnswer = z.object({ embeddings: z.object({ float: z.array(numbers) }) });
+
+const titan = (dimensions: number): Dialect => ({
+  dimensions,
+  batchSize: 1,
+  body: ([inputText]) => ({ inputText, dimensions, normalize: true }),
+  vectors: (answer) => [titanAnswer.parse(answer).embedding],
+});
+
+const cohere: Dialect = {
+  dimensions: 1024,
+  batchSize: 96,
+  // What is longer than the model reads is embedded by its beginning.
+  body: (texts, purpose) => ({
+    texts,
+    input_type: purpose === "query" ? "search_query" : "search_document",
+    truncate: "END",
+    embedding_types: ["float"],
+  }),
+  vectors: (answer) => cohereAnswer.parse(answer).embeddings.float,
+};
+
+const TITAN_DIMENSIONS = 1024;
+
+/** @throws HoldpointError `unsupported` for another family */
+function dialectOf(model: string, dimensions: number | undefined): Dialect {
+  if (/(^|\.)amazon\.titan-embed-text-v2/.test(model)) return titan(dimensions ?? TITAN_DIMENSIONS);
+  if (/(^|\.)cohere\.embed-(english|multilingual)-v3/.test(model)) return cohere;
+  throw new HoldpointError("unsupported", `${model} is no embedding model of Titan (v2) or Cohere (v3)`);
+}
+
+export interface EmbeddingOptions {
+  readonly model: string;
+  readonly region: string;
+  /** Of Titan: 256, 512 or 1024, which is the default. Those of Cohere are 1024. */
+  readonly dimensions?: number;
+}
+
+/** The model as an embedding client. @throws HoldpointError `unsupported` for a model that it cannot ask */
+export function createBedrockEmbeddings(client: BedrockRuntimeClient, options: EmbeddingOptions): EmbeddingClient {
+  const { model, region } = options;
+  const { dimensions, batchSize, body, vectors } = dialectOf(model, options.dimensions);
+  const place = `${model} in ${region}`;
+  return {
+    place,
+    dimensions,
+    batchSize,
+    async embed(texts, purpose, signal) {
+      try {
+        const command = new InvokeModelCommand({
+          modelId: model,
+          contentType: "application/json",
+          accept: "application/json",
+          body: JSON.stringify(body(texts, purpose)),
+        });
+        const { body: answer } = await client.send(command, { abortSignal: signal });
+        return vectors(JSON.parse(answer.transformToString()));
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error instanceof z.ZodError)
+          throw modelFailure("malformed", `${place} answered with something that is no vector`, error);
+        throw bedrockFailure(error, place);
+      }
+    },
+  };
+}

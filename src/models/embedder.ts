@@ -1,0 +1,84 @@
+/** Vectors of texts: the port of embedding models, and what is around every call of one. */
+import type { Clock } from "../core/clock.ts";
+import { HoldpointError } from "../core/errors.ts";
+import { modelFailure } from "./failure.ts";
+import type { Policies } from "./policies.ts";
+import { withinSilence } from "./silence.ts";
+
+/** Some models have other vectors for what is searched than for what searches. */
+export type EmbeddingPurpose = "document" | "query";
+
+/** One embedding model at one place. An attempt is made once, as in `ChatClient`. */
+export interface EmbeddingClient {
+  /** What shares a breaker. */
+  readonly place: string;
+  readonly dimensions: number;
+  /** Texts that one request takes. */
+  readonly batchSize: number;
+  /** @throws HoldpointError as `modelFailure` makes them */
+  embed(
+    texts: readonly string[],
+    purpose: EmbeddingPurpose,
+    signal: AbortSignal,
+  ): Promise<readonly (readonly number[])[]>;
+}
+
+export interface Embedder {
+  readonly dimensions: number;
+  /**
+   * A vector for each text, in their order.
+   * @throws HoldpointError `invalid` for a blank text, which has no vector; else as `modelFailure` makes them
+   */
+  embed(texts: readonly string[], options: EmbedOptions): Promise<readonly Float32Array[]>;
+}
+
+export interface EmbedOptions {
+  readonly purpose: EmbeddingPurpose;
+  readonly signal?: AbortSignal;
+}
+
+export interface EmbedderDeps {
+  readonly client: EmbeddingClient;
+  readonly policies: Policies;
+  readonly clock: Clock;
+  /** Requests of one call of `embed` that are under way at once. */
+  readonly concurrency: number;
+  readonly silenceMs: number;
+}
+
+export function createEmbedder({ client, policies, clock, concurrency, silenceMs }: EmbedderDeps): Embedder {
+  const { place, dimensions, batchSize } = client;
+  const vectorsOf = async (batch: readonly string[], purpose: EmbeddingPurpose, signal: AbortSignal) => {
+    const run = () => withinSilence({ clock, silenceMs, signal }, (own) => client.embed(batch, purpose, own));
+    const vectors = await policies.attempt(place, signal, { isFinal: () => false, run });
+    if (vectors.length !== batch.length || vectors.some(({ length }) => length !== dimensions))
+      throw modelFailure("malformed", `${place} did not answer with ${batch.length} vectors of ${dimensions} numbers`);
+    return vectors.map((vector) => Float32Array.from(vector));
+  };
+  return {
+    dimensions,
+    async embed(texts, { purpose, signal }) {
+      const blank = texts.findIndex((text) => text.trim() === "");
+      if (blank >= 0)
+        throw new HoldpointError("invalid", `text ${blank} of ${texts.length} is blank and has no vector`);
+      const batches = Array.from({ length: Math.ceil(texts.length / batchSize) }, (_, at) =>
+        texts.slice(at * batchSize, (at + 1) * batchSize),
+      );
+      const failed = new AbortController();
+      const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+      const done: (readonly Float32Array[])[] = [];
+      const waiting = batches.entries();
+      const work = async (): Promise<void> => {
+        for (const [at, batch] of waiting) done[at] = await vectorsOf(batch, purpose, either);
+      };
+      try {
+        await Promise.all(Array.from({ length: Math.min(concurrency, batches.length) }, work));
+      } catch (error) {
+        // Nobody needs the others any more.
+        failed.abort(error);
+        throw error;
+      }
+      return done.flat();
+    },
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * The one layer that tries again. Clients below it make each attempt once. A tenant's bulkhead is around a whole call with
+ * its attempts; the breaker of a place is around each attempt, up to the end of its stream.
+ */
+import {
+  CountBreaker,
+  ExponentialBackoff,
+  bulkhead,
+  circuitBreaker,
+  handleWhen,
+  isBrokenCircuitError,
+  isBulkheadRejectedError,
+  isTaskCancelledError,
+  retry,
+} from "cockatiel";
+import type { BulkheadPolicy, CircuitBreakerPolicy } from "cockatiel";
+import { modelFailure, ruleOf } from "./failure.ts";
+
+export interface PolicyOptions {
+  /** Attempts at one target, the first included. */
+  readonly attempts: number;
+  readonly tenantConcurrency: number;
+  readonly backoffMs?: number;
+  /** Milliseconds that an open breaker stays open before one call tries its target. */
+  readonly openMs?: number;
+  readonly onBreaker?: (place: string, state: "open" | "closed") => void;
+}
+
+export interface Policies {
+  /** A whole call of a tenant. @throws HoldpointError with reason `busy` */
+  admit<T>(tenant: string, signal: AbortSignal, call: () => Promise<T>): Promise<T>;
+  /**
+   * Attempts at one place until one succeeds, fails for good, or `isFinal` says that no other one may follow.
+   * @throws HoldpointError with reason `open` while the breaker of the place is open
+   */
+  attempt<T>(place: string, signal: AbortSignal, once: Attempt<T>): Promise<T>;
+}
+
+export interface Attempt<T> {
+  readonly isFinal: () => boolean;
+  readonly run: () => Promise<T>;
+}
+
+/** The breaker opens when more than half of the last calls failed, and there were enough of them to tell. */
+const WINDOW = { threshold: 0.5, size: 20, minimumNumberOfCalls: 6 } as const;
+const BACKOFF_MS = 250;
+const MOST_BACKOFF_MS = 5_000;
+const OPEN_MS = 15_000;
+
+export function createPolicies({
+  attempts,
+  tenantConcurrency,
+  backoffMs = BACKOFF_MS,
+  openMs = OPEN_MS,
+  onBreaker,
+}: PolicyOptions): Policies {
+  const bulkheads = new Map<string, BulkheadPolicy>();
+  const breakers = new Map<string, CircuitBreakerPolicy>();
+  const backoff = new ExponentialBackoff({
+    initialDelay: backoffMs,
+    maxDelay: Math.max(backoffMs, MOST_BACKOFF_MS),
+  });
+  const breakerOf = (place: string): CircuitBreakerPolicy => {
+    const known = breakers.get(place);
+    if (known) return known;
+    const made = circuitBreaker(
+      handleWhen((error) => ruleOf(error).blame === true),
+      { breaker: new CountBreaker(WINDOW), halfOpenAfter: openMs },
+    );
+    made.onBreak(() => onBreaker?.(place, "open"));
+    made.onReset(() => onBreaker?.(place, "closed"));
+    breakers.set(place, made);
+    return made;
+  };
+  return {
+    async admit(tenant, signal, call) {
+      const own = bulkheads.get(tenant) ?? bulkhead(tenantConcurrency, tenantConcurrency);
+      bulkheads.set(tenant, own);
+      try {
+        return await own.execute(call, signal);
+      } catch (error) {
+        throw translated(error, signal);
+      }
+    },
+    async attempt(place, signal, { isFinal, run }) {
+      const again = retry(
+        handleWhen((error) => ruleOf(error).retry === true && !isFinal()),
+        { maxAttempts: attempts - 1, backoff },
+      );
+      try {
+        return await again.execute(() => breakerOf(place).execute(run, signal), signal);
+      } catch (error) {
+        throw translated(error, signal);
+      }
+    },
+  };
+}
+
+function translated(error: unknown, signal: AbortSignal): unknown {
+  if (isBrokenCircuitError(error)) return modelFailure("open", "the target failed too often and is left alone", error);
+  if (isBulkheadRejectedError(error))
+    return modelFailure("busy", "too many calls of models are under way for this tenant", error);
+  return isTaskCancelledError(error) && signal.aborted ? signal.reason : error;
+}

@@ -1,0 +1,138 @@
+/** The embedding models of Titan and Cohere, through the real SDK: the vectors, the batches, and what fails. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createBedrockClient } from "../../src/aws/bedrock-chat.ts";
+import { createBedrockEmbeddings } from "../../src/aws/bedrock-embeddings.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { createEmbedder } from "../../src/models/embedder.ts";
+import type { Embedder } from "../../src/models/embedder.ts";
+import { reasonOf } from "../../src/models/failure.ts";
+import { createPolicies } from "../../src/models/policies.ts";
+import { startFakeBedrock } from "../support/fake-bedrock.ts";
+import type { FakeBedrock } from "../support/fake-bedrock.ts";
+import { fakeVector } from "../support/fake-embeddings.ts";
+
+const TITAN = "amazon.titan-embed-text-v2:0";
+const COHERE = "cohere.embed-multilingual-v3";
+const CONCURRENCY = 4;
+
+interface Settings {
+  readonly dimensions?: number;
+  readonly silenceMs?: number;
+}
+
+let bedrock: FakeBedrock;
+let client: ReturnType<typeof createBedrockClient>;
+beforeAll(async () => {
+  bedrock = await startFakeBedrock({ models: (model) => model !== "amazon.titan-embed-text-v2:9" });
+  client = createBedrockClient({ endpoint: bedrock.endpoint, region: bedrock.region, requestTimeoutMs: 10_000 });
+});
+afterAll(async () => {
+  client.destroy();
+  await bedrock[Symbol.asyncDispose]();
+});
+beforeEach(() => bedrock.fault(() => undefined));
+
+function embedder(model: string, { dimensions, silenceMs = 10_000 }: Settings = {}): Embedder {
+  const options = { model, region: bedrock.region, ...(dimensions === undefined ? {} : { dimensions }) };
+  return createEmbedder({
+    client: createBedrockEmbeddings(client, options),
+    policies: createPolicies({ attempts: 3, tenantConcurrency: 100, backoffMs: 1 }),
+    clock: systemClock,
+    concurrency: CONCURRENCY,
+    silenceMs,
+  });
+}
+
+const texts = (count: number): readonly string[] => Array.from({ length: count }, (_, n) => `text number ${n}`);
+const sent = (from: number): readonly Readonly<Record<string, unknown>>[] =>
+  bedrock.seen.slice(from).map(({ body }) => ({ ...body }));
+
+describe.each([
+  [TITAN, 1024, 250],
+  [COHERE, 1024, 3],
+])("%s", (model, dimensions, requests) => {
+  it("has a vector for each of many texts, in their order, in as few requests as it takes", async () => {
+    const before = bedrock.seen.length;
+    const many = texts(250);
+    const vectors = await embedder(model).embed(many, { purpose: "document" });
+    expect(vectors).toEqual(many.map((text) => Float32Array.from(fakeVector(text, dimensions, true))));
+    expect(bedrock.seen.length - before).toBe(requests);
+  });
+
+  it("asks again for what fails in passing, each request by itself", async () => {
+    const before = bedrock.seen.length;
+    bedrock.fault(({ index }) => (index === before ? { kind: "throttle" } : undefined));
+    expect(await embedder(model).embed(texts(2), { purpose: "query" })).toHaveLength(2);
+  });
+
+  it.each([
+    ["throttled", { kind: "throttle" }],
+    ["timeout", { kind: "hang" }],
+    ["cut", { kind: "reset" }],
+    ["credentials", { kind: "refuse", status: 403, type: "AccessDeniedException" }],
+  ] as const)("says %s", async (reason, fault) => {
+    bedrock.fault(() => fault);
+    const silenceMs = 200;
+    expect(await embedder(model, { silenceMs }).embed(["a"], { purpose: "query" }).catch(reasonOf)).toBe(reason);
+  });
+
+  it("refuses a blank text by its number, and embeds none as none", async () => {
+    await expect(embedder(model).embed(["a", " "], { purpose: "query" })).rejects.toThrow(/text 1 of 2 is blank/);
+    expect(await embedder(model).embed([], { purpose: "query" })).toEqual([]);
+  });
+});
+
+it("tells Cohere whether a text is searched or searches, and Titan how long its vectors are", async () => {
+  const before = bedrock.seen.length;
+  await embedder(COHERE).embed(["a"], { purpose: "query" });
+  await embedder(COHERE).embed(["a"], { purpose: "document" });
+  const [vector] = await embedder(TITAN, { dimensions: 256 }).embed(["a"], { purpose: "query" });
+  expect(sent(before)).toMatchObject([
+    { input_type: "search_query" },
+    { input_type: "search_document" },
+    { dimensions: 256 },
+  ]);
+  expect(vector).toHaveLength(256);
+});
+
+it("sends nothing more once one request has failed", async () => {
+  const before = bedrock.seen.length;
+  bedrock.fault(({ index }) =>
+    index === before ? { kind: "refuse", status: 403, type: "AccessDeniedException" } : { kind: "hang" },
+  );
+  expect(await embedder(TITAN).embed(texts(200), { purpose: "query" }).catch(reasonOf)).toBe("credentials");
+  expect(bedrock.seen.length - before).toBeLessThanOrEqual(CONCURRENCY);
+});
+
+it("has so many requests under way at once, and no more", async () => {
+  let most = 0;
+  let underWay = 0;
+  const counted = createEmbedder({
+    client: {
+      place: "counted",
+      dimensions: 1,
+      batchSize: 1,
+      async embed() {
+        most = Math.max(most, (underWay += 1));
+        await systemClock.sleep(1);
+        underWay -= 1;
+        return [[1]];
+      },
+    },
+    policies: createPolicies({ attempts: 1, tenantConcurrency: 100 }),
+    clock: systemClock,
+    concurrency: CONCURRENCY,
+    silenceMs: 1_000,
+  });
+  await counted.embed(texts(30), { purpose: "query" });
+  expect(most).toBe(CONCURRENCY);
+});
+
+it("is refused a length that Titan does not have, and a model that is not there or embeds nothing", async () => {
+  expect(await embedder(TITAN, { dimensions: 300 }).embed(["a"], { purpose: "query" }).catch(reasonOf)).toBe(
+    "invalid_request",
+  );
+  const gone = embedder("amazon.titan-embed-text-v2:9");
+  expect(await gone.embed(["a"], { purpose: "query" }).catch(reasonOf)).toBe("unknown_model");
+  expect(() => embedder("amazon.nova-pro-v1:0")).toThrow(/no embedding model/);
+});
