@@ -135,6 +135,8 @@ export interface Hold extends HoldDesk {
   readonly request?: ReviewRequest;
   readonly digest: string;
   readonly state: HoldState;
+  /** W3C traceparent of the delivery that raised it; absent where nobody records traces. */
+  readonly traceparent?: string;
   readonly times?: HoldTimes;
   /** Of a callback: the JSON Schema that what arrives must fit. */
   readonly resultSchema?: JsonObject;

@@ -16,6 +16,7 @@ import type { Retries } from "../core/run.ts";
 import { backoffMs, wantsAnother } from "./retry-policy.ts";
 import { callOf, isAnswer, numbered, placeOf, sendOf, stableKey, withChannels } from "./task-config.ts";
 import type { Call, TaskPlace, Write } from "./task-config.ts";
+import type { Step, StepObserver } from "./step-observer.ts";
 import { asError } from "./thrown.ts";
 
 /** Back-off of one task that one delivery waits for. */
@@ -46,6 +47,7 @@ export interface AttemptsOf {
   readonly isKept: (ns: string) => boolean;
   /** True for an error that no further attempt can change, whatever the policy says. */
   readonly isFinal: (error: unknown) => boolean;
+  readonly observer?: StepObserver | undefined;
 }
 
 /** What a delivery leaves to be tried again later. */
@@ -135,7 +137,9 @@ export class Attempts implements Disposable {
     if (this.#isOver) throw new LeftUnfinished();
     const written: Write[] = [];
     try {
-      const value = await this.#unlessOver(execute(this.#scoped(config, task, written)));
+      const attempt = (): Promise<T> => this.#unlessOver(execute(this.#scoped(config, task, written)));
+      const { observer } = this.#of;
+      const value = await (observer ? observer.observe(this.#stepOf(task), attempt) : attempt());
       // A node may have swallowed that a function it called is to be tried again: it has seen no outcome of it.
       if (this.#isWaitedForWithin(task)) throw new LeftUnfinished();
       this.#tasks.delete(task.taskId);
@@ -161,6 +165,11 @@ export class Attempts implements Disposable {
     this.#isOver = true;
     for (const leave of this.#leave) leave();
   };
+
+  #stepOf({ ns, key }: Task): Step {
+    const [node = ""] = (ns.split("|").findLast((segment) => segment.includes(":")) ?? ns).split(":");
+    return { node, attempt: (this.#failures.get(key) ?? 0) + 1 };
+  }
 
   #taskOf(config: LangGraphRunnableConfig, { policy, caller }: TaskOrigin): Task {
     const place = placeOf(config);
@@ -205,6 +214,7 @@ export class Attempts implements Disposable {
     this.#failures.delete(task.key);
     if (!policy || this.#of.isFinal(error) || !wantsAnother(policy, failures, error)) return false;
     this.#failures.set(task.key, failures);
+    this.#of.observer?.retried(this.#stepOf(task).node);
     const interval = backoffMs(policy, failures, task.key);
     const isLater = drain.aborted || task.rested + interval > IN_DELIVERY_MS;
     task.rested += isLater ? 0 : interval;

@@ -21,6 +21,8 @@ import type { RunLimits } from "../core/limits.ts";
 import type { Retries, Run, RunPayload } from "../core/run.ts";
 import { isNewerFormat } from "../core/newer-format.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
+import { noMetrics } from "../telemetry/metrics.ts";
+import type { Telemetry } from "../telemetry/open-telemetry.ts";
 import { Attempts } from "./attempts.ts";
 import {
   breakpointsOf,
@@ -35,9 +37,11 @@ import {
 } from "./drive-config.ts";
 import { graphErrorInfo, stepsUsedUp } from "./errors.ts";
 import { Frames, libraryModes } from "./frames.ts";
+import { genAiCallbacks } from "./gen-ai-callbacks.ts";
 import type { Chunk } from "./frames.ts";
 import type { CompiledGraph, RegisteredGraph } from "./registry.ts";
 import { RunSaver } from "./run-saver.ts";
+import { stepObserver } from "./step-observer.ts";
 import { supervised } from "./supervise.ts";
 
 /** What a delivery starts from. */
@@ -102,6 +106,7 @@ export interface Drive {
   readonly store: BaseStore;
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
   readonly context: DeliveryContext;
+  readonly telemetry: Telemetry;
   /** Aborts the run at once: its nodes may run on, but nothing of them is kept. */
   readonly signal: AbortSignal;
   /** Aborts when the worker wants the graph to stop at the next superstep. */
@@ -133,7 +138,7 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   if (d.drain.aborted) onDrain();
   d.drain.addEventListener("abort", onDrain, { once: true });
   d.saver.begin({ stateBytes: d.limits.stateBytes });
-  const saver = new RunSaver(d.saver, { metadata: metadataOf(d), limits: d.limits, signal: d.signal });
+  const saver = runSaverOf(d);
   using attempts = attemptsOf(d, saver);
   let { steps } = d.limits;
   try {
@@ -152,6 +157,15 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   }
 }
 
+function runSaverOf(d: Drive): RunSaver {
+  const { metrics } = d.telemetry;
+  const { clock } = d.context;
+  const graph = d.run.graphId;
+  const told = (bytes: number, ms: number): void => metrics.checkpointStored({ graph, bytes, ms });
+  const observer = metrics === noMetrics ? {} : { observer: { clock, stored: told } };
+  return new RunSaver(d.saver, { metadata: metadataOf(d), limits: d.limits, signal: d.signal, ...observer });
+}
+
 function attemptsOf(d: Drive, saver: RunSaver): Attempts {
   return new Attempts({
     clock: d.context.clock,
@@ -162,6 +176,7 @@ function attemptsOf(d: Drive, saver: RunSaver): Attempts {
     store: d.store,
     isKept: isKeptBy(d.saver),
     isFinal: (error) => error === saver.failure,
+    observer: stepObserver(d.telemetry, d.context.clock, d.run.graphId),
   });
 }
 
@@ -202,10 +217,12 @@ async function execute(
   const tags = tagsOf(d);
   // With `version` LangGraph names the checkpoint before each `values` chunk, but only to who also asks for subgraphs.
   const named = modes.includes("values");
+  const callbacks = genAiCallbacks(d.telemetry, d.context.clock);
   const options = {
     configurable: configurableOf(d),
     metadata: metadataOf(d),
     ...(tags.length === 0 ? {} : { tags }),
+    ...(callbacks.length === 0 ? {} : { callbacks: [...callbacks] }),
     ...(context === undefined ? {} : { context }),
     runId: d.run.runId,
     durability: "sync" as const,

@@ -72,7 +72,11 @@ export async function decide(
     if (!isLast) await auditVote(deps, hold, vote);
     const next = isLast ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) }) : voted(hold, vote);
     const written = await deps.holds.put(next, { version: current.version });
-    if (written.won) return written.stored.value;
+    if (written.won) {
+      const ageMs = next.updatedAt - next.raisedAt;
+      if (isLast) deps.telemetry.metrics.holdDecided({ graph: next.graphId, ageMs });
+      return written.stored.value;
+    }
     current = written.current;
   }
   throw new HoldpointError("not_found", "the review was removed");

@@ -34,6 +34,7 @@ import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import type { Stored } from "../../storage/records.ts";
 import { supersedeStale } from "../decisions/stale-holds.ts";
+import { activeTraceparent } from "../../telemetry/spans.ts";
 import type { Deps } from "../deps.ts";
 
 /** What a run leaves waiting. */
@@ -184,6 +185,7 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
   if (!raisedBy) return undefined;
   const { tenant, threadId, generation } = run;
   const now = deps.table.now();
+  const traceparent = activeTraceparent();
   return {
     tenant,
     threadId,
@@ -201,6 +203,7 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
     raisedBy,
     value,
     state: "pending",
+    ...(traceparent === undefined ? {} : { traceparent }),
     followUpDue: false,
     raisedAt: now,
     updatedAt: now,
