@@ -98,10 +98,12 @@ async function startSdk(
 function problemsIn({ log, clock }: TelemetryOptions): DiagLogger {
   let until = -Infinity;
   let lines = 0;
-  const say = (problem: string): void => {
+  // Whatever its type says, some of its exporters hand over the error itself.
+  const say = (problem: unknown): void => {
     const now = clock.monotonic();
     if (now >= until) [until, lines] = [now + PROBLEMS.windowMs, 0];
-    if (lines++ < PROBLEMS.lines) log.warn({ problem: problem.slice(0, LONGEST_PROBLEM) }, "telemetry has a problem");
+    if (lines++ < PROBLEMS.lines)
+      log.warn({ problem: String(problem).slice(0, LONGEST_PROBLEM) }, "telemetry has a problem");
   };
   const nothing = (): void => undefined;
   return { error: say, warn: say, info: nothing, debug: nothing, verbose: nothing };

@@ -7,17 +7,18 @@ import { CallbackManager } from "@langchain/core/callbacks/manager";
 import { AIMessage } from "@langchain/core/messages";
 import type { BaseMessage } from "@langchain/core/messages";
 import type { LLMResult } from "@langchain/core/outputs";
+import type { RunnableConfig } from "@langchain/core/runnables";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Context } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
 import { beginChat, beginTool, isInChat } from "../telemetry/gen-ai-spans.ts";
 import type { ChatReply, OpenCall } from "../telemetry/gen-ai-spans.ts";
+import { isHeard } from "../telemetry/open-telemetry.ts";
 import type { Telemetry } from "../telemetry/open-telemetry.ts";
 
 /** Handlers for one delivery; none where nobody listens, or where somebody else's instrumentation tells the same. */
 export function genAiCallbacks(telemetry: Telemetry, clock: Clock): readonly BaseCallbackHandler[] {
-  const isTold = telemetry.tracer === undefined || isInstrumented();
-  return isTold ? [] : [new GenAiCallbacks(telemetry, clock)];
+  return isHeard(telemetry) && !isInstrumented() ? [new GenAiCallbacks(telemetry, clock)] : [];
 }
 
 /** Instrumentations of LangChain for OpenTelemetry wrap the one place where handlers are collected, and mark it so. */
@@ -28,7 +29,7 @@ function isInstrumented(): boolean {
 
 /** In which the tool is executed that called us; undefined outside of any. */
 export function toolContext(): Context | undefined {
-  const config: { readonly callbacks?: unknown } | undefined = AsyncLocalStorageProviderSingleton.getRunnableConfig();
+  const config = AsyncLocalStorageProviderSingleton.getRunnableConfig() as RunnableConfig | undefined; // LangChain's own
   const callbacks = config?.callbacks;
   if (!(callbacks instanceof CallbackManager)) return undefined;
   const own = callbacks.handlers.find((handler) => handler instanceof GenAiCallbacks);

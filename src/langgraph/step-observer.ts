@@ -1,9 +1,9 @@
 import { isGraphBubbleUp } from "@langchain/langgraph";
 import { SpanKind } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
-import { noMetrics } from "../telemetry/metrics.ts";
 import { ATTRIBUTES, errorType, inSpan, markFailed } from "../telemetry/spans.ts";
 import { isHidden } from "./visible.ts";
+import { isHeard } from "../telemetry/open-telemetry.ts";
 import type { Telemetry } from "../telemetry/open-telemetry.ts";
 
 /** One attempt of a node, or of a functional task. */
@@ -20,8 +20,9 @@ export interface StepObserver {
 }
 
 /** Undefined where nobody listens. */
-export function stepObserver({ tracer, metrics }: Telemetry, clock: Clock, graph: string): StepObserver | undefined {
-  if (!tracer && metrics === noMetrics) return undefined;
+export function stepObserver(telemetry: Telemetry, clock: Clock, graph: string): StepObserver | undefined {
+  if (!isHeard(telemetry)) return undefined;
+  const { tracer, metrics } = telemetry;
   return {
     retried: (node) => metrics.stepRetried({ graph, node }),
     observe({ node, attempt }, execute) {

@@ -12,6 +12,9 @@ export interface Telemetry {
   readonly capturesContent: boolean;
 }
 
+/** Whether anybody hears of anything at all. */
+export const isHeard = ({ tracer, metrics: told }: Telemetry): boolean => tracer !== undefined || told !== noMetrics;
+
 /** Nobody listens, and nothing is told. */
 export const noTelemetry: Telemetry = { tracer: undefined, metrics: noMetrics, capturesContent: false };
 

@@ -88,6 +88,6 @@ export function metricsIn(requests: readonly MetricsRequest[]): readonly ToldMet
     const attributes = new Set(points.flatMap((point) => point.attributes ?? []).map(({ key }) => key));
     const [first] = told;
     const kind = first?.sum ? "sum" : first?.gauge ? "gauge" : "histogram";
-    return { name, unit: first?.unit ?? "", kind, attributes: [...attributes].toSorted() };
+    return { name, unit: first?.unit ?? "", kind, attributes: [...attributes].toSorted((a, b) => a.localeCompare(b)) };
   });
 }

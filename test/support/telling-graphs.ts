@@ -62,9 +62,9 @@ function flaky({ text }: Says): object {
 }
 
 const plain = new StateGraph(State)
-  .addNode("think", async ({ text }: Says) => ({ text: `${(await chat.invoke(`${text} ${said("question")}`)).text}` }))
+  .addNode("think", async ({ text }: Says) => ({ text: (await chat.invoke(`${text} ${said("question")}`)).text }))
   .addNode("look", async ({ text }: Says, config: NodeConfig) => ({
-    text: String(await lookup.invoke({ what: text }, config)),
+    text: await lookup.invoke({ what: text }, config),
   }))
   .addNode("flaky", flaky, { retryPolicy: { maxAttempts: 5, initialInterval: 1, jitter: false } })
   .addEdge(START, "think")

@@ -4,13 +4,13 @@ import { toolContext } from "../../langgraph/gen-ai-callbacks.ts";
 import type { Model, ModelDelta, ModelReply, ModelRequest } from "../../models/model.ts";
 import { beginChat } from "../../telemetry/gen-ai-spans.ts";
 import type { ChatReply, OpenCall } from "../../telemetry/gen-ai-spans.ts";
-import { noMetrics } from "../../telemetry/metrics.ts";
+import { isHeard } from "../../telemetry/open-telemetry.ts";
 import type { Telemetry } from "../../telemetry/open-telemetry.ts";
 
 /** The same model, whose calls are told. `name`: as its callers call it. */
 export function observedModel(model: Model, name: string, told: { telemetry: Telemetry; clock: Clock }): Model {
   const { telemetry, clock } = told;
-  if (telemetry.tracer === undefined && telemetry.metrics === noMetrics) return model;
+  if (!isHeard(telemetry)) return model;
   const begin = ({ messages }: ModelRequest): OpenCall<ChatReply> =>
     beginChat(telemetry, clock, { model: name, parent: toolContext(), input: () => messages.map(messageOf) });
   return {
