@@ -88,7 +88,12 @@ export interface ErrorAnswers {
 export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const problem = problemOf(error);
-    const fields = { trace_id: traceOf(response), method: request.method, route: request.path, status: problem.status };
+    const fields = {
+      trace_id: traceOf(response),
+      method: request.method,
+      route: withoutToken(request.path),
+      status: problem.status,
+    };
     if (response.destroyed) {
       log.debug({ ...fields, err: error }, "the client has gone");
       return;
@@ -107,6 +112,9 @@ export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHan
     else response.json({ detail: problem.detail, trace_id: traceOf(response) });
   };
 }
+
+/** A token in a path is a credential, and no matter for the log. */
+const withoutToken = (path: string): string => path.replace(/\/(callbacks|links)\/[^/]+/, "/$1/:token");
 
 /** RFC 9457. */
 function sendProblemDetails(response: Response, { status, code, detail, facts }: Problem): void {

@@ -36,6 +36,7 @@ import {
   tagsOf,
 } from "./drive-config.ts";
 import { graphErrorInfo, stepsUsedUp } from "./errors.ts";
+import { breakpointAt, hasBreakpoints } from "./breakpoints.ts";
 import { Frames, libraryModes } from "./frames.ts";
 import { genAiCallbacks } from "./gen-ai-callbacks.ts";
 import type { Chunk } from "./frames.ts";
@@ -65,7 +66,7 @@ export interface WaitingInterrupt {
   readonly value: Json;
   /** Undefined for a static breakpoint, which no task raised. */
   readonly raisedBy: RaisedBy | undefined;
-  /** The node that asks, or, at a breakpoint, the one that would run next. */
+  /** The node that asks, or, at a breakpoint, those that would run next. */
   readonly node: string;
 }
 
@@ -255,9 +256,7 @@ function chunkOf(chunk: unknown, hasNamespace: boolean): Chunk {
 /** The graph ended without an error: it is done, or it waits. */
 async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise<DriveOutcome> {
   const pending = saver.interrupted ? await saver.pendingInterrupts() : [];
-  const { before, after } = breakpointsOf(d.payload, graph);
-  const hasBreakpoints = before.length > 0 || after.length > 0;
-  if (pending.length === 0 && !hasBreakpoints) return { kind: "done" };
+  if (pending.length === 0 && !(await hasBreakpoints(d.payload, graph))) return { kind: "done" };
   const state = await graph.getState({ configurable: { thread_id: d.run.threadId } }, { subgraphs: true });
   if (pending.length > 0) {
     const interrupts = pending.map(({ id, value, owner }): WaitingInterrupt => ({
@@ -268,8 +267,7 @@ async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise
     }));
     return { kind: "interrupted", interrupts };
   }
-  const breakpoints = state.next.map((node): WaitingInterrupt => ({ id: "", value: null, raisedBy: undefined, node }));
-  return breakpoints.length === 0 ? { kind: "done" } : { kind: "interrupted", interrupts: breakpoints };
+  return state.next.length === 0 ? { kind: "done" } : { kind: "interrupted", interrupts: [breakpointAt(state)] };
 }
 
 interface Tasks {

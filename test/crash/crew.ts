@@ -13,6 +13,7 @@ import { openLook } from "./look.ts";
 import type { Look, Named } from "./look.ts";
 import { openOutside } from "./outside.ts";
 import type { Outside } from "./outside.ts";
+import { PATIENCE_MS } from "./patient.ts";
 import { createFactReader, note } from "./witness.ts";
 import type { Fact } from "./witness.ts";
 
@@ -28,6 +29,8 @@ export interface CrewOptions {
   readonly workers: number;
   /** How long a lease is; `LEASE_MS` by default. The checker judges recoveries by it. */
   readonly leaseMs?: number;
+  /** How long anything of it is waited for, before it is taken for lost; `PATIENCE_MS` by default. */
+  readonly patienceMs?: number;
   /** Threads that one worker advances at once. */
   readonly concurrency?: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -42,6 +45,7 @@ export interface CrewOptions {
 export interface Crew extends AsyncDisposable {
   readonly fleet: Fleet;
   readonly leaseMs: number;
+  readonly patienceMs: number;
   /** Where orders are placed and facts are left. */
   readonly folder: string;
   readonly outside: Outside;
@@ -66,7 +70,7 @@ export interface Crew extends AsyncDisposable {
 
 export async function openCrew(engine: FleetEngine, options: CrewOptions): Promise<Crew> {
   await using opening = new AsyncDisposableStack();
-  const { leaseMs = LEASE_MS } = options;
+  const { leaseMs = LEASE_MS, patienceMs = PATIENCE_MS } = options;
   const outside = opening.use(await openOutside({ honoursKeys: options.honoursKeys ?? true }));
   const fleet = opening.use(
     await engine.open({
@@ -95,6 +99,7 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
   return {
     fleet,
     leaseMs,
+    patienceMs,
     folder,
     outside,
     look,

@@ -2,6 +2,7 @@
  * A worker finds due threads and has them advanced. The `due` index and the in-process hints only say where to look: what
  * is begun, and when, is a matter of its slots.
  */
+import { isHoldpointError } from "../../core/errors.ts";
 import { holdId, runId } from "../../core/ids.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import type { Thread } from "../../core/thread.ts";
@@ -183,20 +184,18 @@ class PollingWorker implements Worker {
     const order = deps.table.changes ? threads : spread(this.#contenders.take(threads), deps.settings.owner);
     this.#slots.found(order.map(({ ref }) => ref));
     const isHold = ({ sk }: DueRow): boolean => sk.startsWith(threadKeys.holdPrefix);
-    await eachRow(deps, ready.filter(isHold), (row) =>
-      this.#unlessNewer(row, () => followUp(deps, row.ref, holdOf(row))),
-    );
+    await eachRow(deps, ready.filter(isHold), (row) => this.#orLeave(row, () => followUp(deps, row.ref, holdOf(row))));
     await eachRow(deps, ready, async (row) => {
       const { effect } = row;
-      if (effect) await this.#unlessNewer(row, () => followUpEffect(deps, effect));
+      if (effect) await this.#orLeave(row, () => followUpEffect(this.#options, effect));
     });
     this.#settle(past.filter(isHold));
     this.#sweep(past.filter((row) => !isHold(row)));
   }
 
-  async #unlessNewer({ ref, sk }: DueRow, work: () => Promise<unknown>): Promise<void> {
+  async #orLeave({ ref, sk }: DueRow, work: () => Promise<unknown>): Promise<void> {
     await work().catch((error: unknown) => {
-      if (isNewerFormat(error)) this.#left.add(ref, sk);
+      if (isNewerFormat(error) || isHoldpointError(error, "graph_unavailable")) this.#left.add(ref, sk);
       throw error;
     });
   }
@@ -206,7 +205,7 @@ class PollingWorker implements Worker {
     if (this.#settling || rows.length === 0) return;
     const { deps } = this.#options;
     this.#settling = eachRow(deps, rows, (row) =>
-      this.#unlessNewer(row, async () => {
+      this.#orLeave(row, async () => {
         if (this.#stop.signal.aborted) return;
         this.#look(row, EARLY_AGAIN_MS);
         await settleDue(deps, row.ref, holdOf(row));
