@@ -72,6 +72,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "One tenant floods, eight others ask now and then: how long the others' runs wait.",
     load: () => import("./fleet/fairness.ts"),
   },
+  telemetry: {
+    summary: "Throughput with telemetry beside without, what is sent for a run, and what a seam costs that is off.",
+    load: () => import("./server/telemetry.ts"),
+  },
   retrieval: {
     summary: "Ranking quality (nDCG@10) of the product's own ingestion and search on a folder in the BEIR layout.",
     load: () => import("./retrieval.ts"),

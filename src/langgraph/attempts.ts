@@ -7,12 +7,14 @@
  * executes the node, so that no time-out of the node's counts the rest. A back-off too long for this delivery leaves the
  * superstep like a drain does: what other tasks have done is kept, and nothing of this one is written.
  */
+import type { BaseCallbackHandler } from "@langchain/core/callbacks/base";
 import { GraphDrained, isGraphDrained } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig, RetryPolicy } from "@langchain/langgraph";
 import type { BaseStore } from "@langchain/langgraph-checkpoint";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Clock } from "../core/clock.ts";
 import type { Retries } from "../core/run.ts";
+import { withHandler } from "./gen-ai-callbacks.ts";
 import { backoffMs, wantsAnother } from "./retry-policy.ts";
 import { callOf, isAnswer, numbered, placeOf, sendOf, stableKey, withChannels } from "./task-config.ts";
 import type { Call, TaskPlace, Write } from "./task-config.ts";
@@ -48,6 +50,8 @@ export interface AttemptsOf {
   /** True for an error that no further attempt can change, whatever the policy says. */
   readonly isFinal: (error: unknown) => boolean;
   readonly observer?: StepObserver | undefined;
+  /** Hears of what nodes call through LangChain. */
+  readonly handler?: BaseCallbackHandler | undefined;
 }
 
 /** What a delivery leaves to be tried again later. */
@@ -227,11 +231,13 @@ export class Attempts implements Disposable {
    * over is not heard.
    */
   #scoped(config: LangGraphRunnableConfig, task: Task, written: Write[]): LangGraphRunnableConfig {
-    const { writer, executionInfo } = config;
+    const { writer, executionInfo, callbacks } = config;
+    const { handler } = this.#of;
     const nodeAttempt = (this.#failures.get(task.key) ?? 0) + 1;
     const scoped: LangGraphRunnableConfig = {
       ...config,
       store: this.#of.store,
+      ...(handler ? { callbacks: withHandler(callbacks, handler) } : {}),
       ...(executionInfo ? { executionInfo: { ...executionInfo, nodeAttempt } } : {}),
       ...(writer ? { writer: (chunk: unknown): void => void (this.#isOver || writer(chunk)) } : {}),
     };

@@ -178,6 +178,7 @@ function attemptsOf(d: Drive, saver: RunSaver): Attempts {
     isKept: isKeptBy(d.saver),
     isFinal: (error) => error === saver.failure,
     observer: stepObserver(d.telemetry, d.context.clock, d.run.graphId),
+    handler: genAiCallbacks(d.telemetry, d.context.clock),
   });
 }
 
@@ -218,12 +219,10 @@ async function execute(
   const tags = tagsOf(d);
   // With `version` LangGraph names the checkpoint before each `values` chunk, but only to who also asks for subgraphs.
   const named = modes.includes("values");
-  const callbacks = genAiCallbacks(d.telemetry, d.context.clock);
   const options = {
     configurable: configurableOf(d),
     metadata: metadataOf(d),
     ...(tags.length === 0 ? {} : { tags }),
-    ...(callbacks.length === 0 ? {} : { callbacks: [...callbacks] }),
     ...(context === undefined ? {} : { context }),
     runId: d.run.runId,
     durability: "sync" as const,

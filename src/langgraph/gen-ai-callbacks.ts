@@ -4,6 +4,7 @@
  */
 import { BaseCallbackHandler } from "@langchain/core/callbacks/base";
 import { CallbackManager } from "@langchain/core/callbacks/manager";
+import type { Callbacks } from "@langchain/core/callbacks/manager";
 import { AIMessage } from "@langchain/core/messages";
 import type { BaseMessage } from "@langchain/core/messages";
 import type { LLMResult } from "@langchain/core/outputs";
@@ -16,9 +17,15 @@ import type { ChatReply, OpenCall } from "../telemetry/gen-ai-spans.ts";
 import { isHeard } from "../telemetry/open-telemetry.ts";
 import type { Telemetry } from "../telemetry/open-telemetry.ts";
 
-/** Handlers for one delivery; none where nobody listens, or where somebody else's instrumentation tells the same. */
-export function genAiCallbacks(telemetry: Telemetry, clock: Clock): readonly BaseCallbackHandler[] {
-  return isHeard(telemetry) && !isInstrumented() ? [new GenAiCallbacks(telemetry, clock)] : [];
+/** A handler for one delivery; undefined where nobody listens, or where somebody else's instrumentation tells the same. */
+export function genAiCallbacks(telemetry: Telemetry, clock: Clock): BaseCallbackHandler | undefined {
+  return isHeard(telemetry) && !isInstrumented() ? new GenAiCallbacks(telemetry, clock) : undefined;
+}
+
+/** The callbacks of a node with the handler among them: the graph around it does without, which costs it nothing. */
+export function withHandler(callbacks: Callbacks | undefined, handler: BaseCallbackHandler): Callbacks {
+  if (callbacks === undefined || Array.isArray(callbacks)) return [...(callbacks ?? []), handler];
+  return callbacks.handlers.includes(handler) ? callbacks : callbacks.copy([handler]);
 }
 
 /** Instrumentations of LangChain for OpenTelemetry wrap the one place where handlers are collected, and mark it so. */
