@@ -10,6 +10,7 @@ import { headMoved } from "./authority.ts";
 import type { Authority } from "./authority.ts";
 import type { Draft } from "../storage/table.ts";
 import type { CellStore } from "./cell-store.ts";
+import { countingUnder } from "./counting.ts";
 import type { AppendResult, Log, Standing } from "./log.ts";
 import type { CheckpointRecord, CutRecord, LogRecord, Mark } from "./record.ts";
 import type { AppendInput, PutWritesInput } from "./put-input.ts";
@@ -154,18 +155,9 @@ export class Branch {
     const stored = foldChain(this.log.at, chain);
     this.#lastLoaded = stored;
     const sets = await this.readSets(record.checkpointId);
-    return { stored, sets: sets.length === 0 ? sets : sets.filter(await this.visibility(record, known)) };
-  }
-
-  /** Which writes count under a checkpoint that need not be the latest. `known`: the marks above it, if already read. */
-  async visibility(record: CheckpointRecord, known?: readonly Mark[]): Promise<Visibility> {
-    const view = await this.known();
-    const marks = known ?? (await this.log.marksAfter(record.seq));
-    const below = visibleBelow(record, marks);
-    const head = view.marks.at(-1);
-    // A delivery that executes from an older checkpoint says so in the barrier at the head.
-    const travels = head?.checkpointId === record.checkpointId ? visibleBelow({ fence: -1 }, [head]) : () => false;
-    return this.#visible((set) => below(set) || travels(set));
+    if (sets.length === 0) return { stored, sets };
+    const at = { log: this.log, head: (await this.known()).marks.at(-1), seals: this.#deps.seals };
+    return { stored, sets: await countingUnder(at, record, { sets, known }) };
   }
 
   /** Every stored write set of a checkpoint, visible or not. */

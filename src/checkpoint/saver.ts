@@ -21,9 +21,9 @@ import type { DeltaHistories, DeltaRequest } from "./delta-history.ts";
 import { headMoved } from "./authority.ts";
 import type { Branch } from "./branch.ts";
 import type { Loaded, View } from "./view.ts";
-import { headOf } from "./head.ts";
+import { hasRoot, headOf } from "./head.ts";
 import { historyOf } from "./history.ts";
-import { loadStanding, outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
+import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
@@ -140,17 +140,16 @@ export class FencedSaver extends BaseCheckpointSaver {
     return latest && headOf(latest.record);
   }
 
+  /** Whether any checkpoint that counts at the root goes on from the input of this lineage. Reads down to the newest. */
+  async hasCheckpointOf(root: string): Promise<boolean> {
+    return hasRoot(await this.#bound(""), root);
+  }
+
   /** The channels at that head, without its task writes. */
   async headValues(): Promise<Readonly<Record<string, unknown>> | undefined> {
     const branch = this.#branches.boundRoot();
     const latest = branch?.view?.latest;
     return branch && latest && (await toCheckpoint(this.#tuples(branch), latest)).channel_values;
-  }
-
-  /** The root of the lineage that this thread is in: that of the head, unless a new input brings its own. */
-  async readRoot(): Promise<string | undefined> {
-    if (this.#root === undefined && this.head() === undefined) await this.preload();
-    return this.#root;
   }
 
   /**
@@ -298,7 +297,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       const branch = await this.#bound(ns);
       if (this.#options.lease === undefined) branch.forget();
       else if (ns !== "") await this.#trust(branch);
-      const loaded = await loadStanding(branch, checkpointId);
+      const loaded = await branch.load(checkpointId);
       return loaded && toPendingWrites(this.#tuples(branch), loaded.sets, checkpointId);
     });
   }

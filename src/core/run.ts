@@ -71,7 +71,7 @@ export interface CheckpointSelector {
   readonly checkpointNs?: string;
 }
 
-export const STREAM_MODES = ["values", "updates", "messages", "messages-tuple", "custom"] as const;
+export const STREAM_MODES = ["values", "updates", "messages", "messages-tuple", "custom", "events"] as const;
 export type StreamMode = (typeof STREAM_MODES)[number];
 export const MULTITASK_STRATEGIES = ["enqueue", "reject", "interrupt", "rollback"] as const;
 export type MultitaskStrategy = (typeof MULTITASK_STRATEGIES)[number];
@@ -349,10 +349,10 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
     case "waiting":
       if (request.action !== "rollback" && !mayCarryDecisions(run))
         return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
-      if (run.cancelAsked) return { kind: "already", status: run.status };
+      if (isAsked(run, request)) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, followUpAt: at, updatedAt: at } };
     case "running":
-      if (run.cancelAsked) return { kind: "already", status: run.status };
+      if (isAsked(run, request)) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, updatedAt: request.at } };
     case "success":
     case "held":
@@ -364,3 +364,7 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       return { kind: "already", status: run.status };
   }
 }
+
+/** Who wants it cancelled wants more than who wants it parked. */
+const isAsked = ({ cancelAsked }: Run, { parks }: CancelRequest): boolean =>
+  cancelAsked !== undefined && (parks === true || cancelAsked.parks !== true);

@@ -88,12 +88,8 @@ export interface ErrorAnswers {
 export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const problem = problemOf(error);
-    const fields = {
-      trace_id: traceOf(response),
-      method: request.method,
-      route: withoutToken(request.path),
-      status: problem.status,
-    };
+    const { method, path } = request;
+    const fields = { trace_id: traceOf(response), method, route: withoutTokens(path), status: problem.status };
     if (response.destroyed) {
       log.debug({ ...fields, err: error }, "the client has gone");
       return;
@@ -113,8 +109,8 @@ export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHan
   };
 }
 
-/** A token in a path is a credential, and no matter for the log. */
-const withoutToken = (path: string): string => path.replace(/\/(callbacks|links)\/[^/]+/, "/$1/:token");
+/** A path as it may be logged: of a callback's and a link's, one segment is a credential. */
+const withoutTokens = (path: string): string => path.replace(/\/(callbacks|links)\/[^/]+/i, "/$1/…");
 
 /** RFC 9457. */
 function sendProblemDetails(response: Response, { status, code, detail, facts }: Problem): void {

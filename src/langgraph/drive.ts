@@ -37,6 +37,7 @@ import {
 } from "./drive-config.ts";
 import { graphErrorInfo, stepsUsedUp } from "./errors.ts";
 import { breakpointAt, hasBreakpoints } from "./breakpoints.ts";
+import { EventFrames } from "./event-frames.ts";
 import { Frames, libraryModes } from "./frames.ts";
 import { genAiCallbacks } from "./gen-ai-callbacks.ts";
 import type { Chunk } from "./frames.ts";
@@ -214,6 +215,7 @@ async function execute(
     updatesFirst: d.input.kind === "resume" && d.input.update !== undefined,
     isKept: isKeptBy(d.saver),
   });
+  using events = streamModes.includes("events") ? new EventFrames(d.emit) : undefined;
   const context = contextOf(d);
   const { before, after } = breakpointsOf(d.payload, graph);
   const tags = tagsOf(d);
@@ -223,6 +225,7 @@ async function execute(
     configurable: configurableOf(d),
     metadata: metadataOf(d),
     ...(tags.length === 0 ? {} : { tags }),
+    ...(events ? { callbacks: [events] } : {}),
     ...(context === undefined ? {} : { context }),
     runId: d.run.runId,
     durability: "sync" as const,

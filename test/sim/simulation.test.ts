@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FAULTS, addFaults, noFaults } from "./faults.ts";
 import type { FaultCounts } from "./faults.ts";
 import { narrate } from "./narrate.ts";
+import { drawRaces } from "./plan-races.ts";
 import { drawContested, drawTimed } from "./plan.ts";
 import { simulate } from "./simulate.ts";
 import type { Options, Verdict } from "./simulate.ts";
@@ -9,10 +10,12 @@ import { real } from "./stage.ts";
 
 /**
  * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (4,000 unless given); a third as many are played
- * on contested reviews and on timers each, and a tenth as many on LangGraph.js itself.
- * `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one, told in full.
+ * on contested reviews and on timers each, a quarter as many on races, and a tenth as many on LangGraph.js itself.
+ * `HOLDPOINT_NIGHTLY=1`: 10,000 of races. `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one,
+ * told in full.
  */
 const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 4000);
+const RACES = process.env["HOLDPOINT_NIGHTLY"] === "1" ? 10_000 : Math.ceil(SCHEDULES / 4);
 const FROM = Number(process.env["HOLDPOINT_SIM_FROM"] ?? 0);
 const ONLY = process.env["HOLDPOINT_SIM_SEED"];
 /** What a failure tells of the history before it. */
@@ -22,6 +25,7 @@ const STAGES = [
   { graphs: "scripts", schedules: SCHEDULES, options: {} },
   { graphs: "contested reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawContested } },
   { graphs: "timers and expiring reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawTimed } },
+  { graphs: "races", schedules: RACES, options: { plan: drawRaces } },
   { graphs: "real graphs", schedules: Math.ceil(SCHEDULES / 10), options: { stage: real } },
 ] as const satisfies readonly { graphs: string; schedules: number; options: Partial<Options> }[];
 
@@ -30,7 +34,7 @@ function failure({ seed, violations, facts }: Verdict, graphs: string): Error {
   return new Error(
     [
       `seed ${seed} (${graphs}): ${violations.length} violations; again with`,
-      `  HOLDPOINT_SIM_SEED=${seed} npx vitest run test/sim/simulation.test.ts`,
+      `  HOLDPOINT_SIM_SEED=${seed} npx vitest run test/sim/simulation.test.ts -t "${graphs}"`,
       ...violations.slice(0, 10).map(({ invariant, what }) => `- ${invariant}: ${what}`),
       ...(story.length > LINES ? [`… ${story.length - LINES} lines before`] : []),
       ...story.slice(-LINES),
