@@ -45,7 +45,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Running
   const { log, env = process.env } = options;
   const isForeign = isTraced();
   if (!isForeign && !isOn(env)) return { telemetry: noTelemetry, [Symbol.asyncDispose]: async () => undefined };
-  diag.setLogger(problemsIn(options), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
+  if (!isForeign) diag.setLogger(problemsIn(options), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
   const shutdown = isForeign ? async (): Promise<void> => undefined : await startSdk(options, env);
   return {
     telemetry: registeredTelemetry({ capturesContent: capturesContent(env) }),

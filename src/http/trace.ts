@@ -7,6 +7,8 @@ import { markFailed } from "../telemetry/spans.ts";
 const HEADER = "x-trace-id";
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
+/** Asked every few seconds by whoever watches the process. */
+const HEALTH = /\/(ok|ready)$/;
 const WAITS = Symbol("waits");
 
 /**
@@ -15,7 +17,7 @@ const WAITS = Symbol("waits");
  */
 export function tracing(ids: IdSource, tracer?: Tracer): RequestHandler {
   return (request, response, next) => {
-    if (tracer) return withinSpan(tracer, request, response, next);
+    if (tracer && !HEALTH.test(request.path)) return withinSpan(tracer, request, response, next);
     const parent = TRACEPARENT.exec(request.get("traceparent") ?? "")?.[1];
     const own = request.get("x-request-id") ?? "";
     response.setHeader(HEADER, parent ?? (REQUEST_ID.test(own) ? own : ids.token(16)));

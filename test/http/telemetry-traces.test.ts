@@ -1,5 +1,6 @@
 /** Traces of the whole service, as a receiver of OTLP has them. */
 import { describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import { otelEnv, startOtlpReceiver } from "../support/otlp-receiver.ts";
 import type { ToldSpan } from "../support/otlp.ts";
 import { startService } from "../support/service.ts";
@@ -46,7 +47,7 @@ interface Review {
   readonly decision: { readonly continuation_run_id: string };
 }
 
-async function approve(service: Service, thread: string): Promise<void> {
+async function approve(service: Service, thread: string): Promise<string> {
   const { app } = service;
   const open = (await (await app.call("GET", "/v1/reviews?state=open")).json()) as { items: readonly Review[] };
   const [asked] = open.items;
@@ -55,6 +56,7 @@ async function approve(service: Service, thread: string): Promise<void> {
   });
   const { decision } = (await answer.json()) as Review;
   await (await app.call("GET", `/threads/${thread}/runs/${decision.continuation_run_id}/join`)).text();
+  return decision.continuation_run_id;
 }
 
 const named = (spans: readonly ToldSpan[], name: string): readonly ToldSpan[] =>
@@ -136,6 +138,20 @@ describe("a run", () => {
     expect(asks.map(({ parentId }) => parentId)).toEqual([held?.spanId, continued?.spanId]);
   });
 
+  it("that failed and is tried again is linked to the delivery that failed", async () => {
+    const { spans } = await toldOf(async (service) => {
+      const thread = await waitFor(service, "asking", { input: { text: SECRET, fails: true } });
+      const failed = await approve(service, thread);
+      const json = { reason: "again" };
+      const answer = await service.app.call("POST", `/v1/runs/${failed}/retry`, { json });
+      const { run_id: retry } = (await answer.json()) as { readonly run_id: string };
+      await (await service.app.call("GET", `/threads/${thread}/runs/${retry}/join`)).text();
+    });
+    const [, failed, retried] = named(spans, "invoke_workflow asking");
+    expect(failed?.attributes["holdpoint.outcome"]).toBe("error");
+    expect(retried?.links).toContain(failed?.spanId);
+  });
+
   it("that is resumed over the SDK is linked to the request that resumed it", async () => {
     const { spans } = await toldOf(async (service) => {
       const thread = await waitFor(service, "asking", input("resumed"));
@@ -145,6 +161,21 @@ describe("a run", () => {
     const [, resumed] = named(spans, "accept asking");
     expect(continued?.links).toContain(held?.spanId);
     expect(continued?.links).toContain(resumed?.spanId);
+  });
+});
+
+describe("a request", () => {
+  it("that streams has ended its span while it does, and one for health has none", async () => {
+    await using receiver = await startOtlpReceiver();
+    await using telling = await startTelling(otelEnv(receiver.url));
+    await using service = await startService({ graphs: tellingGraphs, telemetry: telling.telemetry });
+    const left = new AbortController();
+    await service.app.call("GET", "/ok");
+    const stream = await service.app.call("GET", "/v1/reviews/stream", { signal: left.signal });
+    await eventually(() => receiver.spans.length > 0, "its span");
+    expect(receiver.spans.map(({ name }) => name)).toEqual(["GET /v1/reviews/stream"]);
+    expect(stream.bodyUsed).toBe(false);
+    left.abort();
   });
 });
 

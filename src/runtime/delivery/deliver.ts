@@ -157,7 +157,7 @@ async function attempt(host: ExecutionDeps, delivery: Traced): Promise<Delivered
   if (!found) return { kind: "ended", run: undefined };
   if (found.value.fence > lease.fence || end.fence > lease.fence) return { kind: "lost" };
   if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
-  const run = tellBegun(deps, span, toBeStopped(found.value, entry, deps.table.now()));
+  const run = linked(span, toBeStopped(found.value, entry, deps.table.now()));
   const sleeps = run.cancelAsked ? undefined : await sleepOn(deps, delivery, found);
   if (sleeps) return sleeps;
 
@@ -196,12 +196,10 @@ async function attempt(host: ExecutionDeps, delivery: Traced): Promise<Delivered
   }
 }
 
-/** Of which trace it is one more delivery, and how long the run has waited for its first. */
-function tellBegun({ telemetry, table }: Deps, span: Span | undefined, run: Run): Run {
+/** The run, to whose trace the delivery is linked. */
+function linked(span: Span | undefined, run: Run): Run {
   linkTo(span, [run.trace?.accepted, run.trace?.delivery]);
   span?.setAttribute(ATTRIBUTES.delivery, run.deliveries + 1);
-  const { graphId, createdAt, startAt = createdAt } = run;
-  if (run.startedAt === undefined) telemetry.metrics.runBegan({ graph: graphId, waitedMs: table.now() - startAt });
   return run;
 }
 
@@ -258,6 +256,8 @@ async function writeMark(
     );
     if (written.won) {
       deps.hints.changed(found.run, written.stored.value);
+      const { graphId: graph, createdAt, startAt = createdAt, startedAt } = current.value;
+      if (startedAt === undefined) deps.telemetry.metrics.runBegan({ graph, waitedMs: now - startAt });
       return { kind: "marked", stored: written.stored };
     }
     current = written.current;
