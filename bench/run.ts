@@ -81,6 +81,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
       "What the model layer costs over LangChain's bare client of Bedrock, before the same fake: p50, first token.",
     load: () => import("./models.ts"),
   },
+  telemetry: {
+    summary: "Throughput with telemetry beside without, what is sent for a run, and what a seam costs that is off.",
+    load: () => import("./server/telemetry.ts"),
+  },
   retrieval: {
     summary: "Ranking quality (nDCG@10) of the product's own ingestion and search on a folder in the BEIR layout.",
     load: () => import("./retrieval.ts"),

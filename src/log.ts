@@ -1,3 +1,4 @@
+import { context, trace } from "@opentelemetry/api";
 import { pino } from "pino";
 import type { Log } from "./runtime/deps.ts";
 
@@ -19,6 +20,7 @@ export function createLog({ level, format }: LogOptions): ProcessLog {
       level,
       base: { pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
+      mixin: spanFields,
       formatters: { level: (label) => ({ level: label }) },
     },
     target,
@@ -30,6 +32,12 @@ export function createLog({ level, format }: LogOptions): ProcessLog {
     error: (fields, message) => log.error(fields, message),
     [Symbol.dispose]: () => out.flushSync(),
   };
+}
+
+/** By which a line is found from the span that was going on, and the span from the line. */
+function spanFields(): object {
+  const span = trace.getSpanContext(context.active());
+  return span ? { trace_id: span.traceId, span_id: span.spanId } : {};
 }
 
 /** One JSON line of pino's as a line for a person: time, message, then the fields that it came with. */

@@ -6,7 +6,6 @@
  * that who waits for a run still gets its answer. A second signal ends the process at once.
  */
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isLoopback, offerEnvironment, readConfig } from "./config.ts";
 import type { Config } from "./config.ts";
@@ -21,6 +20,7 @@ import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
 import { createLog } from "./log.ts";
+import { startTelemetry } from "./telemetry.ts";
 import type { Authenticator } from "./http/auth.ts";
 import type { Readiness } from "./http/langgraph/system.ts";
 import { createDeps, createRuntime } from "./runtime/create.ts";
@@ -44,6 +44,7 @@ import type { Courier } from "./runtime/webhooks/courier.ts";
 import { stopSignal } from "./signals.ts";
 import { sealedBlobs } from "./storage/encryption/sealed-blobs.ts";
 import { agreeOnShards } from "./storage/shards.ts";
+import { versions } from "./versions.ts";
 
 /** Documents that are ingested at start belong to the tenant of a service without keys. */
 const LOCAL_TENANT = tenantId("default");
@@ -73,7 +74,11 @@ interface Core extends AsyncDisposable {
 }
 
 /** What every role is made of: storage, records, graphs. */
-async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<Core> {
+async function openCore(
+  config: Config,
+  owner: ProcessOwner,
+  { log, telemetry }: Pick<Deps, "log" | "telemetry">,
+): Promise<Core> {
   await using opening = new AsyncDisposableStack();
   const storage = opening.use(await openStorage(config));
   const { table, health } = watchTable(storage.table, { clock: systemClock, log });
@@ -93,6 +98,7 @@ async function openCore(config: Config, owner: ProcessOwner, log: Log): Promise<
     clock: systemClock,
     ids: systemIds,
     log,
+    telemetry,
     settings,
   });
   const opened = opening.move();
@@ -131,7 +137,7 @@ interface HttpOptions {
 }
 
 async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions): Promise<Http> {
-  const { log, graphs, clock, ids } = deps;
+  const { log, graphs, clock, ids, telemetry } = deps;
   const auth = await authenticator(config, log);
   const [{ createApp }, { measuredAdmission }, { createHttpServer }, { listen, closeServer }, info] = await Promise.all(
     [
@@ -157,6 +163,7 @@ async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions
     log,
     clock,
     ids,
+    telemetry,
     closing: closing.signal,
     ...(config.corsOrigins.length === 0 ? {} : { cors: { origins: config.corsOrigins } }),
   });
@@ -171,18 +178,6 @@ async function openHttp({ config, deps, health, runtime, stopping }: HttpOptions
       admission[Symbol.dispose]();
     },
   };
-}
-
-async function versions(): Promise<{ readonly version: string; readonly langgraphVersion: string }> {
-  const versionIn = async (file: string): Promise<string> => {
-    const { version } = JSON.parse(await readFile(new URL(file), "utf8")) as { readonly version: string };
-    return version;
-  };
-  const [version, langgraphVersion] = await Promise.all([
-    versionIn(import.meta.resolve("../package.json")),
-    versionIn(import.meta.resolve("@langchain/langgraph/package.json")),
-  ]);
-  return { version, langgraphVersion };
 }
 
 interface WorkerOptions {
@@ -270,7 +265,11 @@ async function ingest({ folder, retriever, log, stopping }: Ingestion): Promise<
 }
 
 /** Opens everything, serves until `stopping`, and unwinds in the opposite order. */
-async function serve(config: Config, log: Log, stopping: AbortSignal): Promise<void> {
+async function serve(
+  config: Config,
+  { log, telemetry }: Pick<Deps, "log" | "telemetry">,
+  stopping: AbortSignal,
+): Promise<void> {
   if (config.role !== "worker" && config.keysFile === undefined && !isLoopback(config.host)) {
     throw refusal(
       `without API keys only this machine is served: set HOLDPOINT_KEYS, or listen on 127.0.0.1 instead of ${config.host}`,
@@ -278,7 +277,7 @@ async function serve(config: Config, log: Log, stopping: AbortSignal): Promise<v
   }
   await using stack = new AsyncDisposableStack();
   const owner = processOwner(systemIds);
-  const { deps, health, place } = stack.use(await openCore(config, owner, log));
+  const { deps, health, place } = stack.use(await openCore(config, owner, { log, telemetry }));
   const runtime = createRuntime(deps);
   const { assistants } = runtime;
   const http =
@@ -325,7 +324,11 @@ async function main(): Promise<void> {
     log[Symbol.dispose]();
     process.exit(1);
   });
-  await serve(read.config, limitRepeats(log, systemClock), stopSignal(systemClock, log));
+  const { version } = await versions();
+  // Ends last, so that it has all that was told on the way.
+  await using told = await startTelemetry({ clock: systemClock, log, version });
+  const { telemetry } = told;
+  await serve(read.config, { log: limitRepeats(log, systemClock), telemetry }, stopSignal(systemClock, log));
 }
 
 try {

@@ -13,7 +13,7 @@ const cache = join(project, ".cache/bench-server");
 /** This environment without anyone's settings of either server, and with LangChain's telemetry off. */
 function plainEnvironment(): Record<string, string | undefined> {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(?:HOLDPOINT|LANGSMITH|LANGCHAIN|LANGGRAPH|DYNAMODB|npm)_/.test(name),
+    ([name]) => !/^(?:HOLDPOINT|LANGSMITH|LANGCHAIN|LANGGRAPH|DYNAMODB|OTEL|npm)_/.test(name),
   );
   return {
     ...Object.fromEntries(kept),
@@ -24,7 +24,7 @@ function plainEnvironment(): Record<string, string | undefined> {
 }
 
 /** This service, from its sources, on SQLite in a fresh folder of this disk; another name is another folder. */
-export function holdpoint(name = "Holdpoint"): Target {
+export function holdpoint(name = "Holdpoint", settings: Readonly<Record<string, string>> = {}): Target {
   const dataDir = join(cache, `${name.toLowerCase().replaceAll(/\W+/g, "-")}-data`);
   return {
     name,
@@ -36,7 +36,7 @@ export function holdpoint(name = "Holdpoint"): Target {
         command: process.execPath,
         args: [...NODE_FLAGS, join(project, "src/main.ts"), "dev", "--config", config, "--port", String(port)],
         cwd: project,
-        env: { ...plainEnvironment(), ...NODE_ENV, HOLDPOINT_DATA_DIR: dataDir },
+        env: { ...plainEnvironment(), ...NODE_ENV, HOLDPOINT_DATA_DIR: dataDir, ...settings },
       };
     },
   };

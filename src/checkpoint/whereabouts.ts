@@ -7,6 +7,7 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import { systemClock } from "../core/clock.ts";
 import type { Clock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
+import { sizeOf } from "./state-size.ts";
 import type { StoredCheckpoint } from "./state.ts";
 import type { Visits } from "./visits.ts";
 
@@ -20,9 +21,11 @@ export interface RecordFacts {
   /** Step of the input from which supersteps are counted; undefined where an older version wrote the record. */
   readonly inputStep: number | undefined;
   readonly source: string;
+  /** Of the state, as it is serialized. */
+  readonly bytes: number;
 }
 
-export const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint): RecordFacts => ({
+export const factsOf = (ns: string, { record, visits, sends, channels }: StoredCheckpoint): RecordFacts => ({
   ns,
   root: record.root,
   visits,
@@ -30,6 +33,7 @@ export const factsOf = (ns: string, { record, visits, sends }: StoredCheckpoint)
   step: record.step,
   inputStep: record.inputStep,
   source: record.source,
+  bytes: sizeOf(channels.values()),
 });
 
 /** Path and step of the task whose namespace a subgraph runs in. */

@@ -139,6 +139,8 @@ export interface Hold extends HoldDesk {
   /** Its graph was registered so that new input does not pass what waits, whoever asked it. */
   readonly strict?: true;
   readonly state: HoldState;
+  /** W3C traceparent of the delivery that raised it; absent where nobody records traces. */
+  readonly traceparent?: string;
   readonly times?: HoldTimes;
   /** Of a callback: the JSON Schema that what arrives must fit. */
   readonly resultSchema?: JsonObject;

@@ -12,6 +12,8 @@ export interface Origin {
   readonly requestId: string;
   /** Address of the peer. */
   readonly address?: string;
+  /** W3C traceparent of its span; absent where nobody records traces. */
+  readonly traceparent?: string;
 }
 
 /** Who asks: made from a verified credential and from nothing else (I8). */

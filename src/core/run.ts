@@ -135,6 +135,16 @@ export interface Run {
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly startedAt?: number;
+  /** Absent where nobody records traces. */
+  readonly trace?: RunTrace;
+}
+
+/** Spans that the trace of a delivery is linked to, as W3C traceparents. */
+export interface RunTrace {
+  /** The one in which the run was accepted. */
+  readonly accepted?: string;
+  /** The delivery before, of this run or of the one that it tries again. */
+  readonly delivery?: string;
 }
 
 /** How a run is stopped before its end: its steps are kept, or hidden as if it had never been. */
@@ -205,6 +215,8 @@ export interface Delivery {
   readonly fence: number;
   readonly firstEvent: number;
   readonly graphVersion: string | undefined;
+  /** Of its span. */
+  readonly traceparent?: string | undefined;
 }
 
 /** The mark: the run belongs to this fence, and an earlier holder can no longer end it (I2). */
@@ -217,6 +229,7 @@ export function marked(run: Run, delivery: Delivery, now: number): Run {
     deliveries: run.deliveries + 1,
     firstEvent: run.firstEvent ?? delivery.firstEvent,
     ...(delivery.graphVersion === undefined ? {} : { graphVersion: delivery.graphVersion }),
+    ...(delivery.traceparent === undefined ? {} : { trace: { ...run.trace, delivery: delivery.traceparent } }),
     startedAt: run.startedAt ?? now,
     ...paused(run, now),
     updatedAt: now,

@@ -6,6 +6,8 @@ import type { Clock } from "../core/clock.ts";
 import type { IdSource } from "../core/ids.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Log } from "../runtime/deps.ts";
+import { noTelemetry } from "../telemetry/open-telemetry.ts";
+import type { Telemetry } from "../telemetry/open-telemetry.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { openDoors } from "./admission.ts";
 import type { Admission } from "./admission.ts";
@@ -44,6 +46,7 @@ export interface AppOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly ids: IdSource;
+  readonly telemetry?: Telemetry;
   /** Everybody is let in by default. */
   readonly admission?: Admission;
   readonly limits?: Partial<HttpLimits>;
@@ -58,15 +61,15 @@ const OWN_SURFACE = "/v1";
 
 /** An Express application that serves the use cases of `runtime`; it listens nowhere by itself. */
 export function createApp(options: AppOptions): Express {
-  const { log, ids } = options;
+  const { log, ids, telemetry = noTelemetry } = options;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
-  app.use(tracing(ids), helmet());
+  app.use(tracing(ids, telemetry.tracer), helmet());
   if (options.cors) app.use(cors(options.cors));
   const { admission = openDoors, closing = new AbortController().signal } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  app.use(options.basePath ?? "/", createSurfaces({ ...options, admission, limits, closing }));
+  app.use(options.basePath ?? "/", createSurfaces({ ...options, telemetry, admission, limits, closing }));
   app.use(() => {
     throw httpError(404, "Not Found");
   });
@@ -76,6 +79,7 @@ export function createApp(options: AppOptions): Express {
 
 /** The options with every default filled in. */
 type Surfaces = AppOptions & {
+  readonly telemetry: Telemetry;
   readonly admission: Admission;
   readonly limits: HttpLimits;
   readonly closing: AbortSignal;
@@ -83,10 +87,11 @@ type Surfaces = AppOptions & {
 
 /** What Holdpoint adds to the wire contract. */
 function createOwnSurface(surfaces: Surfaces): Router {
-  const { runtime, log, clock, limits, closing } = surfaces;
+  const { runtime, log, clock, limits, closing, telemetry } = surfaces;
   const router = express.Router({ caseSensitive: true });
   const routes = createRoutes(router, { ...surfaces, prefix: OWN_SURFACE });
-  addReviewRoutes(routes, { reviews: runtime.reviews, clock, log, limits, closing });
+  const { metrics } = telemetry;
+  addReviewRoutes(routes, { reviews: runtime.reviews, clock, log, limits, closing, metrics });
   addCallbackRoutes(routes, runtime.callbacks);
   addLinkRoutes(routes, runtime.links);
   addEffectRoutes(routes, runtime.effects);
@@ -98,7 +103,7 @@ function createOwnSurface(surfaces: Surfaces): Router {
 }
 
 function createSurfaces(surfaces: Surfaces): Router {
-  const { runtime, info, ready, log, clock, admission, limits, closing } = surfaces;
+  const { runtime, info, ready, log, clock, admission, limits, closing, telemetry } = surfaces;
   const router = express.Router({ caseSensitive: true });
   router.use(OWN_SURFACE, createOwnSurface(surfaces));
 
@@ -110,7 +115,7 @@ function createSurfaces(surfaces: Surfaces): Router {
   addStoreRoutes(routes, runtime.store);
   // Before the routes of runs, whose ids are where theirs say `crons`.
   addCronRoutes(routes, runtime.schedules);
-  const host = { runs: runtime.runs, clock, log, limits, closing };
+  const host = { runs: runtime.runs, clock, log, limits, closing, metrics: telemetry.metrics };
   addRunRoutes(routes, { ...host, enterPool: enteringPools(runtime, info.graphs, admission) });
   addExistingRunRoutes(routes, host);
 

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { Request, Response, Router } from "express";
 import type { TenantId } from "../core/ids.ts";
 import type { Action, Origin, Principal } from "../core/principal.ts";
+import { activeTraceparent } from "../telemetry/spans.ts";
 import type { Admission } from "./admission.ts";
 import { authorized } from "./auth.ts";
 import type { Authenticator } from "./auth.ts";
@@ -14,7 +15,7 @@ import type { Body, BodyReader } from "./body.ts";
 import type { HttpLimits } from "./limits.ts";
 import { rankingOf } from "./ranks.ts";
 import type { Rank, Ranking } from "./ranks.ts";
-import { traceOf } from "./trace.ts";
+import { requestWaits, traceOf } from "./trace.ts";
 
 /** One request of a principal who may do what the route does. */
 export interface Call {
@@ -80,7 +81,11 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
       using admitted = admission.enter(rank, principal.tenant);
       const body = await read?.();
       const bodyHash = hashOf(request, body?.raw);
-      await handle({ principal, request, response, body: body?.value, bodyHash, waits: () => admitted.waits() });
+      const waits = (): void => {
+        admitted.waits();
+        requestWaits(response);
+      };
+      await handle({ principal, request, response, body: body?.value, bodyHash, waits });
     };
   };
   const serveAll = (handle: Parameters<Routes["open"]>[1]) => async (request: Request, response: Response) => {
@@ -122,7 +127,12 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
 /** Where a request came from. */
 export function originOf({ socket }: Request, response: Response): Origin {
   const { remoteAddress: address } = socket;
-  return { requestId: traceOf(response), ...(address === undefined ? {} : { address }) };
+  const traceparent = activeTraceparent();
+  return {
+    requestId: traceOf(response),
+    ...(address === undefined ? {} : { address }),
+    ...(traceparent === undefined ? {} : { traceparent }),
+  };
 }
 
 type ReadBody = () => Promise<Body>;

@@ -7,15 +7,18 @@
  * executes the node, so that no time-out of the node's counts the rest. A back-off too long for this delivery leaves the
  * superstep like a drain does: what other tasks have done is kept, and nothing of this one is written.
  */
+import type { BaseCallbackHandler } from "@langchain/core/callbacks/base";
 import { GraphDrained, isGraphDrained } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig, RetryPolicy } from "@langchain/langgraph";
 import type { BaseStore } from "@langchain/langgraph-checkpoint";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Clock } from "../core/clock.ts";
 import type { Retries } from "../core/run.ts";
+import { withHandler } from "./gen-ai-callbacks.ts";
 import { backoffMs, wantsAnother } from "./retry-policy.ts";
 import { callOf, isAnswer, numbered, placeOf, sendOf, stableKey, withChannels } from "./task-config.ts";
 import type { Call, TaskPlace, Write } from "./task-config.ts";
+import type { Step, StepObserver } from "./step-observer.ts";
 import { asError } from "./thrown.ts";
 
 /** Back-off of one task that one delivery waits for. */
@@ -46,6 +49,9 @@ export interface AttemptsOf {
   readonly isKept: (ns: string) => boolean;
   /** True for an error that no further attempt can change, whatever the policy says. */
   readonly isFinal: (error: unknown) => boolean;
+  readonly observer?: StepObserver | undefined;
+  /** Hears of what nodes call through LangChain. */
+  readonly handler?: BaseCallbackHandler | undefined;
 }
 
 /** What a delivery leaves to be tried again later. */
@@ -135,7 +141,9 @@ export class Attempts implements Disposable {
     if (this.#isOver) throw new LeftUnfinished();
     const written: Write[] = [];
     try {
-      const value = await this.#unlessOver(execute(this.#scoped(config, task, written)));
+      const attempt = (): Promise<T> => this.#unlessOver(execute(this.#scoped(config, task, written)));
+      const { observer } = this.#of;
+      const value = await (observer ? observer.observe(this.#stepOf(task), attempt) : attempt());
       // A node may have swallowed that a function it called is to be tried again: it has seen no outcome of it.
       if (this.#isWaitedForWithin(task)) throw new LeftUnfinished();
       this.#tasks.delete(task.taskId);
@@ -161,6 +169,11 @@ export class Attempts implements Disposable {
     this.#isOver = true;
     for (const leave of this.#leave) leave();
   };
+
+  #stepOf({ ns, key }: Task): Step {
+    const [node = ""] = (ns.split("|").findLast((segment) => segment.includes(":")) ?? ns).split(":");
+    return { node, attempt: (this.#failures.get(key) ?? 0) + 1 };
+  }
 
   #taskOf(config: LangGraphRunnableConfig, { policy, caller }: TaskOrigin): Task {
     const place = placeOf(config);
@@ -205,6 +218,7 @@ export class Attempts implements Disposable {
     this.#failures.delete(task.key);
     if (!policy || this.#of.isFinal(error) || !wantsAnother(policy, failures, error)) return false;
     this.#failures.set(task.key, failures);
+    this.#of.observer?.retried(this.#stepOf(task).node);
     const interval = backoffMs(policy, failures, task.key);
     const isLater = drain.aborted || task.rested + interval > IN_DELIVERY_MS;
     task.rested += isLater ? 0 : interval;
@@ -217,11 +231,13 @@ export class Attempts implements Disposable {
    * over is not heard.
    */
   #scoped(config: LangGraphRunnableConfig, task: Task, written: Write[]): LangGraphRunnableConfig {
-    const { writer, executionInfo } = config;
+    const { writer, executionInfo, callbacks } = config;
+    const { handler } = this.#of;
     const nodeAttempt = (this.#failures.get(task.key) ?? 0) + 1;
     const scoped: LangGraphRunnableConfig = {
       ...config,
       store: this.#of.store,
+      ...(handler ? { callbacks: withHandler(callbacks, handler) } : {}),
       ...(executionInfo ? { executionInfo: { ...executionInfo, nodeAttempt } } : {}),
       ...(writer ? { writer: (chunk: unknown): void => void (this.#isOver || writer(chunk)) } : {}),
     };

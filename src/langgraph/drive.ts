@@ -21,6 +21,8 @@ import type { RunLimits } from "../core/limits.ts";
 import type { Retries, Run, RunPayload } from "../core/run.ts";
 import { isNewerFormat } from "../core/newer-format.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
+import { noMetrics } from "../telemetry/metrics.ts";
+import type { Telemetry } from "../telemetry/open-telemetry.ts";
 import { Attempts } from "./attempts.ts";
 import {
   breakpointsOf,
@@ -37,9 +39,11 @@ import { graphErrorInfo, stepsUsedUp } from "./errors.ts";
 import { breakpointAt, hasBreakpoints } from "./breakpoints.ts";
 import { EventFrames } from "./event-frames.ts";
 import { Frames, libraryModes } from "./frames.ts";
+import { genAiCallbacks } from "./gen-ai-callbacks.ts";
 import type { Chunk } from "./frames.ts";
 import type { CompiledGraph, RegisteredGraph } from "./registry.ts";
 import { RunSaver } from "./run-saver.ts";
+import { stepObserver } from "./step-observer.ts";
 import { supervised } from "./supervise.ts";
 
 /** What a delivery starts from. */
@@ -104,6 +108,7 @@ export interface Drive {
   readonly store: BaseStore;
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
   readonly context: DeliveryContext;
+  readonly telemetry: Telemetry;
   /** Aborts the run at once: its nodes may run on, but nothing of them is kept. */
   readonly signal: AbortSignal;
   /** Aborts when the worker wants the graph to stop at the next superstep. */
@@ -135,7 +140,7 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   if (d.drain.aborted) onDrain();
   d.drain.addEventListener("abort", onDrain, { once: true });
   d.saver.begin({ stateBytes: d.limits.stateBytes });
-  const saver = new RunSaver(d.saver, { metadata: metadataOf(d), limits: d.limits, signal: d.signal });
+  const saver = runSaverOf(d);
   using attempts = attemptsOf(d, saver);
   let { steps } = d.limits;
   try {
@@ -154,6 +159,15 @@ async function deliver(d: Drive): Promise<DriveOutcome> {
   }
 }
 
+function runSaverOf(d: Drive): RunSaver {
+  const { metrics } = d.telemetry;
+  const { clock } = d.context;
+  const graph = d.run.graphId;
+  const told = (bytes: number, ms: number): void => metrics.checkpointStored({ graph, bytes, ms });
+  const observer = metrics === noMetrics ? {} : { observer: { clock, stored: told } };
+  return new RunSaver(d.saver, { metadata: metadataOf(d), limits: d.limits, signal: d.signal, ...observer });
+}
+
 function attemptsOf(d: Drive, saver: RunSaver): Attempts {
   return new Attempts({
     clock: d.context.clock,
@@ -164,6 +178,8 @@ function attemptsOf(d: Drive, saver: RunSaver): Attempts {
     store: d.store,
     isKept: isKeptBy(d.saver),
     isFinal: (error) => error === saver.failure,
+    observer: stepObserver(d.telemetry, d.context.clock, d.run.graphId),
+    handler: genAiCallbacks(d.telemetry, d.context.clock),
   });
 }
 

@@ -11,6 +11,7 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import type { DeltaHistories, DeltaRequest } from "../checkpoint/delta-history.ts";
 import type { PendingInterrupt } from "../checkpoint/interrupts.ts";
 import type { FencedSaver } from "../checkpoint/saver.ts";
+import type { Clock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { limitError } from "../core/limits.ts";
 import type { RunLimits } from "../core/limits.ts";
@@ -22,6 +23,8 @@ export interface RunSaverOf {
   readonly limits: Pick<RunLimits, "parallelTasks">;
   /** Once it aborts nothing more is read or written. */
   readonly signal: AbortSignal;
+  /** Hears of how many bytes the state of each checkpoint is, and how long it took to be stored. */
+  readonly observer?: { readonly clock: Clock; stored(bytes: number, ms: number): void };
 }
 
 /**
@@ -121,16 +124,17 @@ export class RunSaver extends BaseCheckpointSaver {
     const { parallelTasks } = this.#of.limits;
     if (tasks > parallelTasks)
       throw limitError("parallelTasks", `a superstep would consist of ${tasks} tasks`, parallelTasks);
+    const { observer } = this.#of;
+    const began = observer?.clock.monotonic() ?? 0;
     const written = await this.#saver.put(config, checkpoint, metadata, newVersions);
-    const ns: unknown = config.configurable?.["checkpoint_ns"];
-    await this.#assertStepsLeft(typeof ns === "string" ? ns : "", checkpoint.id, config.recursionLimit);
-    return written;
-  }
-
-  /** LangGraph stops at the same superstep, if it has counted from the input. */
-  async #assertStepsLeft(ns: string, checkpointId: string, limit: number | undefined): Promise<void> {
-    const { step, inputStep } = await this.#saver.whereabouts.record(ns, checkpointId);
+    const named: unknown = config.configurable?.["checkpoint_ns"];
+    const ns = typeof named === "string" ? named : "";
+    const { step, inputStep, bytes } = await this.#saver.whereabouts.record(ns, checkpoint.id);
+    observer?.stored(bytes, observer.clock.monotonic() - began);
+    const { recursionLimit: limit } = config;
+    // LangGraph stops at the same superstep, if it has counted from the input.
     if (limit !== undefined && inputStep !== undefined && step - inputStep > limit) throw stepsUsedUp(limit);
+    return written;
   }
 
   /** A first read in a namespace leaves a barrier there. */

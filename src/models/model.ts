@@ -46,6 +46,8 @@ export interface Citation {
 export interface ModelUsage {
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** US dollars, where the price of the model is known. */
+  readonly costUsd?: number;
 }
 
 export interface ModelReply {
@@ -57,6 +59,8 @@ export interface ModelReply {
   readonly usage: ModelUsage;
   /** What answered, for the record and for display. */
   readonly model: string;
+  /** Whose it is, as OpenTelemetry's conventions name providers, such as `aws.bedrock`. */
+  readonly provider?: string;
 }
 
 /** A streamed answer: pieces of its text, then the whole reply, which is the last thing that comes. */

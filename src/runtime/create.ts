@@ -14,6 +14,7 @@ import { createRuns } from "../storage/runs.ts";
 import { createSchedules } from "../storage/schedules.ts";
 import { createThreads } from "../storage/threads.ts";
 import { createWebhooks } from "../storage/webhooks.ts";
+import { noTelemetry } from "../telemetry/open-telemetry.ts";
 import { threadNotFound } from "./accept/accept-answer.ts";
 import { accept, threadOfRun } from "./accept/accept.ts";
 import { createAuditUseCases } from "./audit/audit-log.ts";
@@ -45,7 +46,7 @@ import { createScheduleUseCases } from "./schedules/schedules.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
 export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
-  Partial<Pick<Deps, "sealers">> & {
+  Partial<Pick<Deps, "sealers" | "telemetry">> & {
     /** How the stores of graphs search, and how long they keep what they are given. */
     readonly store?: StoreSettings;
     /** Of threads that are given none of their own. */
@@ -56,12 +57,13 @@ export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids
 
 /** What every use case is made of, on the given adapters. */
 export function createDeps({ store, threadTtl, callbackKeys = [], ...given }: GivenDeps): Deps {
-  const { table, blobs, ids, clock, settings, sealers = plainSealers } = given;
+  const { table, blobs, ids, clock, settings, sealers = plainSealers, telemetry = noTelemetry } = given;
   const { shards } = settings;
   const webhooks = createWebhooks(table, shards);
   return {
     ...given,
     sealers,
+    telemetry,
     segments: createSegmentCache(),
     threads: createThreads({ table, shards, sealers, ...(threadTtl === undefined ? {} : { ttl: threadTtl }) }),
     runs: createRuns({ table, blobs, shards, sealers }),

@@ -17,6 +17,7 @@ import type { Schedules } from "../storage/schedules.ts";
 import type { Table } from "../storage/table.ts";
 import type { Threads } from "../storage/threads.ts";
 import type { Webhooks } from "../storage/webhooks.ts";
+import type { Telemetry } from "../telemetry/open-telemetry.ts";
 import type { Hints } from "./hints.ts";
 import type { Interests } from "./webhooks/interests.ts";
 import type { ValueCache } from "./value-cache.ts";
@@ -73,5 +74,6 @@ export interface Deps {
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly log: Log;
+  readonly telemetry: Telemetry;
   readonly settings: Settings;
 }

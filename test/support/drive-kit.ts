@@ -23,6 +23,7 @@ import type { Effects } from "../../src/storage/effects.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createMemoryBlobs } from "./memory-blobs.ts";
 import { createMemoryTable } from "./memory-table.ts";
+import { noTelemetry } from "../../src/telemetry/open-telemetry.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 
 const TENANT = tenantId("t1");
@@ -170,6 +171,7 @@ export class DrivenThread {
         retries: options.retries ?? {},
         assistant: options.assistant ?? { config: {}, context: {} },
         store: this.store,
+        telemetry: noTelemetry,
         context: this.#context(run, saver, { ...options, table: table.table, fence }),
         signal: options.signal ?? new AbortController().signal,
         drain: options.drain ?? new AbortController().signal,

@@ -1,11 +1,12 @@
 /** Amazon's DynamoDB Local: fetched once with Maven into `.cache`, run with Java. */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { access, constants, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { delimiter, join } from "node:path";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { DynamoServer } from "./dynalite.ts";
+import { freePort } from "./free-port.ts";
+import { onPath } from "./on-path.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const POM = fileURLToPath(new URL("pom.xml", import.meta.url));
@@ -24,18 +25,6 @@ export async function whyNoDynamoDbLocal(): Promise<string | undefined> {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-}
-
-async function onPath(command: string): Promise<boolean> {
-  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
-    try {
-      await access(join(folder, command), constants.X_OK);
-      return true;
-    } catch {
-      // Not in this folder.
-    }
-  }
-  return false;
 }
 
 /** Into a folder of its own and then renamed, so that two test runs at once do no harm. */
@@ -83,15 +72,6 @@ export async function startDynamoDbLocal(): Promise<DynamoServer> {
   if (await answers(endpoint)) return { endpoint, [Symbol.asyncDispose]: stop };
   await stop();
   throw new Error(`DynamoDB Local did not answer within ${START_MS} ms`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === "string") throw new Error("no free port");
-  return address.port;
 }
 
 async function answers(endpoint: string): Promise<boolean> {

@@ -20,6 +20,8 @@ import { sealedBlobs } from "../../src/storage/encryption/sealed-blobs.ts";
 import { plainSealers } from "../../src/storage/encryption/sealer.ts";
 import type { Sealers } from "../../src/storage/encryption/sealer.ts";
 import type { Table } from "../../src/storage/table.ts";
+import { noTelemetry } from "../../src/telemetry/open-telemetry.ts";
+import type { Telemetry } from "../../src/telemetry/open-telemetry.ts";
 import type { Worker } from "../../src/runtime/worker/worker.ts";
 import { createMemoryLog, startApp } from "./http.ts";
 import type { TestApp } from "./http.ts";
@@ -41,6 +43,7 @@ export interface ServiceOptions {
   /** The folder of bodies; the caller's to remove. */
   readonly bodies?: string;
   readonly sealers?: Sealers;
+  readonly telemetry?: Telemetry;
 }
 
 export interface Service extends AsyncDisposable {
@@ -67,7 +70,7 @@ export async function startService({
   const worker = withWorker ? opening.use(workerOf(deps, runtime.assistants, services)) : undefined;
   worker?.start();
   const info = { version: "0.0.0", langgraphVersion: "0.0.0", graphs };
-  const app = opening.use(await startApp({ runtime, info, ...options }));
+  const app = opening.use(await startApp({ runtime, info, telemetry: deps.telemetry, ...options }));
   const opened = opening.move();
   return {
     app,
@@ -88,6 +91,7 @@ async function openDeps(
     table: given,
     bodies = join(dir, "blobs"),
     sealers = plainSealers,
+    telemetry = noTelemetry,
   }: Omit<ServiceOptions, "worker" | "app">,
   opening: AsyncDisposableStack,
 ): Promise<Deps> {
@@ -102,6 +106,7 @@ async function openDeps(
     clock: systemClock,
     ids: systemIds,
     log: createMemoryLog(),
+    telemetry,
     ...(store && { store }),
     settings: {
       leaseMs: 5_000,

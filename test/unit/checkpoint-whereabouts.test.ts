@@ -7,7 +7,16 @@ import type { RecordFacts } from "../../src/checkpoint/whereabouts.ts";
 import { createManualClock } from "../support/manual-clock.ts";
 import { checkpointOf } from "../support/checkpoints.ts";
 
-const facts: RecordFacts = { ns: "", root: "r", visits: { a: 1 }, sends: [], step: 3, inputStep: -1, source: "loop" };
+const facts: RecordFacts = {
+  ns: "",
+  root: "r",
+  visits: { a: 1 },
+  sends: [],
+  step: 3,
+  inputStep: -1,
+  source: "loop",
+  bytes: 0,
+};
 
 function created(read: (ns: string, id: string) => Promise<RecordFacts | undefined> = async () => undefined) {
   const clock = createManualClock();

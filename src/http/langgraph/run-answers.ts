@@ -9,6 +9,7 @@ import { wireStatus } from "../../core/wire-status.ts";
 import type { Run, StreamMode } from "../../core/run.ts";
 import type { Log } from "../../runtime/deps.ts";
 import type { RunResult, RunUseCases } from "../../runtime/runtime.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
 import { problemOf } from "../errors.ts";
 import { answerSlowly } from "../keep-alive.ts";
 import type { HttpLimits } from "../limits.ts";
@@ -23,6 +24,7 @@ export interface RunRoutes {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: HttpLimits;
+  readonly metrics: Metrics;
   /** Aborts when this process stops serving: readers are let go, and their runs go on elsewhere. */
   readonly closing: AbortSignal;
 }
@@ -43,12 +45,13 @@ export interface Streaming extends Reading {
 
 /** Server-sent events until the run has ended or the reader has gone. */
 export async function answerStream(routes: RunRoutes, call: Call, streaming: Streaming): Promise<void> {
-  const { runs, clock, limits, closing, log } = routes;
+  const { runs, clock, limits, closing, log, metrics } = routes;
   const { response, principal } = call;
   const { run, after, modes, withEnd } = streaming;
   const gone = whenGone(response);
   const signal = AbortSignal.any([gone, closing]);
   response.setHeader("location", `/threads/${run.threadId}/runs/${run.runId}/stream`);
+  using _open = metrics.streamOpened();
   const stream = openEventStream(response, clock, limits);
   let left = false;
   try {

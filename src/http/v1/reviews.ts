@@ -8,6 +8,7 @@ import type { Hold } from "../../core/hold.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Log } from "../../runtime/deps.ts";
 import type { Decided, ReviewChange, ReviewUseCases } from "../../runtime/reviews/use-cases.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
 import { problemOf } from "../errors.ts";
 import { idempotencyOf } from "../langgraph/headers.ts";
 import type { HttpLimits } from "../limits.ts";
@@ -25,6 +26,7 @@ export interface ReviewRoutes {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: HttpLimits;
+  readonly metrics: Metrics;
   /** Aborts when this process stops serving. */
   readonly closing: AbortSignal;
 }
@@ -107,11 +109,15 @@ function decidedObject(decided: Decided): JsonObject {
 }
 
 /** Server-sent events until the reader has gone: `review`, `gone`, and `ready` once everything open was sent. */
-async function answerChanges({ reviews, clock, log, limits, closing }: ReviewRoutes, call: Call): Promise<void> {
+async function answerChanges(
+  { reviews, clock, log, limits, closing, metrics }: ReviewRoutes,
+  call: Call,
+): Promise<void> {
   const { principal, request, response } = call;
   const filter = filterOf(parse(filterQuery, request.query, "query"), principal);
   call.waits();
   const signal = AbortSignal.any([whenGone(response), closing]);
+  using _open = metrics.streamOpened();
   const stream = openEventStream(response, clock, limits);
   try {
     for await (const change of reviews.watch(principal, filter, signal)) {

@@ -3,10 +3,11 @@ import { runId as asRunId, threadId as asThreadId } from "../../core/ids.ts";
 import type { RunId, ThreadId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
 import { LOOKED_AT_AFTER_MS, pendingRun } from "../../core/run.ts";
-import type { Run } from "../../core/run.ts";
+import type { Run, RunTrace } from "../../core/run.ts";
 import type { Thread } from "../../core/thread.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
 import type { Stored } from "../../storage/records.ts";
+import { activeTraceparent } from "../../telemetry/spans.ts";
 import type { Deps } from "../deps.ts";
 import { claimKey } from "./idempotency.ts";
 import type { AcceptRequest, Assistant } from "../runtime.ts";
@@ -88,6 +89,13 @@ export function draftRun(
           startAt: now + request.afterMs,
           ...(request.force === true ? { force: true } : {}),
         }),
+    ...traceOf(of),
     createdAt: now,
   });
+}
+
+function traceOf(replayed: Run | undefined): { readonly trace?: RunTrace } {
+  const accepted = activeTraceparent();
+  const delivery = replayed?.trace?.delivery;
+  return accepted === undefined ? {} : { trace: { accepted, ...(delivery === undefined ? {} : { delivery }) } };
 }

@@ -6,6 +6,7 @@
  * After any lost race the header and the run item are asked first whether this change is already there: an answer of
  * 409 must never be given for a run that executes.
  */
+import { SpanKind } from "@opentelemetry/api";
 import { HoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
@@ -19,8 +20,11 @@ import { parseHookUrl } from "../../core/webhook-address.ts";
 import type { QueueEntry, Thread } from "../../core/thread.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
+import { GEN_AI } from "../../telemetry/gen-ai.ts";
+import { ATTRIBUTES, inSpan } from "../../telemetry/spans.ts";
 import { answerFor, asRefusal, confirm, refuse, threadNotFound } from "./accept-answer.ts";
 import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-draft.ts";
+import type { DraftFrom } from "./accept-draft.ts";
 import type { Assistants } from "../assistants.ts";
 import { approveBreakpoint, passesBreakpoint } from "../decisions/breakpoints.ts";
 import { decideByResume } from "../decisions/by-resume.ts";
@@ -65,7 +69,25 @@ export async function accept(
   const assistant = await assistants.get(principal, request.assistantId);
   const graph = deps.graphs.get(assistant.graphId);
   if (!graph) throw graphUnavailable(deps, assistant.graphId);
+  const { tracer, metrics } = deps.telemetry;
+  const of = {
+    name: `accept ${graph.graphId}`,
+    kind: SpanKind.PRODUCER,
+    attributes: { [ATTRIBUTES.graph]: graph.graphId },
+  };
+  return inSpan(tracer, of, async (span) => {
+    const run = await acceptFor(deps, principal, { request, assistant, graph });
+    span?.setAttributes({ [GEN_AI.conversation]: run.threadId, [ATTRIBUTES.run]: run.runId });
+    metrics.runAccepted(run.graphId);
+    return run;
+  });
+}
 
+async function acceptFor(
+  deps: Deps,
+  principal: Principal,
+  { request, assistant, graph }: Pick<DraftFrom, "request" | "assistant" | "graph">,
+): Promise<Run> {
   const ids = await identify(deps, principal, request);
   const ref = { tenant: principal.tenant, threadId: ids.threadId };
   const createThread = request.threadId === undefined || request.ifNotExists === "create";

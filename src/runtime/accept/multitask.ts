@@ -6,7 +6,7 @@
 import { HoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
 import { entryOf, reasonNoRoom } from "../../core/queue-room.ts";
-import { cancelled } from "../../core/run.ts";
+import { cancelled, isEnded } from "../../core/run.ts";
 import type { Run } from "../../core/run.ts";
 import { stopping } from "../../core/thread-changes.ts";
 import { activeRunId, isBusy } from "../../core/thread.ts";
@@ -14,6 +14,7 @@ import type { Thread } from "../../core/thread.ts";
 import { announced } from "../../core/webhook.ts";
 import type { Deps } from "../deps.ts";
 import { assertUndoable } from "../cancel/rollback.ts";
+import { tellEnded } from "../tell-ended.ts";
 
 export interface Meeting {
   readonly run: Run;
@@ -80,13 +81,16 @@ async function tell(
     ...(force ? { force } : {}),
   };
   const wanted = await deps.interests.inRuns(thread.tenant).catch(() => true);
+  let endsNow = false;
   const written = await deps.runs
     .update(thread, runId, (current) => {
       const result = cancelled(current, request);
+      endsNow = result.kind === "written" && isEnded(result.run.status);
       return result.kind === "written" ? announced(result.run, wanted) : undefined;
     })
     .catch((error: unknown) =>
       deps.log.warn({ run: runId, err: error }, "a run to be stopped is told by its header only"),
     );
   if (written) deps.hints.changed(thread, written.value);
+  if (written && endsNow) tellEnded(deps, written.value);
 }

@@ -9,6 +9,7 @@ import { findRun, waitForRun } from "../events/follow.ts";
 import type { FollowDeps } from "../events/follow.ts";
 import { assertUndoable } from "./rollback.ts";
 import type { CancelRun } from "../runtime.ts";
+import { tellEnded } from "../tell-ended.ts";
 import { moveOn, wake } from "../worker/sweep.ts";
 
 /**
@@ -31,8 +32,10 @@ export async function cancelRun(host: FollowDeps, principal: Principal, request:
   };
   const wanted = await deps.interests.inRuns(principal.tenant);
   let refusal: string | undefined;
+  let endsNow = false;
   const after = await deps.runs.update(run, run.runId, (current) => {
     const result = cancelled(current, asked);
+    endsNow = result.kind === "written" && isEnded(result.run.status);
     refusal = result.kind === "not_yet" ? result.reason : undefined;
     return result.kind === "written" ? announced(result.run, wanted) : undefined;
   });
@@ -40,6 +43,7 @@ export async function cancelRun(host: FollowDeps, principal: Principal, request:
   const result = after?.value ?? run;
   deps.hints.cancelled(run);
   deps.hints.changed(run, result);
+  if (endsNow) tellEnded(deps, result);
   // A sleeping run has no holder that would see to it; if this process dies here, the run's own row finds a worker.
   if (isEnded(result.status)) await moveOn(deps, result);
   if (result.status === "held" && request.onlyUnfinished !== true) await cancelQuestions(deps, result, asked);

@@ -127,6 +127,8 @@ export async function decideWith(
     };
     const written = await deps.holds.put(decided(current.value, decision), { version: current.version });
     if (written.won) {
+      const { graphId, raisedAt } = written.stored.value;
+      deps.telemetry.metrics.holdDecided({ graph: graphId, ageMs: decision.at - raisedAt });
       await tellOfDecision(deps, written.stored.value);
       return true;
     }

@@ -81,7 +81,11 @@ export async function decide(
     const usedLinks = [...(hold.usedLinks ?? []), ...(request.link ? [request.link.id] : [])];
     const next = request.link ? { ...after, usedLinks } : after;
     const written = await deps.holds.put(next, { version: current.version });
-    if (written.won) return written.stored.value;
+    if (written.won) {
+      const ageMs = next.updatedAt - next.raisedAt;
+      if (isLast) deps.telemetry.metrics.holdDecided({ graph: next.graphId, ageMs });
+      return written.stored.value;
+    }
     current = written.current;
   }
   throw new HoldpointError("not_found", "the review was removed");

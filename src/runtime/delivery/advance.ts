@@ -87,7 +87,10 @@ async function claim(
     deps.log.debug({ thread: header.value.threadId }, "a claim was lost");
     return undefined;
   }
-  const takeover = header.value.active !== undefined;
+  const { active } = header.value;
+  const takeover = active !== undefined;
+  // Who sleeps or was drained has given its lease up.
+  if (header.value.lease && active?.kind === "run") deps.telemetry.metrics.runTakenOver(active.entry.graphId);
   deps.log.debug({ thread: header.value.threadId, fence: lease.fence, takeover }, "thread claimed");
   return lease;
 }

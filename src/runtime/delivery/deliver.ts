@@ -10,6 +10,8 @@
  */
 import { FencedSaver } from "../../checkpoint/saver.ts";
 import { saverParts } from "../saver-parts.ts";
+import { ROOT_CONTEXT, SpanKind } from "@opentelemetry/api";
+import type { Span } from "@opentelemetry/api";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import { errorInfo, isHoldpointError } from "../../core/errors.ts";
 import { unlessUnreadable } from "../../core/unreadable.ts";
@@ -21,7 +23,10 @@ import type { QueueEntry } from "../../core/thread.ts";
 import { announced } from "../../core/webhook.ts";
 import { metadataFrame } from "../../langgraph/frames.ts";
 import type { Stored } from "../../storage/records.ts";
+import { GEN_AI, OPERATIONS } from "../../telemetry/gen-ai.ts";
+import { ATTRIBUTES, activeTraceparent, inSpan, linkTo, markFailed } from "../../telemetry/spans.ts";
 import type { Deps } from "../deps.ts";
+import { tellEnded } from "../tell-ended.ts";
 import { EventWriter } from "../events/event-writer.ts";
 import { placeInLog } from "../events/place-in-log.ts";
 import { Execution } from "./execution.ts";
@@ -45,6 +50,9 @@ export interface Delivery {
   readonly abort: AbortSignal;
 }
 
+/** A delivery within its span, where there is one. */
+type Traced = Delivery & { readonly span: Span | undefined };
+
 export type Delivered =
   /** The run has ended; the header may move past it. Undefined when there is no such run. */
   | { readonly kind: "ended"; readonly run: Run | undefined }
@@ -57,7 +65,32 @@ export type Delivered =
   | { readonly kind: "lost" };
 
 /** Delivers the active run of a held thread. Never throws `lost`; throws `unavailable` when the table is away. */
-export async function deliver(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
+export function deliver(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
+  const { entry, lease } = delivery;
+  const { tracer } = host.deps.telemetry;
+  const attributes = {
+    [GEN_AI.operation]: OPERATIONS.workflow,
+    [GEN_AI.workflow]: entry.graphId,
+    [GEN_AI.conversation]: lease.thread.threadId,
+    [ATTRIBUTES.graph]: entry.graphId,
+    [ATTRIBUTES.run]: entry.runId,
+  };
+  const name = `${OPERATIONS.workflow} ${entry.graphId}`;
+  // A trace of its own, whoever woke the worker: what it belongs to, it is linked to.
+  return inSpan(tracer, { name, kind: SpanKind.CONSUMER, attributes, parent: ROOT_CONTEXT }, async (span) => {
+    const delivered = await deliverWithin(host, { ...delivery, span });
+    if (span) tellCome(span, delivered);
+    return delivered;
+  });
+}
+
+function tellCome(span: Span, delivered: Delivered): void {
+  const run = delivered.kind === "ended" ? delivered.run : undefined;
+  span.setAttribute(ATTRIBUTES.outcome, run?.status ?? delivered.kind);
+  if (run?.error) markFailed(span, run.error.name);
+}
+
+async function deliverWithin(host: ExecutionDeps, delivery: Traced): Promise<Delivered> {
   try {
     return await attempt(host, delivery);
   } catch (error) {
@@ -106,9 +139,9 @@ function sleepUnread(deps: Deps, { entry, lease }: Delivery, { message: reason }
   return { kind: "asleep", until };
 }
 
-async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Delivered> {
+async function attempt(host: ExecutionDeps, delivery: Traced): Promise<Delivered> {
   const { deps } = host;
-  const { lease, entry } = delivery;
+  const { lease, entry, span } = delivery;
   const thread = lease.thread;
   const openSaver: OpenSaver = () =>
     FencedSaver.open({
@@ -124,7 +157,7 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
   if (!found) return { kind: "ended", run: undefined };
   if (found.value.fence > lease.fence || end.fence > lease.fence) return { kind: "lost" };
   if (isEnded(found.value.status)) return { kind: "ended", run: found.value };
-  const run = toBeStopped(found.value, entry, deps.table.now());
+  const run = linked(span, toBeStopped(found.value, entry, deps.table.now()));
   const sleeps = run.cancelAsked ? undefined : await sleepOn(deps, delivery, found);
   if (sleeps) return sleeps;
 
@@ -161,6 +194,13 @@ async function attempt(host: ExecutionDeps, delivery: Delivery): Promise<Deliver
     case "lost":
       return executed;
   }
+}
+
+/** The run, to whose trace the delivery is linked. */
+function linked(span: Span | undefined, run: Run): Run {
+  linkTo(span, [run.trace?.accepted, run.trace?.delivery]);
+  span?.setAttribute(ATTRIBUTES.delivery, run.deliveries + 1);
+  return run;
 }
 
 /** What keeps a run from being begun now: its time has not come, or its graph is not here. */
@@ -201,16 +241,23 @@ async function writeMark(
   firstEvent: number,
 ): Promise<Mark> {
   const graphVersion = deps.graphs.get(found.run.graphId)?.version;
+  const traceparent = activeTraceparent();
   let current: Stored<Run> | undefined = { value: found.run, version: found.version };
   while (current && current.value.fence <= lease.fence) {
     if (isEnded(current.value.status)) return { kind: "ended", run: current.value };
     const now = deps.table.now();
     const written = await deps.runs.put(
-      marked(toBeStopped(current.value, entry, now), { fence: lease.fence, firstEvent, graphVersion }, now),
+      marked(
+        toBeStopped(current.value, entry, now),
+        { fence: lease.fence, firstEvent, graphVersion, traceparent },
+        now,
+      ),
       current.version,
     );
     if (written.won) {
       deps.hints.changed(found.run, written.stored.value);
+      const { graphId: graph, createdAt, startAt = createdAt, startedAt } = current.value;
+      if (startedAt === undefined) deps.telemetry.metrics.runBegan({ graph, waitedMs: now - startAt });
       return { kind: "marked", stored: written.stored };
     }
     current = written.current;
@@ -233,6 +280,7 @@ async function finish(deps: Deps, { lease }: Delivery, found: Stored<Run>, outco
     const written = await deps.runs.put(asEnded, current.version);
     if (written.won) {
       deps.hints.changed(run, written.stored.value);
+      tellEnded(deps, written.stored.value);
       const { status, error } = honoured;
       const what = { thread: run.threadId, run: run.runId, status, ...(error ? { error: error.name } : {}) };
       deps.log.info({ ...what, fence: lease.fence }, "run ended");

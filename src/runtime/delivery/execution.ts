@@ -264,6 +264,7 @@ export class Execution {
       retries: on.run.retries ?? {},
       assistant: { config: assistant.config, context: assistant.context },
       store: deps.stores(on.run.tenant),
+      telemetry: deps.telemetry,
       context: graphContext(deps, { run: on.run, saver: on.saver, lease, signal, services }),
       signal,
       drain,

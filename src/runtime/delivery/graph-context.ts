@@ -7,6 +7,7 @@ import type { Deps } from "../deps.ts";
 import { effectEntry } from "../audit/audit-effect.ts";
 import { createJournal } from "./journal.ts";
 import type { Lease } from "./lease.ts";
+import { observedModel } from "./observed-model.ts";
 
 /** Makes the services that a tenant's graphs reach through `services(config)`. */
 export type GraphServices = (tenant: Run["tenant"]) => Services;
@@ -21,6 +22,7 @@ export interface ContextOf {
 
 /** What graph code reaches through `configurable.__holdpoint` during one delivery. */
 export function graphContext(deps: Deps, { run, saver, lease, signal, services }: ContextOf): GraphContext {
+  const ofTenant = services(run.tenant);
   return {
     tenant: run.tenant,
     run: { runId: run.runId, root: run.root, threadId: run.threadId },
@@ -37,7 +39,10 @@ export function graphContext(deps: Deps, { run, saver, lease, signal, services }
     now: () => deps.table.now(),
     clock: deps.clock,
     signal,
-    services: services(run.tenant),
+    services: {
+      ...ofTenant,
+      models: (name) => observedModel(ofTenant.models(name), name ?? "default", deps),
+    },
     callbackToken(key) {
       const { tenant, threadId, generation } = run;
       const at = { tenant, threadId, generation };

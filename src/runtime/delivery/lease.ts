@@ -101,6 +101,7 @@ export class Lease implements AsyncDisposable {
         "a lease was lost: nothing was heard of this worker for too long; does a node block the event loop?",
       );
     }
+    this.#deps.telemetry.metrics.leaseLost();
     this.#lost.abort(new Error("the lease is lost"));
   }
 

@@ -41,6 +41,7 @@ import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import type { Stored } from "../../storage/records.ts";
 import { isBreakpoint } from "../decisions/breakpoints.ts";
 import { supersedeStale } from "../decisions/stale-holds.ts";
+import { activeTraceparent } from "../../telemetry/spans.ts";
 import type { Deps } from "../deps.ts";
 
 /** What a run leaves waiting. */
@@ -250,6 +251,7 @@ function draftHold(deps: Deps, { run, fence, root, startedBy, interrupt }: Draft
   if (!raisedBy) return undefined;
   const { tenant, threadId, generation } = run;
   const now = deps.table.now();
+  const traceparent = activeTraceparent();
   const at = { tenant, threadId, generation, interruptId, now };
   return {
     tenant,
@@ -268,6 +270,7 @@ function draftHold(deps: Deps, { run, fence, root, startedBy, interrupt }: Draft
     raisedBy,
     value,
     state: "pending",
+    ...(traceparent === undefined ? {} : { traceparent }),
     followUpDue: false,
     raisedAt: now,
     updatedAt: now,

@@ -3,6 +3,7 @@
  * an id map made from our own decision records, on every attempt: a bare value would go to every waiting node and be
  * delivered again to the next interrupt.
  */
+import { trace } from "@opentelemetry/api";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import { handedTo, resumeValue } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
@@ -10,6 +11,7 @@ import type { Json } from "../../core/json.ts";
 import type { Run, RunPayload } from "../../core/run.ts";
 import type { DriveInput, DriveOutcome } from "../../langgraph/drive.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
+import { linkTo } from "../../telemetry/spans.ts";
 import { breakpointInTheWay, dropStale } from "../decisions/breakpoints.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
@@ -136,6 +138,7 @@ function stillToDo({ run, payload }: StartFrom): RunPayload {
  */
 export async function handOver(deps: Deps, run: Run, fence: number): Promise<readonly Hold[]> {
   if (run.kind !== "continuation" && run.deliveries === 0) return [];
+  const { metrics } = deps.telemetry;
   const isOurs = ({ runId, carriedBy }: Hold): boolean =>
     run.kind === "continuation" || runId === run.runId || carriedBy === run.runId;
   const holds = await deps.holds.ofThread(run, run.generation);
@@ -145,6 +148,13 @@ export async function handOver(deps: Deps, run: Run, fence: number): Promise<rea
       .map(({ value }) => deps.holds.update(run, value.holdId, (hold) => handedTo(hold, fence, run.runId))),
   );
   const handed = taken.flatMap((stored) => (stored?.value.state === "decided" ? [stored.value] : []));
+  for (const { decision, graphId, origin } of handed) {
+    if (decision) metrics.decisionHandedOver({ graph: graphId, hold: origin, ms: deps.table.now() - decision.at });
+  }
+  linkTo(
+    trace.getActiveSpan(),
+    handed.flatMap(({ traceparent, decision }) => [traceparent, decision?.origin?.traceparent]),
+  );
   // Before they are settled, which ends their being due: their own follow-up may not have come to it.
   const due = handed.filter((hold) => hold.followUpDue);
   await Promise.all(due.flatMap((hold) => [auditHold(deps, hold), tellOfDecision(deps, hold)]));

@@ -7,6 +7,7 @@
  *   until everybody else has left, and while it is executed.
  * - What waits here is only ever a hint: it stays due in the table, and is found again there.
  */
+import { ROOT_CONTEXT, context } from "@opentelemetry/api";
 import { isNewerFormat, unlessNewer } from "../../core/newer-format.ts";
 import { isSuspect, nextRunnable, threadDue } from "../../core/thread.ts";
 import type { Thread } from "../../core/thread.ts";
@@ -160,7 +161,9 @@ export class Slots {
     if (this.#places.size === 0) protection.busy();
     this.#places.set(nameOf(ref), place);
     const admits = (thread: Thread): boolean => this.#admits(place, thread);
-    const advancing = advance(host, { holding, seen, hasExpired, admits, lostTo, drain })
+    // Whoever woke this worker has a trace, and perhaps a graph, of its own: none of it goes on here.
+    const advancing = context
+      .with(ROOT_CONTEXT, () => advance(host, { holding, seen, hasExpired, admits, lostTo, drain }))
       .then((runs) => this.#rota.charge(ref.tenant, runs))
       .catch((error: unknown) => this.#report(ref, error))
       .finally(() => {

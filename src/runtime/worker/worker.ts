@@ -22,6 +22,7 @@ import { LeftToOthers } from "./left-to-others.ts";
 import { Slots } from "./slots.ts";
 import { spread } from "./spread.ts";
 import { sweepRun, sweepThread } from "./sweep.ts";
+import { readWaiting } from "./waiting.ts";
 import { noProtection } from "./task-protection.ts";
 import type { TaskProtection } from "./task-protection.ts";
 
@@ -103,6 +104,8 @@ class PollingWorker implements Worker {
 
   start(): void {
     const { hints } = this.#options.deps;
+    const { telemetry, settings } = this.#options.deps;
+    this.#subscriptions.use(telemetry.metrics.watchWaiting(settings.pool, () => readWaiting(this.#options.deps)));
     this.#subscriptions.use(hints.onReady((ref, seen) => this.#slots.hinted(seen ? { ref, seen } : { ref })));
     this.#subscriptions.use(hints.onCancelled((ref) => void this.#cancels.check(ref)));
     this.#loops = Promise.all([this.#pollDue(), this.#pollLeases(), this.#cancels.poll()]);
