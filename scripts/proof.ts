@@ -37,6 +37,7 @@ const ALL = [
   "R7 duplicate offers",
   "R8 poison",
   "R9 overload",
+  "R11 workers replaced under load",
   "R12 decisions",
   "R12 payments",
   "R13 control: fence off, a write of effect",

@@ -1,5 +1,5 @@
 /** What must outlive everything else: the table, bodies, audit records, keys and secrets; and the repository of the image. */
-import { ArnFormat, Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { ArnFormat, CfnOutput, Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type { StackProps } from "aws-cdk-lib";
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from "aws-cdk-lib/aws-dynamodb";
 import { Repository, RepositoryEncryption, TagMutability } from "aws-cdk-lib/aws-ecr";
@@ -39,40 +39,56 @@ export function createData(scope: Construct, config: EnvironmentConfig, props: S
   const contentKey = makeKey(stack, "ContentKey", "data keys of tenants", config);
   letLogsUse(storageKey, stack);
   const accessLogs = makeAccessLogs(stack, config);
-  const kept = { ...bucketOf(config), encryptionKey: storageKey, serverAccessLogsBucket: accessLogs };
+  const repository = new Repository(stack, "Repository", {
+    imageScanOnPush: true,
+    // A tag that moves is allowed only where nothing is protected.
+    imageTagMutability: config.isProtected ? TagMutability.IMMUTABLE : TagMutability.MUTABLE,
+    encryption: RepositoryEncryption.AES_256,
+    lifecycleRules: [{ maxImageCount: 50 }],
+    removalPolicy: removalOf(config),
+  });
+  const secrets = makeSecrets(stack, storageKey, config);
+  new CfnOutput(stack, "RepositoryUri", { value: repository.repositoryUri });
+  new CfnOutput(stack, "ApiKeysSecret", { value: secrets.apiKeys.secretArn });
   return {
     stack,
     table: makeTable(stack, storageKey, config),
+    ...makeBuckets(stack, { storageKey, accessLogs }, config),
+    accessLogs,
+    repository,
+    storageKey,
+    contentKey,
+    ...secrets,
+  };
+}
+
+function makeBuckets(
+  stack: Stack,
+  { storageKey, accessLogs }: Pick<Data, "storageKey" | "accessLogs">,
+  config: EnvironmentConfig,
+): Pick<Data, "bodies" | "audit"> {
+  const kept = { ...bucketOf(config), encryptionKey: storageKey, serverAccessLogsBucket: accessLogs, versioned: true };
+  const forYears = Duration.days(365 * config.auditYears);
+  return {
     bodies: new Bucket(stack, "Bodies", {
       ...kept,
       serverAccessLogsPrefix: "bodies/",
-      // What was deleted by mistake can be had back for a week.
-      versioned: true,
       lifecycleRules: [
-        { noncurrentVersionExpiration: Duration.days(7), abortIncompleteMultipartUploadAfter: Duration.days(1) },
+        {
+          // What was deleted by mistake can be had back for a week.
+          noncurrentVersionExpiration: Duration.days(7),
+          abortIncompleteMultipartUploadAfter: Duration.days(1),
+        },
       ],
     }),
     audit: new Bucket(stack, "Audit", {
       ...kept,
       serverAccessLogsPrefix: "audit/",
-      versioned: true,
       objectLockEnabled: true,
       objectLockDefaultRetention: config.isProtected
-        ? ObjectLockRetention.compliance(Duration.days(365 * config.auditYears))
-        : ObjectLockRetention.governance(Duration.days(365 * config.auditYears)),
+        ? ObjectLockRetention.compliance(forYears)
+        : ObjectLockRetention.governance(forYears),
     }),
-    accessLogs,
-    repository: new Repository(stack, "Repository", {
-      imageScanOnPush: true,
-      // A tag that moves is allowed only where nothing is protected.
-      imageTagMutability: config.isProtected ? TagMutability.IMMUTABLE : TagMutability.MUTABLE,
-      encryption: RepositoryEncryption.AES_256,
-      lifecycleRules: [{ maxImageCount: 50 }],
-      removalPolicy: removalOf(config),
-    }),
-    storageKey,
-    contentKey,
-    ...makeSecrets(stack, storageKey, config),
   };
 }
 

@@ -1,5 +1,5 @@
 /** Where clients come in: TLS, the firewall, the load balancer with a pair of target groups, and people who sign in. */
-import { Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { CfnOutput, Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type { StackProps } from "aws-cdk-lib";
 import { Certificate } from "aws-cdk-lib/aws-certificatemanager";
 import { AccountRecovery, FeaturePlan, Mfa, UserPool } from "aws-cdk-lib/aws-cognito";
@@ -77,6 +77,7 @@ export function createEdge(scope: Construct, config: EnvironmentConfig, props: E
   });
   addFirewall(stack, { balancer, log: firewallLog, name: config.name });
   if (config.hasUserPool) addUserPool(stack, config);
+  new CfnOutput(stack, "BalancerName", { value: balancer.loadBalancerDnsName });
   return { stack, balancer, blue, green, rule };
 }
 

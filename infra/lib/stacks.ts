@@ -52,5 +52,7 @@ const FLAGS = {
   "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": true,
   "@aws-cdk/core:enablePartitionLiterals": true,
   "@aws-cdk/core:checkSecretUsage": true,
+  // Findings of CloudFormation's validator end the synthesis; they are warnings otherwise.
+  "@aws-cdk/core:validateAgainstDefaultRules": true,
   "@aws-cdk/aws-kms:reduceCrossAccountRegionPolicyScope": true,
 } as const;
