@@ -13,11 +13,14 @@ COPY src ./src
 COPY graphs ./graphs
 COPY tools ./tools
 RUN npm run build && npm prune --omit=dev --ignore-scripts
+# What Node compiles at a start is kept: the image is ready sooner, and need not write it anywhere.
+RUN NODE_COMPILE_CACHE=/app/compile-cache node scripts/image/warm.ts
 # Volumes take over the owner of the folder that they cover: these two become the only ones that the service writes to.
 RUN mkdir -p /volumes/data /volumes/keys
 
 FROM ${BASE_IMAGE}
 ENV NODE_ENV=production \
+    NODE_COMPILE_CACHE=/app/compile-cache \
     HOLDPOINT_HOST=0.0.0.0 \
     HOLDPOINT_PORT=8080 \
     HOLDPOINT_DATA_DIR=/var/lib/holdpoint \
@@ -26,6 +29,7 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY --from=build /app/compile-cache ./compile-cache
 COPY --from=build --chown=10001:10001 /volumes/data /var/lib/holdpoint
 COPY --from=build --chown=10001:10001 /volumes/keys /run/holdpoint
 VOLUME ["/var/lib/holdpoint", "/run/holdpoint"]

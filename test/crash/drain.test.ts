@@ -43,9 +43,10 @@ interface Seen {
 async function underLoad(crew: Crew, ledgers: Ledgers, replace: () => Promise<void>): Promise<Seen> {
   const told: Told[] = [];
   const paid: Paid[] = [];
-  let [isOver, started] = [false, 0];
+  const over = new AbortController();
+  let started = 0;
   const lane = async (tenant: Tenant): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const name = `drain ${(started += 1)}`;
       told.push(await walkTwice(crew, tenant, threadNamed(`${name} walks`)));
       // At a ledger that pays whatever it is asked: nothing but the journal keeps it from being paid twice.
@@ -57,7 +58,7 @@ async function underLoad(crew: Crew, ledgers: Ledgers, replace: () => Promise<vo
   try {
     await replace();
   } finally {
-    isOver = true;
+    over.abort();
   }
   await asking;
   return { told, paid };
