@@ -44,6 +44,10 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
     summary: "One minute of streamed tokens: write units, and how late a reader in another process sees them.",
     load: () => import("./table/tokens.ts"),
   },
+  "idle-worker": {
+    summary: "What 100,000 pending timers cost while they wait: reads and processor time of an idle worker.",
+    load: () => import("./table/idle-worker.ts"),
+  },
   "idle-thread": {
     summary: "What following a thread on which nothing happens asks of the table: reads a minute.",
     load: () => import("./table/idle-thread.ts"),

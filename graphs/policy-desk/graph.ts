@@ -6,7 +6,7 @@
  * paid is what was approved, the reviewer's change included; what the documents do not answer is refused.
  */
 import { AIMessage, HumanMessage, ToolMessage } from "@langchain/core/messages";
-import { END, START, StateGraph } from "@langchain/langgraph";
+import { END, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
 import { addRetry, isHoldpointError, review, toolNode } from "holdpoint/graph";
 import type { NodeConfig, ReviewAnswer } from "holdpoint/graph";
 import { z } from "zod";
@@ -191,11 +191,18 @@ function said(text: string, outcome: Outcome): DeskUpdate {
 /** How long the desk waits for a ledger that is away, before it asks a person. */
 const CHECKS = { attempts: 3, backoffMs: 1_000 } as const;
 
+/** A graph of its own, so that a call that fails ends it and not the superstep of the desk: the retry edge is around it. */
+const check = new StateGraph(MessagesAnnotation)
+  .addNode("look", toolNode([listRefunds]))
+  .addEdge(START, "look")
+  .addEdge("look", END)
+  .compile();
+
 const desk = new StateGraph({ input: Input, stateSchema: State })
   .addNode("retrieve", findPassages)
   .addNode("decide", decide)
   .addNode("respond", answer)
-  .addNode("check", toolNode([listRefunds]))
+  .addNode("check", check)
   .addNode("assess", assess)
   .addNode("approve", approve)
   .addNode("pay", pay)

@@ -12,7 +12,7 @@ export async function agent({
   narrator.say(
     "Another graph, tool-agent: a model that calls tools. Looking is free; paying is for a person to release.",
   );
-  const order = orderNumber(firstOrder + 3);
+  const order = orderNumber(firstOrder + 4);
   const wish = `Refund order ${order}, 30 EUR, because the mug came broken.`;
   narrator.quote("customer", wish);
   const threadId = await desk.newThread();

@@ -16,7 +16,9 @@ export interface Gate extends AsyncDisposable {
   readonly url: string;
   /** From now on answers to payments are kept back; resolves with the first. */
   keepNextAnswer(): Promise<KeptAnswer>;
-  /** Lets every answer through again. */
+  /** From now on nothing is passed on, as if the ledger were away; answers how often somebody has asked since. */
+  close(): () => number;
+  /** Lets every call and every answer through again. */
   open(): void;
 }
 
@@ -24,8 +26,14 @@ export async function startGate(target: string): Promise<Gate> {
   let kept: PromiseWithResolvers<KeptAnswer> | undefined;
   let opened = Promise.withResolvers<void>();
   opened.resolve();
+  let away: { asked: number } | undefined;
 
   const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (away) {
+      away.asked += 1;
+      response.writeHead(503).end();
+      return;
+    }
     const answer = await forward(target, request);
     if (kept && request.method === "POST") {
       const key = request.headers["idempotency-key"];
@@ -45,7 +53,12 @@ export async function startGate(target: string): Promise<Gate> {
       opened = Promise.withResolvers();
       return kept.promise;
     },
+    close() {
+      const since = (away = { asked: 0 });
+      return () => since.asked;
+    },
     open() {
+      away = undefined;
       kept = undefined;
       opened.resolve();
     },

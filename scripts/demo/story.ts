@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { agent } from "./agent.ts";
+import { away } from "./away.ts";
 import type { Cast } from "./cast.ts";
 import type { Citation, Desk, Review } from "./desk.ts";
 import type { Narrator } from "./narrator.ts";
@@ -32,6 +33,7 @@ export async function tell(story: Story): Promise<void> {
   await decidedTwice(story, held);
   await ledgerOf(story, held);
   await history(story, held);
+  await away(story);
   await agent(story);
 }
 

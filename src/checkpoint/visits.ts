@@ -50,6 +50,16 @@ export function countVisits({ parent, checkpoint, source, fresh, addedSends }: V
   return visits;
 }
 
+/** Nodes that ran between two checkpoints, as the later one tells; Sends leave their names in the earlier one. */
+export function completedNodes(parent: Checkpoint, checkpoint: Checkpoint): readonly string[] {
+  const ran = Object.entries(checkpoint.versions_seen).filter(
+    ([node, seen]) =>
+      !NOT_NODES.has(node) &&
+      Object.entries(seen).some(([channel, version]) => version !== parent.versions_seen[node]?.[channel]),
+  );
+  return [...ran.map(([node]) => node), ...sendNames(parent.channel_values[TASKS])];
+}
+
 /** Node names in a list of Sends, whatever else it holds. */
 export function sendNames(value: unknown): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [];

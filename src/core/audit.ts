@@ -18,6 +18,8 @@ export const AUDIT_KINDS = [
   "resume", // a parked run goes on
   "cancel",
   "park",
+  "webhook", // an address that is told of what happens was made, changed, or removed
+  "schedule", // a cron was
   "policy",
 ] as const;
 export type AuditKind = (typeof AUDIT_KINDS)[number];
@@ -32,6 +34,8 @@ export interface AuditSubject {
   /** Token of an entry of the journal. */
   readonly effect?: string;
   readonly policy?: string;
+  readonly webhook?: string;
+  readonly schedule?: string;
 }
 
 /** What is recorded. */

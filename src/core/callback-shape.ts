@@ -9,25 +9,22 @@ import type { Json, JsonObject } from "./json.ts";
 export type Arrival =
   | { readonly kind: "arrived"; readonly result: Json }
   | { readonly kind: "failed"; readonly error: string; readonly cause: string }
-  /** A topic asks whether it may send here. Its address is kept for an operator, and never fetched. */
+  /** A topic asks whether it may send here. Its address is Amazon's, is kept for an operator, and is never fetched. */
   | { readonly kind: "subscription"; readonly topicArn: string; readonly subscribeUrl: string }
   /** A topic says that it will send no more. */
   | { readonly kind: "unsubscribed" };
 
 /**
  * @param body undefined when there was none
- * @throws HoldpointError `invalid` for a task token of somebody else, and for a message that no JSON may be
+ * @throws HoldpointError `invalid` for a task token of somebody else, for a message that no JSON may be, and for a
+ *   subscription whose topic or address is not one of Amazon SNS
  */
 export function arrivalOf(body: Json | undefined, token: string): Arrival {
   const notice = noticeOf(body);
   if (!notice) return resultOf(body ?? null, token);
   switch (notice["Type"]) {
     case "SubscriptionConfirmation":
-      return {
-        kind: "subscription",
-        topicArn: text(notice["TopicArn"]).slice(0, MAX_TEXT),
-        subscribeUrl: text(notice["SubscribeURL"]).slice(0, MAX_TEXT),
-      };
+      return subscriptionOf(text(notice["TopicArn"]), text(notice["SubscribeURL"]));
     case "UnsubscribeConfirmation":
       return { kind: "unsubscribed" };
     default:
@@ -35,7 +32,20 @@ export function arrivalOf(body: Json | undefined, token: string): Arrival {
   }
 }
 
-const MAX_TEXT = 2048;
+const MAX_URL = 2048;
+const TOPIC = /^arn:aws(?:-[a-z-]+)?:sns:([a-z0-9-]{1,32}):\d{12}:[\w-]{1,256}(?:\.fifo)?$/;
+
+/** An operator is going to look at the address: so it is of the topic's own region, and nobody else's. */
+function subscriptionOf(topicArn: string, subscribeUrl: string): Arrival {
+  const region = TOPIC.exec(topicArn)?.[1];
+  const url = subscribeUrl.length <= MAX_URL && URL.canParse(subscribeUrl) ? new URL(subscribeUrl) : undefined;
+  const hosts = [`https://sns.${region}.amazonaws.com`, `https://sns.${region}.amazonaws.com.cn`];
+  const isAmazons = url?.username === "" && url.password === "" && hosts.includes(url.origin);
+  if (region === undefined || !isAmazons)
+    throw new HoldpointError("invalid", "the topic or the address of this subscription is not one of Amazon SNS");
+  return { kind: "subscription", topicArn, subscribeUrl };
+}
+
 const NOTICES: ReadonlySet<unknown> = new Set(["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]);
 
 function noticeOf(body: Json | undefined): JsonObject | undefined {

@@ -41,9 +41,15 @@ export function argsDigest(args: unknown): string {
   return sha256(canonicalJson(args));
 }
 
+/** The thread with which a body is removed. */
+export interface KeptWith {
+  readonly threadId: ThreadId;
+  readonly generation: number;
+}
+
 /** What became of an effect: a result, or a refusal that is as definite as a result. */
 export type EffectOutcome =
-  | { readonly kind: "result"; readonly value: Json; readonly body?: string }
+  | { readonly kind: "result"; readonly value: Json; readonly body?: string; readonly keptWith?: KeptWith }
   | { readonly kind: "rejected"; readonly message: string };
 
 /** Beyond its deadline a call may still be on its way for so long: until then nobody takes its absence for an answer. */

@@ -27,6 +27,8 @@ export interface HoldDesk {
   /** Not shown among what is open until then. */
   readonly snoozedUntil?: number;
   readonly comments?: readonly Remark[];
+  /** Ids of the links with which somebody has answered: each counts once, also where the answer has come back. */
+  readonly usedLinks?: readonly string[];
 }
 
 /** What a person may do to a review short of deciding it. Times are of the table. */
@@ -138,8 +140,8 @@ export function deskVersion(hold: Hold): string {
  * was over before.
  */
 export function raisedAgain(draft: Hold, before: Hold): Hold {
-  const { raisedAt, votes, claim, assignee, snoozedUntil, comments } = before;
+  const { raisedAt, votes, claim, assignee, snoozedUntil, comments, usedLinks } = before;
   const kept = before.state === "pending" ? { votes, claim, snoozedUntil } : {};
-  const desk = Object.entries({ ...kept, assignee, comments }).filter(([, value]) => value !== undefined);
+  const desk = Object.entries({ ...kept, assignee, comments, usedLinks }).filter(([, value]) => value !== undefined);
   return { ...draft, raisedAt, ...Object.fromEntries(desk) };
 }

@@ -14,8 +14,8 @@ export const BY_TIME = "holdpoint:time";
 /** When something is to be done about a hold by itself; undefined when it only waits. */
 export function dueAt({ state, times }: Hold): number | undefined {
   if (state !== "pending" || times === undefined) return undefined;
-  const { settlesAt, escalation, reminders } = times;
-  const at = [settlesAt, escalation?.done ? undefined : escalation?.at, reminders?.nextAt];
+  const { settlesAt, policyAt, escalation, reminders } = times;
+  const at = [settlesAt, policyAt, escalation?.done ? undefined : escalation?.at, reminders?.nextAt];
   const known = at.filter((time) => time !== undefined);
   return known.length === 0 ? undefined : Math.min(...known);
 }
@@ -59,6 +59,7 @@ function answerOfTime(hold: Hold, { onExpiry }: HoldTimes): HoldAnswer {
     case "review":
     case "interrupt":
     case "middleware":
+    case "breakpoint":
       return onExpiry === "approve" ? { type: "approve" } : { type: "reject", message: "nobody decided it in time" };
   }
 }

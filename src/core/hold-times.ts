@@ -22,6 +22,8 @@ export interface Escalation {
 export interface HoldTimes {
   /** A timer fires then, a callback is given up, a review expires. */
   readonly settlesAt?: number;
+  /** Policies may approve the review: what they make of it is still to be found out. */
+  readonly policyAt?: number;
   /** Of a review; it is rejected unless this says otherwise. */
   readonly onExpiry?: OnExpiry;
   readonly escalation?: Escalation;
@@ -34,9 +36,10 @@ const AGAIN_MS = { least: 1_000, most: 3_600_000 } as const;
 
 /**
  * The times of a hold whose answer came back: the run that was to carry it on failed, and may fail again, so that time
- * has its say later and later.
+ * has its say later and later, and policies have none any more.
  */
-export function timesAgain(times: HoldTimes, now: number): HoldTimes {
+export function timesAgain(before: HoldTimes, now: number): HoldTimes {
+  const { policyAt: _, ...times } = before;
   const returned = (times.returned ?? 0) + 1;
   const pause = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** returned);
   const { settlesAt } = times;

@@ -81,7 +81,7 @@ export type HoldAnswer =
   | { readonly type: "decisions"; readonly decisions: readonly Answer[] };
 
 /** How the interrupt was raised, and so the one form of answer that its code accepts. */
-export type HoldOrigin = "review" | "interrupt" | "middleware" | "timer" | "callback";
+export type HoldOrigin = "review" | "interrupt" | "middleware" | "breakpoint" | "timer" | "callback";
 
 /** What one person said of a review that needs several. */
 export interface Vote {
@@ -92,11 +92,13 @@ export interface Vote {
   readonly answer: HoldAnswer;
   /** Where it came from, for the record. */
   readonly origin?: Origin;
+  /** Who made the link with which it was given. */
+  readonly linkBy?: string;
 }
 
 export interface Decision extends Vote {
-  /** Nobody gave the answer: the hold's time had come. */
-  readonly cause?: "time";
+  /** Nobody gave the answer: the hold's time had come, or a policy approves what it asks. */
+  readonly cause?: "time" | "policy";
   /** Digest of the body that a callback arrived with, by which a repeat is recognised. */
   readonly bodyDigest?: string;
   /** The run that carries it on, unless another continuation is queued already. */
@@ -134,6 +136,8 @@ export interface Hold extends HoldDesk {
   /** Present when `origin` is `review`. */
   readonly request?: ReviewRequest;
   readonly digest: string;
+  /** Its graph was registered so that new input does not pass what waits, whoever asked it. */
+  readonly strict?: true;
   readonly state: HoldState;
   readonly times?: HoldTimes;
   /** Of a callback: the JSON Schema that what arrives must fit. */
@@ -183,8 +187,16 @@ export interface HoldIdentity {
 /** Timers and callbacks leave the digest out: the first that was raised stands, whatever its code says later. */
 export const NO_DIGEST = "";
 
-/** A plain interrupt, the middleware's included, lets new input pass it; everything else that waits is in its way. */
-export const isInTheWay = ({ origin }: Hold): boolean => origin !== "interrupt" && origin !== "middleware";
+/**
+ * Plain interrupts, the middleware's included, and breakpoints let new input pass them, unless their graph is strict;
+ * everything else that waits is in its way.
+ */
+export const isInTheWay = ({ origin, strict }: Hold): boolean => strict === true || !LENIENT.has(origin);
+
+const LENIENT: ReadonlySet<HoldOrigin> = new Set(["interrupt", "middleware", "breakpoint"]);
+
+/** What stands for the interrupt that a breakpoint is not: one a stop, named after its value, which says where it is. */
+export const breakpointId = (value: Json): string => sha256(canonicalJson(["breakpoint", value])).slice(0, 32);
 
 export function makeHoldId(h: HoldIdentity): HoldId {
   return holdId(sha256(canonicalJson([h.tenant, h.threadId, h.generation, h.interruptId, h.digest])).slice(0, 32));

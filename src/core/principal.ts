@@ -1,6 +1,6 @@
 import type { TenantId } from "./ids.ts";
 
-export const ROLES = ["viewer", "developer", "reviewer", "operator", "auditor", "admin"] as const;
+export const ROLES = ["viewer", "developer", "reviewer", "operator", "notifier", "auditor", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 
 /** Where a request came from, for the record. */
@@ -36,6 +36,12 @@ export type Action =
   | "effects:settle"
   | "reviews:read"
   | "reviews:decide"
+  /** Makes links for oneself. */
+  | "reviews:link"
+  /** Makes links with which others answer. */
+  | "reviews:delegate"
+  | "policies:read"
+  | "policies:write"
   | "audit:read"
   | "webhooks:read"
   | "webhooks:write";
@@ -47,17 +53,31 @@ const READS: readonly Action[] = [
   "store:read",
   "reviews:read",
   "effects:read",
+  "policies:read",
 ];
 const WRITES: readonly Action[] = ["assistants:write", "threads:write", "runs:write", "store:write"];
 /** Who registers an address has a tenant's events sent there. */
 const WEBHOOKS: readonly Action[] = ["webhooks:read", "webhooks:write"];
+/** Who hands links out answers for whom they name. */
+const LINKS: readonly Action[] = ["reviews:link", "reviews:delegate"];
 const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
   viewer: READS,
   developer: [...READS, ...WRITES],
-  reviewer: [...READS, "reviews:decide"],
+  reviewer: [...READS, "reviews:decide", "reviews:link"],
   operator: [...READS, ...WRITES, ...WEBHOOKS, "runs:operate", "effects:settle"],
+  notifier: ["reviews:read", ...LINKS],
   auditor: [...READS, "audit:read"],
-  admin: [...READS, ...WRITES, ...WEBHOOKS, "runs:operate", "reviews:decide", "effects:settle", "audit:read"],
+  admin: [
+    ...READS,
+    ...WRITES,
+    ...WEBHOOKS,
+    "runs:operate",
+    "reviews:decide",
+    ...LINKS,
+    "effects:settle",
+    "audit:read",
+    "policies:write",
+  ],
 };
 
 /** Deny by default: true only if one of the principal's roles grants the action. */

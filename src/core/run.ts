@@ -71,7 +71,7 @@ export interface CheckpointSelector {
   readonly checkpointNs?: string;
 }
 
-export const STREAM_MODES = ["values", "updates", "messages", "messages-tuple", "custom"] as const;
+export const STREAM_MODES = ["values", "updates", "messages", "messages-tuple", "custom", "events"] as const;
 export type StreamMode = (typeof STREAM_MODES)[number];
 export const MULTITASK_STRATEGIES = ["enqueue", "reject", "interrupt", "rollback"] as const;
 export type MultitaskStrategy = (typeof MULTITASK_STRATEGIES)[number];

@@ -9,7 +9,13 @@ import { canonicalJson } from "./json.ts";
 import type { Run } from "./run.ts";
 import { isEnded } from "./run.ts";
 
-export const HOOK_EVENTS = ["run.ended", "review.opened", "review.decided"] as const;
+export const HOOK_EVENTS = [
+  "run.ended",
+  "review.opened",
+  "review.escalated",
+  "review.reminded",
+  "review.decided",
+] as const;
 /** `webhook.test` is only ever sent on request. */
 export type HookEventType = (typeof HOOK_EVENTS)[number] | "webhook.test";
 

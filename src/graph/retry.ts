@@ -17,6 +17,7 @@ import type { NodeConfig } from "./context.ts";
 import { review } from "./review.ts";
 import type { ReviewAnswer, ReviewSpec } from "./review.ts";
 import { RunStopped } from "./stop.ts";
+import { isToolNode } from "./tool-node.ts";
 import { until } from "./until.ts";
 import { where } from "./where.ts";
 
@@ -76,8 +77,9 @@ interface Tally {
 
 /**
  * Has a node of the builder tried again. A join behind it needs a barrier edge (`addEdge([…], join)`); a node that Sends
- * start belongs into a subgraph of its own, to which the Sends go.
- * @throws HoldpointError `invalid` for a node that is not there, or has an error handler
+ * start belongs into a subgraph of its own, to which the Sends go, and so does one with functional tasks that may fail:
+ * LangGraph has them fail the superstep, and never asks their node's error handler.
+ * @throws HoldpointError `invalid` for a node that is not there, is a tool node, or has an error handler
  */
 export function addRetry<B extends RetryBuilder>(
   builder: B,
@@ -90,6 +92,11 @@ export function addRetry<B extends RetryBuilder>(
   if (!spec) throw new HoldpointError("invalid", `addRetry(): there is no node ${node} yet`);
   if (spec.errorHandlerNode !== undefined)
     throw new HoldpointError("invalid", `addRetry(): node ${node} has an error handler of its own`);
+  if (isToolNode(spec.runnable.func))
+    throw new HoldpointError(
+      "invalid",
+      `addRetry(): ${node} is a tool node, whose calls are functional tasks: make it a graph of its own, and that the node`,
+    );
   const [wait, channel] = [`${node}~wait`, `${node}~retry`];
   const { runnable, errorHandlerNode: _, ...kept } = spec;
   delete loose.nodes[node];
@@ -109,7 +116,8 @@ export function addRetry<B extends RetryBuilder>(
 }
 
 interface NodeSpec {
-  readonly runnable: unknown;
+  /** Of a node that is a function, with that. */
+  readonly runnable: { readonly func?: unknown };
   readonly errorHandlerNode?: string;
 }
 

@@ -71,7 +71,7 @@ export function toolNode(
   { retry, maxConcurrency }: ToolNodeOptions = {},
 ): (state: ToolNodeState, config: NodeConfig) => Promise<ToolNodeUpdate | (ToolNodeUpdate | Command)[]> {
   const byName = new Map(tools.map((tool) => [tool.name, tool]));
-  return async ({ messages }, config) => {
+  const node = async ({ messages }: ToolNodeState, config: NodeConfig) => {
     const { calls, unreadable, isCutOff, numberOf } = openCallsOf(messages);
     const answer = async (call: ToolCall): Promise<Answer> => {
       if (isCutOff)
@@ -90,7 +90,14 @@ export function toolNode(
     if (plain.length === all.length) return { messages: plain };
     return all.map((one) => (isPacked(one) ? unpacked(one) : { messages: [one] }));
   };
+  toolNodes.add(node);
+  return node;
 }
+
+const toolNodes = new WeakSet<object>();
+
+/** Whether a node is one of these, by its function. */
+export const isToolNode = (func: unknown): boolean => typeof func === "function" && toolNodes.has(func);
 
 /** What the last message of a model asks for and nobody has answered yet. */
 function openCallsOf(messages: readonly BaseMessage[]) {

@@ -40,6 +40,21 @@ export function createBodyReader(limitBytes: number): BodyReader {
   };
 }
 
+/** Reads what a form of a page sends. @throws 413 too large, 415 another type */
+export function createFormReader(limitBytes: number) {
+  const readBytes = express.raw({ type: () => true, limit: limitBytes });
+  return async (request: Request, response: Response): Promise<URLSearchParams> => {
+    if (isEmpty(request)) return new URLSearchParams();
+    if (request.is("application/x-www-form-urlencoded") === false)
+      throw httpError(415, "the body must be that of a form");
+    await new Promise<void>((resolve, reject) => {
+      readBytes(request, response, (error?: Error) => (error ? reject(error) : resolve()));
+    });
+    const bytes: unknown = request.body;
+    return new URLSearchParams(bytes instanceof Uint8Array ? Buffer.from(bytes).toString("utf8") : "");
+  };
+}
+
 /** Clients that send nothing say so, and name no type either. */
 function isEmpty(request: Request): boolean {
   return request.get("content-length") === "0" && request.get("transfer-encoding") === undefined;

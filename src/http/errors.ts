@@ -88,7 +88,8 @@ export interface ErrorAnswers {
 export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const problem = problemOf(error);
-    const fields = { trace_id: traceOf(response), method: request.method, route: request.path, status: problem.status };
+    const { method, path } = request;
+    const fields = { trace_id: traceOf(response), method, route: withoutTokens(path), status: problem.status };
     if (response.destroyed) {
       log.debug({ ...fields, err: error }, "the client has gone");
       return;
@@ -107,6 +108,9 @@ export function answerErrors({ log, ownSurface }: ErrorAnswers): ErrorRequestHan
     else response.json({ detail: problem.detail, trace_id: traceOf(response) });
   };
 }
+
+/** A path as it may be logged: of a callback's and a link's, one segment is a credential. */
+const withoutTokens = (path: string): string => path.replace(/\/(callbacks|links)\/[^/]+/i, "/$1/…");
 
 /** RFC 9457. */
 function sendProblemDetails(response: Response, { status, code, detail, facts }: Problem): void {

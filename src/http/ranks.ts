@@ -54,6 +54,7 @@ export const RANKINGS: Readonly<Record<string, Ranking>> = {
   "POST /v1/runs/:run_id/resume": NEW,
   "POST /v1/effects/:effect_id/settlement": VITAL,
   "POST /v1/callbacks/:token": VITAL,
+  "POST /v1/links/:token": VITAL,
 };
 
 /** @param route method and pattern, from the root of what is served */

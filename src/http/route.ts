@@ -9,7 +9,7 @@ import type { Action, Origin, Principal } from "../core/principal.ts";
 import type { Admission } from "./admission.ts";
 import { authorized } from "./auth.ts";
 import type { Authenticator } from "./auth.ts";
-import { createBodyReader } from "./body.ts";
+import { createBodyReader, createFormReader } from "./body.ts";
 import type { Body, BodyReader } from "./body.ts";
 import type { HttpLimits } from "./limits.ts";
 import { rankingOf } from "./ranks.ts";
@@ -36,7 +36,7 @@ export interface TokenCall {
   readonly request: Request;
   readonly response: Response;
   /** Lets it in on behalf of the tenant that its token speaks for; its body is read only then. */
-  readonly enter: (tenant: TenantId) => Disposable & { body(): Promise<unknown> };
+  readonly enter: (tenant: TenantId) => Disposable & { body(): Promise<unknown>; form(): Promise<URLSearchParams> };
 }
 
 /** `json` is bounded as ordinary requests are, `run` as those that carry a run's input. */
@@ -47,6 +47,7 @@ export interface Routes {
   open(path: string, handle: (request: Request, response: Response) => Promise<void>): void;
   /** For whoever has a token: other systems, which have no key. */
   byToken(path: string, handle: (call: TokenCall) => Promise<void>): void;
+  showByToken(path: string, handle: (call: TokenCall) => Promise<void>): void;
   get(path: string, action: Action, handle: Handler): void;
   delete(path: string, action: Action, handle: Handler): void;
   /** A delete that names what to delete in its body. */
@@ -68,6 +69,7 @@ export interface Gate {
 export function createRoutes(router: Router, { auth, admission, limits, prefix }: Gate): Routes {
   const readers = { json: createBodyReader(limits.bodyBytes), run: createBodyReader(limits.runBodyBytes) };
   const readToken = createBodyReader(limits.callbackBodyBytes);
+  const readForm = createFormReader(limits.callbackBodyBytes);
   const serve = (route: string, action: Action, handle: Handler, kind?: BodyKind) => {
     const ranking = rankingOf(route);
     return async (request: Request, response: Response) => {
@@ -95,6 +97,7 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
         const admitted = admission.enter(rank, tenant);
         return {
           body: async () => (await readToken(request, response)).value,
+          form: () => readForm(request, response),
           [Symbol.dispose]: () => admitted[Symbol.dispose](),
         };
       };
@@ -105,6 +108,7 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
   return {
     open: (path, handle) => void router.get(path, serveAll(handle)),
     byToken: (path, handle) => void router.post(path, serveToken(at("POST", path), handle)),
+    showByToken: (path, handle) => void router.get(path, serveToken(at("GET", path), handle)),
     get: (path, action, handle) => void router.get(path, serve(at("GET", path), action, handle)),
     delete: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle)),
     deleteNamed: (path, action, handle) => void router.delete(path, serve(at("DELETE", path), action, handle, "json")),
@@ -115,7 +119,8 @@ export function createRoutes(router: Router, { auth, admission, limits, prefix }
   };
 }
 
-function originOf({ socket }: Request, response: Response): Origin {
+/** Where a request came from. */
+export function originOf({ socket }: Request, response: Response): Origin {
   const { remoteAddress: address } = socket;
   return { requestId: traceOf(response), ...(address === undefined ? {} : { address }) };
 }

@@ -34,6 +34,8 @@ import {
   tagsOf,
 } from "./drive-config.ts";
 import { graphErrorInfo, stepsUsedUp } from "./errors.ts";
+import { breakpointAt, hasBreakpoints } from "./breakpoints.ts";
+import { EventFrames } from "./event-frames.ts";
 import { Frames, libraryModes } from "./frames.ts";
 import type { Chunk } from "./frames.ts";
 import type { CompiledGraph, RegisteredGraph } from "./registry.ts";
@@ -61,7 +63,7 @@ export interface WaitingInterrupt {
   readonly value: Json;
   /** Undefined for a static breakpoint, which no task raised. */
   readonly raisedBy: RaisedBy | undefined;
-  /** The node that asks, or, at a breakpoint, the one that would run next. */
+  /** The node that asks, or, at a breakpoint, those that would run next. */
   readonly node: string;
 }
 
@@ -197,6 +199,7 @@ async function execute(
     updatesFirst: d.input.kind === "resume" && d.input.update !== undefined,
     isKept: isKeptBy(d.saver),
   });
+  using events = streamModes.includes("events") ? new EventFrames(d.emit) : undefined;
   const context = contextOf(d);
   const { before, after } = breakpointsOf(d.payload, graph);
   const tags = tagsOf(d);
@@ -206,6 +209,7 @@ async function execute(
     configurable: configurableOf(d),
     metadata: metadataOf(d),
     ...(tags.length === 0 ? {} : { tags }),
+    ...(events ? { callbacks: [events] } : {}),
     ...(context === undefined ? {} : { context }),
     runId: d.run.runId,
     durability: "sync" as const,
@@ -238,9 +242,7 @@ function chunkOf(chunk: unknown, hasNamespace: boolean): Chunk {
 /** The graph ended without an error: it is done, or it waits. */
 async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise<DriveOutcome> {
   const pending = saver.interrupted ? await saver.pendingInterrupts() : [];
-  const { before, after } = breakpointsOf(d.payload, graph);
-  const hasBreakpoints = before.length > 0 || after.length > 0;
-  if (pending.length === 0 && !hasBreakpoints) return { kind: "done" };
+  if (pending.length === 0 && !(await hasBreakpoints(d.payload, graph))) return { kind: "done" };
   const state = await graph.getState({ configurable: { thread_id: d.run.threadId } }, { subgraphs: true });
   if (pending.length > 0) {
     const interrupts = pending.map(({ id, value, owner }): WaitingInterrupt => ({
@@ -251,8 +253,7 @@ async function settled(d: Drive, graph: CompiledGraph, saver: RunSaver): Promise
     }));
     return { kind: "interrupted", interrupts };
   }
-  const breakpoints = state.next.map((node): WaitingInterrupt => ({ id: "", value: null, raisedBy: undefined, node }));
-  return breakpoints.length === 0 ? { kind: "done" } : { kind: "interrupted", interrupts: breakpoints };
+  return state.next.length === 0 ? { kind: "done" } : { kind: "interrupted", interrupts: [breakpointAt(state)] };
 }
 
 interface Tasks {

@@ -8,9 +8,10 @@ import type { StreamMode as LibraryMode } from "@langchain/langgraph";
 import { HoldpointError, isHoldpointError } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import type { Frame } from "../core/event.ts";
-import type { Json, JsonObject } from "../core/json.ts";
+import type { Json } from "../core/json.ts";
 import { plainJson } from "../core/plain-json.ts";
 import type { Run, StreamMode } from "../core/run.ts";
+import { shownMetadata } from "./event-frames.ts";
 import { createMessageFrames } from "./message-frames.ts";
 import type { MessageFrames } from "./message-frames.ts";
 import { isHidden } from "./visible.ts";
@@ -33,6 +34,9 @@ export function libraryModes(wanted: readonly StreamMode[]): LibraryMode[] {
         break;
       case "messages":
         modes.add("messages").add("values");
+        break;
+      case "events":
+        // Callbacks say them, and not LangGraph's stream.
         break;
     }
   }
@@ -165,13 +169,6 @@ function shownUpdates(payload: unknown): unknown {
   return Object.fromEntries(
     Object.entries(payload).map(([node, update]) => [node, node.startsWith("__") ? update : shownValues(update)]),
   );
-}
-
-/** Metadata of a streamed message without what belongs to the runtime or to the caller's credentials. */
-function shownMetadata(metadata: unknown): JsonObject {
-  if (!isRecord(metadata)) return {};
-  const shown = Object.entries(metadata).filter(([key]) => !key.startsWith("__") && !key.startsWith("langgraph_auth"));
-  return plainJson(Object.fromEntries(shown)) as JsonObject; // an object comes back as an object
 }
 
 /** A piece of a streamed message: by what it can do, whichever copy of LangChain made it. */

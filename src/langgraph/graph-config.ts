@@ -6,6 +6,8 @@ import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import { isUuid } from "../core/ids.ts";
 import type { RunLimits } from "../core/limits.ts";
+import { PLAIN_INTERRUPTS } from "./registry.ts";
+import type { PlainInterrupts } from "./registry.ts";
 import { storeSchema } from "./store-config.ts";
 import type { StoreEntry } from "./store-config.ts";
 import { MAX_TTL_MINUTES } from "../core/thread.ts";
@@ -28,6 +30,7 @@ export interface GraphEntry {
   readonly concurrency?: number;
   /** Its own bounds, in place of the settings'. */
   readonly limits: Partial<RunLimits>;
+  readonly plainInterrupts?: PlainInterrupts;
 }
 
 export interface GraphConfigFile {
@@ -74,6 +77,7 @@ const entrySchema = z.union([
     pinned: z.boolean().optional(),
     concurrency: z.int().min(1).max(1000).optional(),
     limits: limitsSchema.optional(),
+    plainInterrupts: z.enum(PLAIN_INTERRUPTS).optional(),
   }),
 ]);
 const fileSchema = z.looseObject({
@@ -138,7 +142,7 @@ function parseJson(text: string, wrong: Wrong): unknown {
 }
 
 function entryOf(graphId: string, entry: z.infer<typeof entrySchema>, { folder, wrong }: In): GraphEntry {
-  const { path, description, pool, priority, pinned, concurrency, limits } =
+  const { path, description, pool, priority, pinned, concurrency, limits, plainInterrupts } =
     typeof entry === "string" ? { path: entry } : entry;
   if (!GRAPH_ID.test(graphId) || isUuid(graphId)) {
     throw wrong(`graphs.${graphId}: a graph id is 1 to 64 letters, digits, ".", "_" or "-", and no UUID`);
@@ -155,6 +159,7 @@ function entryOf(graphId: string, entry: z.infer<typeof entrySchema>, { folder, 
     pinned: pinned ?? false,
     ...(concurrency === undefined ? {} : { concurrency }),
     limits: set(limits ?? {}),
+    ...(plainInterrupts === undefined ? {} : { plainInterrupts }),
   };
 }
 

@@ -14,6 +14,14 @@ export interface GraphConfig {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * What becomes of interrupts that are no `review()`. `lenient`, the default: new input passes them, on the record.
+ * `strict`: it is refused, as it is for reviews. `refused`: a run that raises a plain `interrupt()` fails, since what was
+ * approved cannot be compared with what is done; breakpoints and the middleware's are strict then.
+ */
+export const PLAIN_INTERRUPTS = ["lenient", "strict", "refused"] as const;
+export type PlainInterrupts = (typeof PLAIN_INTERRUPTS)[number];
+
 /** A graph that this process can execute. */
 export interface RegisteredGraph {
   readonly graphId: string;
@@ -28,6 +36,7 @@ export interface RegisteredGraph {
   readonly concurrency?: number;
   /** Its own bounds, in place of the settings'. */
   readonly limits: Partial<RunLimits>;
+  readonly plainInterrupts?: PlainInterrupts;
   /**
    * A fresh instance for one delivery, since the checkpointer is set on it. A graph that is exported as a function is
    * made anew with the delivery's configuration.

@@ -9,6 +9,7 @@ import { plainSealers } from "../storage/encryption/sealer.ts";
 import { createCallbackTokens } from "../storage/callback-tokens.ts";
 import { createEvents } from "../storage/events.ts";
 import { createHolds } from "../storage/holds.ts";
+import { createPolicies } from "../storage/policies.ts";
 import { createRuns } from "../storage/runs.ts";
 import { createSchedules } from "../storage/schedules.ts";
 import { createThreads } from "../storage/threads.ts";
@@ -27,10 +28,12 @@ import { cancelMany } from "./cancel/cancel-many.ts";
 import { cancelRun } from "./cancel/cancel.ts";
 import { findRun, follow, waitForRun } from "./events/follow.ts";
 import type { FollowDeps } from "./events/follow.ts";
+import { createLinks } from "./reviews/links.ts";
 import { createReviews } from "./reviews/reviews.ts";
 import type { Runtime, RunUseCases } from "./runtime.ts";
 import { createHints } from "./hints.ts";
 import { createOperators } from "./operators/operators.ts";
+import { createPolicyUseCases } from "./policies/policies.ts";
 import { createStateReader } from "./state-reader.ts";
 import { createTails } from "./events/tails.ts";
 import { createThreadUseCases } from "./threads/threads.ts";
@@ -71,6 +74,7 @@ export function createDeps({ store, threadTtl, callbackKeys = [], ...given }: Gi
     webhooks,
     interests: createInterests(webhooks, clock),
     schedules: createSchedules(table, shards, sealers),
+    policies: createPolicies(table),
     hints: createHints(),
     values: createValueCache(),
   };
@@ -88,9 +92,11 @@ export function createRuntime(
     runs: createRunUseCases(host, assistants),
     threads: createThreadUseCases(deps),
     reviews: createReviews(deps),
+    links: createLinks(deps),
     callbacks: createCallbacks(deps),
-    effects: createEffectUseCases(deps),
+    effects: createEffectUseCases({ deps, assistants, engine }),
     audit: createAuditUseCases(deps),
+    policies: createPolicyUseCases(deps),
     operators: createOperators({ ...host, assistants, engine }),
     store: createStoreUseCases(deps),
     webhooks: createWebhookUseCases(deps),

@@ -11,6 +11,7 @@ import type { Effects } from "../storage/effects.ts";
 import type { Sealers } from "../storage/encryption/sealer.ts";
 import type { Events } from "../storage/events.ts";
 import type { Holds } from "../storage/holds.ts";
+import type { Policies } from "../storage/policies.ts";
 import type { Runs } from "../storage/runs.ts";
 import type { Schedules } from "../storage/schedules.ts";
 import type { Table } from "../storage/table.ts";
@@ -66,6 +67,7 @@ export interface Deps {
   /** Which tenants want to be told of what. */
   readonly interests: Interests;
   readonly schedules: Schedules;
+  readonly policies: Policies;
   readonly hints: Hints;
   readonly values: ValueCache;
   readonly clock: Clock;

@@ -12,6 +12,8 @@ import type { AuditUseCases } from "./audit/audit-log.ts";
 import type { OperatorUseCases } from "./operators/use-cases.ts";
 import type { AssistantRecord } from "../storage/assistants.ts";
 import type { EffectUseCases } from "./effects/effects.ts";
+import type { PolicyUseCases } from "./policies/use-cases.ts";
+import type { LinkUseCases } from "./reviews/links.ts";
 import type { ReviewUseCases } from "./reviews/use-cases.ts";
 import type { ScheduleUseCases } from "./schedules/use-cases.ts";
 import type { WebhookUseCases } from "./webhooks/use-cases.ts";
@@ -276,7 +278,9 @@ export interface Runtime {
   readonly assistants: AssistantUseCases;
   readonly reviews: ReviewUseCases;
   readonly callbacks: CallbackUseCases;
+  readonly links: LinkUseCases;
   readonly effects: EffectUseCases;
   readonly audit: AuditUseCases;
+  readonly policies: PolicyUseCases;
   readonly operators: OperatorUseCases;
 }

@@ -1,15 +1,21 @@
-import { openedToken, signedToken } from "../core/callback-token.ts";
+import { openedCallback, signedCallback } from "../core/callback-token.ts";
 import type { CallbackTarget } from "../core/callback-token.ts";
+import { linkOf, linkToJson } from "../core/decision-link.ts";
+import type { DecisionLink } from "../core/decision-link.ts";
 import type { IdSource } from "../core/ids.ts";
+import { openedToken, signedToken } from "../core/signed-token.ts";
 import { tableKey } from "./keys.ts";
 import { readable, textOf } from "./records.ts";
 import type { Table } from "./table.ts";
 
-/** Signs the tokens of callbacks, and knows its own again: the same in every process on one table. */
+/** Signs the tokens of callbacks and of links, and knows its own again: the same in every process on one table. */
 export interface CallbackTokens {
   sign(target: CallbackTarget): Promise<string>;
   /** Undefined for a token that was never handed out. */
   open(token: string): Promise<CallbackTarget | undefined>;
+  signLink(link: DecisionLink): Promise<string>;
+  /** Undefined for a token that was never handed out; one that has expired is opened. */
+  openLink(token: string): Promise<DecisionLink | undefined>;
 }
 
 export interface CallbackTokensOptions {
@@ -19,6 +25,7 @@ export interface CallbackTokensOptions {
   readonly secrets: readonly string[];
 }
 
+const LINK = { use: "link", version: "l1" };
 const SECRET_BYTES = 32;
 
 export function createCallbackTokens({ table, ids, secrets: given }: CallbackTokensOptions): CallbackTokens {
@@ -33,8 +40,13 @@ export function createCallbackTokens({ table, ids, secrets: given }: CallbackTok
     return first ? [first, ...others] : [Buffer.from(await secretOf(table, ids), "hex")];
   };
   return {
-    sign: async (target) => signedToken(target, (await secrets())[0]),
-    open: async (token) => openedToken(token, await secrets()),
+    sign: async (target) => signedCallback(target, (await secrets())[0]),
+    open: async (token) => openedCallback(token, await secrets()),
+    signLink: async (link) => signedToken(LINK, linkToJson(link), (await secrets())[0]),
+    async openLink(token) {
+      const said = openedToken(LINK, token, await secrets());
+      return said === undefined ? undefined : linkOf(said);
+    },
   };
 }
 

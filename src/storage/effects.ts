@@ -1,7 +1,6 @@
-import { HoldpointError } from "../core/errors.ts";
-import type { EffectEntry, EffectOutcome } from "../core/effect.ts";
+import { isHoldpointError } from "../core/errors.ts";
+import type { EffectEntry, EffectOutcome, KeptWith } from "../core/effect.ts";
 import { resultNotKept } from "../core/effect-result.ts";
-import { threadId } from "../core/ids.ts";
 import type { RunId, TenantId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { BlobOwner, Blobs } from "./blobs.ts";
@@ -37,10 +36,13 @@ export interface Effects {
   ofRoot(tenant: TenantId, root: RunId): Promise<readonly EffectEntry[]>;
   /** A page of a tenant's entries, parked ones oldest first; confirmed on the base items. */
   list(tenant: TenantId, which: EffectList, range: Range): Promise<Page<EffectEntry>>;
-  /** The outcome as an entry keeps it: a long result is stored first, as a body of its own. */
-  kept(entry: Omit<EffectRef, "token">, outcome: EffectOutcome): Promise<EffectOutcome>;
-  /** The outcome with its result, wherever that is kept. @throws HoldpointError `corrupt` */
-  whole(entry: Omit<EffectRef, "token">, outcome: EffectOutcome): Promise<EffectOutcome>;
+  /**
+   * The outcome as an entry keeps it: a long result is stored first, as a body of its own, which goes with this thread.
+   * Without a thread there is none, and that it happened is all that is kept.
+   */
+  kept(tenant: TenantId, outcome: EffectOutcome, thread: KeptWith | undefined): Promise<EffectOutcome>;
+  /** The outcome with its result, wherever that is kept; a body that is gone stands as a result that was not kept. */
+  whole(tenant: TenantId, outcome: EffectOutcome): Promise<EffectOutcome>;
 }
 
 export interface EffectsOptions {
@@ -86,41 +88,36 @@ export function createEffects({ table, blobs, shards, sealers = plainSealers }: 
       const bySort = new Map((await records.getMany(keys, "skip")).map(({ value }) => [listSort(value), value]));
       return { ...rows, items: rows.items.flatMap(({ sort }) => bySort.get(sort) ?? []) };
     },
-    async kept(entry, outcome) {
+    async kept(tenant, outcome, thread) {
       if (outcome.kind === "rejected") return outcome;
       const bytes = Buffer.from(JSON.stringify(outcome.value));
       if (bytes.length <= INLINE_BYTES) return outcome;
-      if (bytes.length > MAX_RESULT_BYTES) {
-        const reason = `its result of ${bytes.length} bytes is too long to keep: return a reference to it`;
-        return { kind: "result", value: resultNotKept(reason) };
-      }
-      const body = await blobs.put(bodyOwner(entry), bytes);
+      const notKeptFor = (reason: string): EffectOutcome => ({ kind: "result", value: resultNotKept(reason) });
+      if (bytes.length > MAX_RESULT_BYTES)
+        return notKeptFor(`its result of ${bytes.length} bytes is too long to keep: return a reference to it`);
+      if (!thread) return notKeptFor("its result is long, and its thread was deleted");
+      const { threadId, generation } = thread;
+      const body = await blobs.put({ tenant, threadId, generation }, bytes);
       // What a version that knows no bodies reads: that it happened, and must not be repeated.
       const value = resultNotKept("its result is a body of its own, which this version cannot read");
-      return { kind: "result", value, body };
+      return { kind: "result", value, body, keptWith: { threadId, generation } };
     },
-    async whole(entry, outcome) {
-      if (outcome.kind === "rejected" || outcome.body === undefined) return outcome;
-      const bytes = await blobs.get(bodyOwner(entry), outcome.body);
-      return { kind: "result", value: parsed(bytes, outcome.body) };
+    async whole(tenant, outcome) {
+      if (outcome.kind === "rejected" || outcome.body === undefined || !outcome.keptWith) return outcome;
+      return { kind: "result", value: await resultIn(blobs, { tenant, ...outcome.keptWith }, outcome.body) };
     },
   };
 }
 
-function parsed(bytes: Uint8Array, name: string): Json {
+/** It has happened, whatever became of its result: what reads this must not be stopped from knowing that. */
+async function resultIn(blobs: Blobs, owner: BlobOwner, name: string): Promise<Json> {
   try {
-    return JSON.parse(Buffer.from(bytes).toString("utf8")) as Json;
-  } catch (cause) {
-    throw new HoldpointError("corrupt", `the result ${name} of an effect is not JSON`, { cause });
+    return JSON.parse(Buffer.from(await blobs.get(owner, name)).toString("utf8")) as Json;
+  } catch (error) {
+    if (!isHoldpointError(error, "corrupt")) throw error;
+    return resultNotKept(`its result was removed with its thread, or is damaged: ${error.message}`);
   }
 }
-
-/** Not of a thread, which may be deleted: of the lineage, as the journal itself. */
-const bodyOwner = ({ tenant, root }: Omit<EffectRef, "token">): BlobOwner => ({
-  tenant,
-  threadId: threadId(`effects of ${root}`),
-  generation: 0,
-});
 
 function listSort({ parked, settlement, root, token }: EffectEntry): string | undefined {
   if (parked) return `parked#${timePart(parked.at)}#${root}#${token}`;

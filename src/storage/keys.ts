@@ -171,6 +171,18 @@ export const hookKeys = {
   deliveryPrefix: "D#",
 } as const;
 
+/** A tenant's auto-approval policies, and the versions of each that were replaced. */
+export const policyKeys = {
+  partition: (tenant: TenantId): string => `${part(tenant)}#ap`,
+  head: (tenant: TenantId, name: string): Key => ({ pk: policyKeys.partition(tenant), sk: `P#${part(name)}` }),
+  headPrefix: "P#",
+  version: (tenant: TenantId, name: string, version: number): Key => ({
+    pk: policyKeys.partition(tenant),
+    sk: `${policyKeys.versionPrefix(name)}${seqPart(version)}`,
+  }),
+  versionPrefix: (name: string): string => `V#${part(name)}#`,
+} as const;
+
 export const scheduleKeys = {
   partition: (tenant: TenantId): string => `${part(tenant)}#cr`,
   schedule: (tenant: TenantId, id: string): Key => ({ pk: scheduleKeys.partition(tenant), sk: `C#${part(id)}` }),

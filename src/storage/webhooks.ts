@@ -1,7 +1,7 @@
 import type { TenantId } from "../core/ids.ts";
 import type { Endpoint, HookDelivery } from "../core/webhook.ts";
 import { futureSort, hookKeys, hookPartition, readySort } from "./keys.ts";
-import { createRecords, textOf, update } from "./records.ts";
+import { createRecords, textOf } from "./records.ts";
 import type { Records, Stored, Written } from "./records.ts";
 import type { IndexEntries, Item, Key, Page, Range, RemoveResult, Table } from "./table.ts";
 
@@ -11,11 +11,6 @@ export interface Webhooks {
   /** All of a tenant, in the order of their ids. Without those of a later format. */
   endpoints(tenant: TenantId): Promise<readonly Endpoint[]>;
   putEndpoint(endpoint: Endpoint, when: "absent" | { readonly version: number }): Promise<Written<Endpoint>>;
-  updateEndpoint(
-    tenant: TenantId,
-    id: string,
-    change: (endpoint: Endpoint) => Endpoint | undefined,
-  ): Promise<Stored<Endpoint> | undefined>;
   removeEndpoint(stored: Stored<Endpoint>): Promise<RemoveResult>;
   /** By the key that stands in the `due` index. */
   deliveryAt(key: Key): Promise<Stored<HookDelivery> | undefined>;
@@ -56,7 +51,6 @@ export function createWebhooks(table: Table, shards: number): Webhooks {
       return found;
     },
     putEndpoint: (endpoint, when) => endpoints.put(endpoint, when),
-    updateEndpoint: (tenant, id, change) => update(endpoints, hookKeys.endpoint(tenant, id), change),
     removeEndpoint: ({ value, version }) =>
       endpoints.remove(hookKeys.endpoint(value.tenant, value.endpointId), version),
     deliveryAt: (key) => deliveries.get(key),

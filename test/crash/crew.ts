@@ -14,6 +14,7 @@ import { openLook } from "./look.ts";
 import type { Look, Named } from "./look.ts";
 import { openOutside } from "./outside.ts";
 import type { Outside } from "./outside.ts";
+import { PATIENCE_MS } from "./patient.ts";
 import { createFactReader, note } from "./witness.ts";
 import type { Fact } from "./witness.ts";
 
@@ -29,6 +30,8 @@ export interface CrewOptions {
   readonly workers: number;
   /** How long a lease is; `LEASE_MS` by default. The checker judges recoveries by it. */
   readonly leaseMs?: number;
+  /** How long anything of it is waited for, before it is taken for lost; `PATIENCE_MS` by default. */
+  readonly patienceMs?: number;
   /** Threads that one worker advances at once. */
   readonly concurrency?: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -43,6 +46,7 @@ export interface CrewOptions {
 export interface Crew extends AsyncDisposable {
   readonly fleet: Fleet;
   readonly leaseMs: number;
+  readonly patienceMs: number;
   /** Where orders are placed and facts are left. */
   readonly folder: string;
   readonly outside: Outside;
@@ -69,7 +73,7 @@ export interface Crew extends AsyncDisposable {
 
 export async function openCrew(engine: FleetEngine, options: CrewOptions): Promise<Crew> {
   await using opening = new AsyncDisposableStack();
-  const { leaseMs = LEASE_MS } = options;
+  const { leaseMs = LEASE_MS, patienceMs = PATIENCE_MS } = options;
   const outside = opening.use(await openOutside({ honoursKeys: options.honoursKeys ?? true }));
   const fleet = opening.use(
     await engine.open({
@@ -98,6 +102,7 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
   return {
     fleet,
     leaseMs,
+    patienceMs,
     folder,
     outside,
     look,

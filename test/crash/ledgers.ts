@@ -1,6 +1,7 @@
 /** Two real ledger processes, and what an operator reads in them. */
 import { join } from "node:path";
 import { PROJECT, startProcess } from "../../scripts/demo/process.ts";
+import { patiently } from "./patient.ts";
 
 export interface Payment {
   readonly reference: string;
@@ -25,10 +26,17 @@ export async function openLedgers(): Promise<Ledgers> {
   const opened = opening.move();
   return {
     env: { HOLDPOINT_TEST_LEDGER: urls[0], HOLDPOINT_TEST_FORGETFUL_LEDGER: urls[1] },
-    async payments() {
-      const answers = await Promise.all(urls.map(async (url) => (await fetch(new URL("/refunds", url))).json()));
-      return answers.flatMap((answer) => (answer as { readonly refunds: readonly Payment[] }).refunds);
-    },
+    payments: async () => (await Promise.all(urls.map(paymentsAt))).flat(),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
+
+/** Asked until it answers: a connection that was idle may be closed by the ledger as it is used again. */
+const paymentsAt = (url: string): Promise<readonly Payment[]> =>
+  patiently(`an answer of ${url}`, async () => {
+    const answer = await fetch(new URL("/refunds", url)).then(
+      (response) => response.json(),
+      () => undefined,
+    );
+    return (answer as { readonly refunds: readonly Payment[] } | undefined)?.refunds;
+  });

@@ -21,13 +21,15 @@ export interface PatientOptions {
   /** Asked anew for each attempt. */
   readonly url: () => string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** How long it asks for one answer. */
+  readonly patienceMs?: number;
 }
 
-const PATIENCE_MS = 90_000;
+export const PATIENCE_MS = 90_000;
 const PAUSE_MS = 25;
 const ATTEMPT_MS = 10_000;
 
-export function createPatient({ url, headers = {} }: PatientOptions): Patient {
+export function createPatient({ url, headers = {}, patienceMs = PATIENCE_MS }: PatientOptions): Patient {
   const attempt = async (path: string, { key, body }: Sending): Promise<Reply | undefined> => {
     try {
       const response = await fetch(`${url()}${path}`, {
@@ -47,29 +49,32 @@ export function createPatient({ url, headers = {} }: PatientOptions): Patient {
     }
   };
   return {
-    send: (path, sending = {}) =>
-      patiently(`an answer to ${path}`, async () => {
+    send: (path, sending = {}) => {
+      const ask = async () => {
         const { answers = [200] } = sending;
         const reply = await attempt(path, sending);
         if (reply && answers.includes(reply.status)) return reply;
         if (!reply || reply.status >= 500 || reply.status === 429) return undefined;
         throw new Error(`${path} was answered ${reply.status} ${JSON.stringify(reply.body)}`);
-      }),
+      };
+      return patiently(`an answer to ${path}`, ask, undefined, patienceMs);
+    },
   };
 }
 
-/** The first answer of `probe`. @throws Error after a minute and a half without one, with what `explain` says */
+/** The first answer of `probe`. @throws Error when there is none for so long, with what `explain` says */
 export async function patiently<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
   explain?: () => Promise<string>,
+  patienceMs = PATIENCE_MS,
 ): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + patienceMs;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
     if (performance.now() > deadline)
-      throw new Error(`waited ${PATIENCE_MS} ms for ${what} ${(await explain?.()) ?? ""}`);
+      throw new Error(`waited ${patienceMs} ms for ${what} ${(await explain?.()) ?? ""}`);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }

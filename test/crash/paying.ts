@@ -20,25 +20,31 @@ export interface Payer {
   readonly crash: CrashPoint;
 }
 
+/** What an operator did about a parked run: said what became of its effect, or let it go on, since there was nothing to say. */
+export type Looked = "happened" | "not_happened" | "resumed";
+
 export interface Paid extends Payer {
   readonly threadId: string;
   readonly order: string;
-  /** How its first run ended. */
-  readonly first: Run;
-  /** What an operator found, each time that it was parked. */
-  readonly settled: readonly Verdict[];
-  readonly last: Run;
+  /** How its runs ended, each of which was parked but for the last one. */
+  readonly ends: readonly [Run, ...Run[]];
+  /** What an operator did, each time that one was parked. */
+  readonly looked: readonly Looked[];
 }
-
-type Verdict = "happened" | "not_happened";
 
 interface EffectShown {
   readonly id: string;
   readonly state: string;
   readonly intent: number;
   readonly token: string;
+  /** Its outcome may come late, from a worker that lost the thread. */
+  readonly result?: unknown;
+  readonly not_happened_from: string | null;
   readonly settlement: { readonly continuation_run_id: string | null } | null;
 }
+
+/** How its last run ended. */
+export const lastOf = ({ ends }: Paid): Run => ends.at(-1) ?? ends[0];
 
 /** Resolves when the order is paid, whoever had to look. */
 export async function payOnce(crew: Crew, ledgers: Ledgers, payer: Payer): Promise<Paid> {
@@ -52,45 +58,65 @@ export async function payOnce(crew: Crew, ledgers: Ledgers, payer: Payer): Promi
   const within = crash === "before the call" || crash === "after the call" ? crash : null;
   const input = { order, policy, crash: within };
   const runId = await start(crew, named, { graph: "pay", name: "pay", input });
-  const first = await endOf(crew, named, runId);
-  let last = first;
-  const settled: Verdict[] = [];
+  const ends: [Run, ...Run[]] = [await endOf(crew, named, runId)];
+  const looked: Looked[] = [];
   // The run that goes on may lose its worker as well.
-  while (last.status === "parked") {
-    const looked = await lookInto(crew, ledgers, { tenant, threadId, runId: last.runId });
-    settled.push(looked.settled);
-    ({ last } = looked);
+  for (let last = ends[0]; last.status === "parked"; ends.push(last)) {
+    const operator = operatorOf(crew, ledgers, tenant);
+    // One that lost five workers in a row is parked whatever it did; its effect, if it has one, is looked into afterwards.
+    const isPoison = last.error?.name === "poison";
+    const done = isPoison ? await operator.resume(last.runId) : await operator.lookInto(last.runId);
+    looked.push(done.looked);
+    last = await endOf(crew, named, done.next);
   }
-  return { ...payer, threadId, order, first, settled, last };
+  return { ...payer, threadId, order, ends, looked };
+}
+
+interface Done {
+  readonly looked: Looked;
+  /** The run that goes on. */
+  readonly next: string;
 }
 
 /** What an operator does: reads the journal, asks the ledger by the token, and says what is true. */
-async function lookInto(
-  crew: Crew,
-  ledgers: Ledgers,
-  { tenant, threadId, runId }: { readonly tenant: Tenant; readonly threadId: string; readonly runId: string },
-): Promise<{ readonly settled: Verdict; readonly last: Run }> {
-  const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
-  const list = await client.send(`/v1/effects?run_id=${runId}`);
-  const { items } = list.body as unknown as { readonly items: readonly EffectShown[] };
-  const effect = items.find(({ state }) => state === "parked");
-  if (!effect) throw new Error(`nothing is parked of run ${runId}`);
-  const outcomeNow = async () => {
-    const payment = (await ledgers.payments()).find(({ key }) => key === effect.token);
-    return payment
-      ? ({ outcome: "happened", result: payment.reference } as const)
-      : ({ outcome: "not_happened" } as const);
+function operatorOf(crew: Crew, ledgers: Ledgers, tenant: Tenant) {
+  const { url, patienceMs } = crew;
+  const client = createPatient({ url, headers: crew.headers(tenant), patienceMs });
+  const patient = <T>(what: string, probe: () => Promise<T | undefined>): Promise<T> =>
+    patiently(what, probe, undefined, patienceMs);
+
+  const verdictOn = async ({ token, result, not_happened_from: from }: EffectShown) => {
+    if (result !== undefined) return { outcome: "happened" } as const;
+    // Asked before the answer: that nothing is found says nothing while the call may still be on its way.
+    const isDefinite = Date.now() > Date.parse(from ?? "");
+    const payment = (await ledgers.payments()).find(({ key }) => key === token);
+    if (payment) return { outcome: "happened", result: payment.reference } as const;
+    return isDefinite ? ({ outcome: "not_happened" } as const) : undefined;
   };
-  // Asked again each time: what was on its way may have arrived meanwhile.
-  const settled = await patiently(`effect ${effect.id} to be settled`, async () => {
-    const said = await outcomeNow();
-    const body = { ...said, intent: effect.intent, reason: "asked the ledger" };
-    const reply = await client.send(`/v1/effects/${effect.id}/settlement`, { body, answers: [200, 409] });
-    return reply.status === 200 ? { said, shown: reply.body as unknown as EffectShown } : undefined;
-  });
-  const next = await patiently(`a run to go on with effect ${effect.id}`, async () => {
-    const { body } = await client.send(`/v1/effects/${effect.id}`);
-    return (body as unknown as EffectShown).settlement?.continuation_run_id ?? undefined;
-  });
-  return { settled: settled.said.outcome, last: await endOf(crew, { tenant, threadId }, next) };
+  return {
+    async lookInto(runId: string): Promise<Done> {
+      const list = await client.send(`/v1/effects?run_id=${runId}`);
+      const { items } = list.body as unknown as { readonly items: readonly EffectShown[] };
+      const id = items.find(({ state }) => state === "parked")?.id;
+      if (id === undefined) throw new Error(`nothing is parked of run ${runId}`);
+      const shown = async () => (await client.send(`/v1/effects/${id}`)).body as unknown as EffectShown;
+      const settled = await patient(`effect ${id} to be settled`, async () => {
+        const effect = await shown();
+        const said = await verdictOn(effect);
+        const body = said && { ...said, intent: effect.intent, reason: "asked the ledger" };
+        const reply = body && (await client.send(`/v1/effects/${id}/settlement`, { body, answers: [200, 409] }));
+        return reply?.status === 200 ? said : undefined;
+      });
+      const next = await patient(
+        `a run to go on with effect ${id}`,
+        async () => (await shown()).settlement?.continuation_run_id ?? undefined,
+      );
+      return { looked: settled.outcome, next };
+    },
+    async resume(runId: string): Promise<Done> {
+      const ask = { key: `${runId}-resume`, body: { reason: "its workers were killed" }, answers: [202] };
+      const { body } = await client.send(`/v1/runs/${runId}/resume`, ask);
+      return { looked: "resumed", next: String(body["run_id"]) };
+    },
+  };
 }

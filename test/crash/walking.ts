@@ -59,7 +59,8 @@ export async function start(
   { tenant, threadId }: Named & { readonly tenant: Tenant },
   { graph, name, input, afterSeconds }: Starting,
 ): Promise<string> {
-  const client = createPatient({ url: crew.url, headers: crew.headers(tenant) });
+  const { url, patienceMs } = crew;
+  const client = createPatient({ url, headers: crew.headers(tenant), patienceMs });
   const { body } = await client.send(`/threads/${threadId}/runs`, {
     key: `${threadId}-${name}`,
     body: {
@@ -77,5 +78,5 @@ export function endOf(crew: Crew, named: Named, runId: string): Promise<Run> {
     const run = await crew.look.run(named, runId);
     return run && isEnded(run.status) ? run : undefined;
   };
-  return patiently(`run ${runId} to end`, ended, () => crew.explain(named));
+  return patiently(`run ${runId} to end`, ended, () => crew.explain(named), crew.patienceMs);
 }

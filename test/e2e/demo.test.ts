@@ -37,7 +37,7 @@ async function demo(flags: readonly string[] = [], env: Readonly<Record<string, 
 describe("npm run demo -- --exit", { timeout: 180_000 }, () => {
   it("tells the whole story on SQLite and ends with 0", async () => {
     const { code, text } = await demo();
-    expect(text).toMatch(/✓ 25 of 25 claims verified/);
+    expect(text).toMatch(/✓ 29 of 29 claims verified/);
     expect(text).not.toContain("\u001b");
     expect(code).toBe(0);
   });
@@ -46,7 +46,7 @@ describe("npm run demo -- --exit", { timeout: 180_000 }, () => {
     await using opened = await engine.open();
     const { endpoint, tableName } = opened.place;
     const { code, text } = await demo([], { HOLDPOINT_TABLE: `${tableName}-demo`, DYNAMODB_ENDPOINT: endpoint });
-    expect(text).toMatch(/✓ 25 of 25 claims verified/);
+    expect(text).toMatch(/✓ 29 of 29 claims verified/);
     expect(code).toBe(0);
   });
 

@@ -234,6 +234,27 @@ describe("the policy desk", () => {
     expect(await desk.payments("A-1009")).toEqual([]);
   });
 
+  it("asks a person while its ledger stays away, and another question when that one says to go on without it", async () => {
+    const { thread_id: threadId } = await desk.client.threads.create();
+    await desk.client.runs.wait(threadId, "policy-desk", {
+      input: { question: "Refund order A-1010, 20 EUR" },
+      // Nobody listens there.
+      config: { configurable: { ledger_url: "http://127.0.0.1:9/" } },
+    });
+    const asked = await desk.openReview(threadId);
+    expect(asked.title).toBe("The ledger does not answer");
+    expect((await desk.decide(asked, { type: "reject", comment: "it is down until noon" })).status).toBe(200);
+    // Twenty euros need no approval, unless nobody knows what was paid before.
+    const refund = await until("the refund to be a question", () =>
+      desk.openReview(threadId).then(
+        (one) => (one.id === asked.id ? undefined : one),
+        () => undefined,
+      ),
+    );
+    expect(refund.title).toBe("Refund EUR 20.00 on order A-1010");
+    expect(await desk.payments("A-1010")).toEqual([]);
+  });
+
   it("a reply of the ledger that gets lost is asked for again under the same key: one payment", async () => {
     await using desk = await openDesk({ ledger: ["--drop-replies", "1"] });
     expect((await desk.ask({ question: "Refund order A-1001, 20 EUR" })).values.outcome).toBe("refunded");

@@ -90,9 +90,9 @@ describe("a body that cannot be taken is refused with a detail that says why", (
     ],
     [
       "a stream mode that is not served",
-      { json: { assistant_id: "a", stream_mode: "events" } },
+      { json: { assistant_id: "a", stream_mode: "debug" } },
       422,
-      /events is not supported.*values, updates/,
+      /debug is not supported.*values, updates/,
     ],
     [
       "a strategy that there is not",

@@ -153,6 +153,17 @@ describe("a callback", () => {
     expect((await post(asked.token, {})).status).toBe(200);
   });
 
+  it("leaves its token in no log, whatever is answered", async () => {
+    const asked = await waiting("any");
+    expect((await post(asked.token, { text: "x".repeat(129 * 1024) })).status).toBe(413);
+    expect((await post(asked.token, { taskToken: "another", output: "1" })).status).toBe(422);
+    expect((await post(asked.token, 1)).status).toBe(200);
+    expect((await post(asked.token, 2)).status).toBe(409);
+    const lines = JSON.stringify(service.app.log.lines);
+    expect(lines).toContain("/v1/callbacks/…");
+    expect(lines).not.toContain(asked.token);
+  });
+
   it("is not for people to decide, nor for a resume", async () => {
     const asked = await waiting("any");
     const waits = (await (await service.app.call("GET", "/v1/waits")).json()) as {
@@ -170,12 +181,14 @@ describe("a callback", () => {
 });
 
 describe("who answers a callback", () => {
+  const TOPIC = "arn:aws:sns:eu-central-1:123456789012:parcels";
+  const SUBSCRIBE = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=t1";
   const notice = (type: string, message: string) => ({
     Type: type,
     MessageId: "m1",
-    TopicArn: "arn:aws:sns:eu-central-1:1:parcels",
+    TopicArn: TOPIC,
     Message: message,
-    SubscribeURL: "http://169.254.169.254/confirm",
+    SubscribeURL: SUBSCRIBE,
   });
 
   it("may be a topic of SNS: its subscription is kept for an operator and never fetched, its message is the result", async () => {
@@ -187,10 +200,41 @@ describe("who answers a callback", () => {
       readonly items: readonly { readonly thread_id: string; readonly subscription: unknown }[];
     };
     expect(waits.items.find(({ thread_id: thread }) => thread === asked.thread)?.subscription).toMatchObject({
-      topic_arn: "arn:aws:sns:eu-central-1:1:parcels",
-      subscribe_url: "http://169.254.169.254/confirm",
+      topic_arn: TOPIC,
+      subscribe_url: SUBSCRIBE,
     });
     expect((await post(asked.token, notice("Notification", JSON.stringify(BOX)), headers)).status).toBe(200);
+    expect(await logOf(asked)).toEqual([{ kind: "arrived", result: BOX }]);
+  });
+
+  it.each([
+    { SubscribeURL: "http://169.254.169.254/confirm" },
+    { SubscribeURL: "https://sns.eu-central-1.amazonaws.com.example.com/" },
+    { SubscribeURL: "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription" },
+    { SubscribeURL: "https://example.com@sns.eu-central-1.amazonaws.com/" },
+    { SubscribeURL: "https://sns.eu-central-1.amazonaws.com:8443/" },
+    { SubscribeURL: "http://sns.eu-central-1.amazonaws.com/" },
+    { TopicArn: "arn:aws:sqs:eu-central-1:123456789012:parcels" },
+    { TopicArn: "parcels" },
+  ])("is shown to no operator as a topic with %j, which is refused", async (other) => {
+    const asked = await waiting("any");
+    const headers = { "content-type": "text/plain; charset=UTF-8" };
+    const json = { ...notice("SubscriptionConfirmation", "confirm"), ...other };
+    expect((await post(asked.token, json, headers)).status).toBe(422);
+    const waits = await (await service.app.call("GET", "/v1/waits?limit=1000")).text();
+    expect(waits).toContain(asked.thread);
+    expect(waits).not.toContain(Object.values(other)[0]);
+    await client.runs.cancel(asked.thread, asked.run);
+  });
+
+  it("is not asked who it is beyond its token: a topic whose signature is none is heard as well", async () => {
+    const asked = await waiting("ship");
+    const unsigned = {
+      ...notice("Notification", JSON.stringify(BOX)),
+      Signature: "none",
+      SigningCertURL: "http://[::1]/",
+    };
+    expect((await post(asked.token, unsigned, { "content-type": "text/plain" })).status).toBe(200);
     expect(await logOf(asked)).toEqual([{ kind: "arrived", result: BOX }]);
   });
 

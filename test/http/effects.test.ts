@@ -8,6 +8,9 @@ import { tenantId } from "../../src/core/ids.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
+import { langGraphEngine } from "../../src/runtime/engine.ts";
+import { createAssistants } from "../../src/runtime/assistants.ts";
+import type { Deps } from "../../src/runtime/deps.ts";
 import { createEffectUseCases } from "../../src/runtime/effects/effects.ts";
 import { eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
@@ -227,22 +230,50 @@ describe("an effect that was asked for with other arguments", () => {
 });
 
 describe("what follows a word", () => {
+  const onDeps = (others: Partial<Deps>) => {
+    const deps = { ...service.deps, ...others };
+    return createEffectUseCases({ deps, assistants: createAssistants(deps), engine: langGraphEngine });
+  };
+
   it("is done by a worker when the API dies right after it", async () => {
     const effect = await parked();
-    const dying = createEffectUseCases({
-      ...service.deps,
-      threads: {
-        ...service.deps.threads,
-        get: async () => {
-          throw new HoldpointError("unavailable", "the process died");
-        },
+    const threads = {
+      ...service.deps.threads,
+      get: async () => {
+        throw new HoldpointError("unavailable", "the process died");
       },
-    });
+    };
+    const dying = onDeps({ threads });
     const ask = { said: { verdict: "happened", result: "paid" }, reason: "seen", intent: 1 } as const;
     expect((await dying.settle(bob, effect.id, ask)).settlement?.continuation).toBeUndefined();
     await goesOn(effect.thread_id, ["paid", "shipped"]);
     const carried = async () => typeof (await get(effect.id)).settlement?.["continuation_run_id"] === "string";
     await eventually(carried, "the end of the follow-up");
+  });
+
+  it("waits for the run to stop, which is found parked a moment later than its effect", async () => {
+    const effect = await parked();
+    const stillRunning = async (...at: Parameters<Deps["runs"]["get"]>) => {
+      const found = await service.deps.runs.get(...at);
+      return found && { ...found, value: { ...found.value, status: "running" as const } };
+    };
+    const early = onDeps({ runs: { ...service.deps.runs, get: stillRunning } });
+    const ask = { said: { verdict: "happened", result: "paid" }, reason: "seen", intent: 1 } as const;
+    const { settlement } = await early.settle(bob, effect.id, ask);
+    expect([settlement?.continuation, settlement?.notContinued]).toEqual([undefined, undefined]);
+    await goesOn(effect.thread_id, ["paid", "shipped"]);
+  });
+
+  it("is a resume like any other: linked to the parked run, and on the record in the name of who spoke", async () => {
+    const effect = await parked();
+    const settled = (await (await settle(effect, happened)).json()) as EffectShown;
+    const next = String(settled.settlement?.["continuation_run_id"]);
+    const timeline = await service.app.call("GET", `/v1/runs/${next}`);
+    expect(await timeline.json()).toMatchObject({ replay_of: effect.run_id });
+    const { items } = await service.runtime.audit.list(bob, { kind: "resume", runId: effect.run_id, limit: 10 });
+    expect(items.map(({ content }) => content)).toMatchObject([
+      { actor: "alice", reason: "asked the bank", detail: { retriedBy: next } },
+    ]);
   });
 
   it("is no run where the thread has moved on meanwhile", async () => {
@@ -253,7 +284,7 @@ describe("what follows a word", () => {
     const settled = (await (await settle(effect, happened)).json()) as EffectShown;
     expect(settled.settlement).toMatchObject({
       continuation_run_id: null,
-      not_continued: "its thread has moved on",
+      not_continued: expect.stringMatching(/has moved on since run/) as unknown,
     });
     expect(await service.client("acme").runs.list(effect.thread_id)).toHaveLength(1);
   });

@@ -82,6 +82,13 @@ describe("a decision", () => {
     });
   });
 
+  it("on one that has expired is 410 with what became of it", async () => {
+    const review = await desk.raise({ dueInMs: 300 });
+    await expect.poll(async () => (await desk.get(review.id)).state, { timeout: 5_000 }).not.toBe("pending");
+    const { status, ...facts } = await problem(await desk.decide("ann", review, APPROVE));
+    expect([status, facts]).toMatchObject([410, { state: "expired", decision: "reject" }]);
+  });
+
   it("of another tenant's review is 404", async () => {
     const review = await desk.raise();
     expect((await desk.decide("gustav", review, APPROVE)).status).toBe(404);

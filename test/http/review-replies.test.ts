@@ -21,6 +21,11 @@ interface Interrupted {
   readonly interrupts: Readonly<Record<string, readonly { readonly value: Readonly<Record<string, unknown>> }[]>>;
 }
 
+interface State {
+  readonly next: readonly string[];
+  readonly checkpoint: object;
+}
+
 const post = (path: string, json: object): Promise<Response> => desk.call("sam", "POST", path, { json });
 const get = async <T>(path: string): Promise<T> => bodyOf<T>(await desk.call("sam", "GET", path));
 
@@ -53,10 +58,11 @@ describe("agent-inbox", () => {
     });
   };
   const answered = async ({ thread_id: thread }: Review, reply: object): Promise<unknown> => {
-    const body = { assistant_id: "asks", stream_mode: "values", command: { resume: [reply] } };
+    const body = { assistant_id: "asks", stream_mode: "events", command: { resume: [reply] } };
     const response = await post(`/threads/${thread}/runs/stream`, body);
     expect(response.status).toBe(200);
-    await response.text();
+    // By these it shows which node is at work.
+    expect(await response.text()).toMatch(/^event: events\ndata: \{"event":"on_chain_start".*"langgraph_node":"ask"/m);
     return toldOf(thread);
   };
 
@@ -91,6 +97,14 @@ describe("agent-inbox", () => {
     const body = { values: null, as_node: "__end__" };
     expect((await post(`/threads/${review.thread_id}/state`, body)).status).toBe(409);
     expect((await desk.get(review.id)).state).toBe("pending");
+  });
+
+  it("resolves a plain interrupt, which is on the record as cancelled", async () => {
+    const review = await desk.raise({ action_request: { action: "mail", args: {} } } as object, "plain");
+    const body = { values: null, as_node: "__end__" };
+    expect((await post(`/threads/${review.thread_id}/state`, body)).status).toBe(200);
+    expect((await get<{ readonly status: string }>(`/threads/${review.thread_id}`)).status).toBe("idle");
+    expect((await desk.get(review.id)).state).toBe("cancelled");
   });
 
   it("answers a plain interrupt of its own form with the list that its graph expects", async () => {
@@ -139,6 +153,44 @@ describe("agent-chat-ui", () => {
     expect(await answered(review, decision)).toEqual(told);
   });
 
+  const END = { assistant_id: "asks", command: { goto: "__end__" } };
+
+  it("may not mark a review as resolved; of a plain interrupt it is asked again, as LangGraph does", async () => {
+    const review = await desk.raise();
+    expect((await post(`/threads/${review.thread_id}/runs/stream`, END)).status).toBe(409);
+    expect((await desk.get(review.id)).state).toBe("pending");
+    const plain = await desk.raise({ title: "why?" }, "plain");
+    const resolved = await post(`/threads/${plain.thread_id}/runs/stream`, { ...END, assistant_id: "plain" });
+    expect(resolved.status).toBe(200);
+    await resolved.text();
+    const open = await desk.openOf(plain.thread_id);
+    expect(open.map(({ state }) => state)).toEqual(["pending"]);
+    expect(open[0]?.id).not.toBe(plain.id);
+    expect((await desk.get(plain.id)).state).toBe("cancelled");
+  });
+
+  it("regenerates an answer from the checkpoint before it, and is asked anew", async () => {
+    const review = await desk.raise();
+    await answered(review, { type: "approve" });
+    const path = `/threads/${review.thread_id}`;
+    const history = await bodyOf<readonly State[]>(await post(`${path}/history`, { limit: 10 }));
+    const asking = history.find(({ next }) => next[0] === "ask")?.checkpoint;
+    expect(asking).toBeDefined();
+    const body = {
+      assistant_id: "asks",
+      input: null,
+      checkpoint: asking,
+      stream_mode: ["values"],
+      stream_subgraphs: true,
+    };
+    const again = await post(`${path}/runs/stream`, { ...body, stream_resumable: true });
+    expect([again.status, await again.text()]).toEqual([200, expect.stringContaining("__interrupt__")]);
+    const [other] = await desk.openOf(review.thread_id);
+    if (!other) throw new Error("nothing is asked");
+    expect(other.id).not.toBe(review.id);
+    expect(await answered(other, { type: "reject", message: "no" })).toMatchObject({ type: "reject", message: "no" });
+  });
+
   it("is refused with 422 for an edit that changes the action, and for two answers to one question", async () => {
     const review = await desk.raise();
     const path = `/threads/${review.thread_id}/runs/stream`;
@@ -154,15 +206,56 @@ describe("agent-chat-ui", () => {
 });
 
 describe("deep-agents-ui", () => {
-  it("answers by interrupt id with an editedAction", async () => {
-    const review = await desk.raise();
+  const listed = async (): Promise<void> => {
     const search = { sort_by: "updated_at", sort_order: "desc", status: "interrupted", limit: 20 };
     expect((await post("/threads/search", search)).status).toBe(200);
-    expect((await post("/assistants/search", { graph_id: "asks" })).status).toBe(200);
-    const reply = { decisions: [{ type: "edit", editedAction: { name: "refund", args: { amount: 7 } } }] };
-    const body = { assistant_id: "asks", command: { resume: { [review.interrupt_id]: reply } } };
-    expect((await post(`/threads/${review.thread_id}/runs/wait`, body)).status).toBe(200);
-    expect(await toldOf(review.thread_id)).toEqual(EDITED);
+    const [assistant] = await bodyOf<readonly { readonly assistant_id: string }[]>(
+      await post("/assistants/search", { graph_id: "asks" }),
+    );
+    expect(await get(`/assistants/${assistant?.assistant_id}`)).toMatchObject({ graph_id: "asks" });
+  };
+
+  it.each([
+    [{ type: "approve" }, APPROVED],
+    [
+      { type: "reject", message: "no" },
+      { type: "reject", message: "no", decidedBy: "sam" },
+    ],
+    [{ type: "edit", editedAction: { name: "refund", args: { amount: 7 } } }, EDITED],
+    [{ type: "edit", edited_action: { name: "refund", args: { amount: 7 } } }, EDITED],
+  ])("answers %j, by interrupt id and without", async (decision, told) => {
+    for (const isById of [true, false]) {
+      const review = await desk.raise();
+      await listed();
+      const reply = { decisions: [decision] };
+      const resume = isById ? { [review.interrupt_id]: reply } : reply;
+      const body = { assistant_id: "asks", input: {}, command: { resume }, stream_mode: ["values", "messages-tuple"] };
+      const response = await post(`/threads/${review.thread_id}/runs/stream`, body);
+      expect(response.status).toBe(200);
+      await response.text();
+      expect(await toldOf(review.thread_id)).toEqual(told);
+    }
+  });
+
+  it("edits files in the state of a thread that rests, and of none that waits for a person", async () => {
+    const review = await desk.raise();
+    const files = { values: { log: ["edited by hand"] } };
+    expect((await post(`/threads/${review.thread_id}/state`, files)).status).toBe(409);
+    expect((await desk.decide("ann", review, { type: "approve" })).status).toBe(200);
+    await desk.logOf(review);
+    expect((await post(`/threads/${review.thread_id}/state`, files)).status).toBe(200);
+    const { values } = await desk.client().threads.getState<{ readonly log: readonly string[] }>(review.thread_id);
+    expect(values.log.at(-1)).toBe("edited by hand");
+  });
+
+  it("goes step by step, before and after a node, without a review", async () => {
+    const { thread_id: thread } = await desk.client().threads.create();
+    const run = { assistant_id: "asks", input: {}, interrupt_before: ["ask"], interrupt_after: ["ask"] };
+    expect((await post(`/threads/${thread}/runs/wait`, run)).status).toBe(200);
+    expect(await get(`/threads/${thread}/state`)).toMatchObject({ next: ["ask"] });
+    expect(await desk.openOf(thread)).toEqual([]);
+    expect((await post(`/threads/${thread}/runs/wait`, { ...run, input: null })).status).toBe(200);
+    expect(await desk.openOf(thread)).toHaveLength(1);
   });
 });
 

@@ -61,6 +61,9 @@ it("an edit that only zod refuses is asked again with the reason, and the next o
   expect(again?.value.problem).toContain("must be even");
   const old = (await (await service.app.call("GET", `/v1/reviews/${first.id}`)).json()) as Review;
   expect(old.state).toBe("superseded");
+  const json = { type: "approve", digest: old.digest };
+  const late = await service.app.call("POST", `/v1/reviews/${old.id}/decisions`, { json });
+  expect([late.status, await late.json()]).toMatchObject([410, { state: "superseded" }]);
   await edit(4);
   expect((await client.threads.getState(thread)).values).toMatchObject({ paid: { amount: 4, note: "none" } });
 });

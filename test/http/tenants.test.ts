@@ -54,6 +54,8 @@ const withAssistant = (path: string): Probe => ({
   json: ({ assistant }) => ({ assistant_id: assistant, input: {} }),
 });
 
+const POLICY = { action: "refund", args: { type: "object" }, max_risk: "low" };
+
 /** Every route that needs a principal, called by globex with the ids of acme. */
 const PROBES: Readonly<Record<string, Probe>> = {
   "POST /assistants/search": {
@@ -182,6 +184,26 @@ const PROBES: Readonly<Record<string, Probe>> = {
     json: ({ review, digest }) => ({ type: "approve", reviews: [{ id: review, digest }] }),
     answer: { status: 200 },
   },
+  "POST /v1/reviews/:review_id/links": {
+    path: ({ review }) => `/v1/reviews/${review}/links`,
+    json: ({ digest }) => ({ decision: "approve", digest }),
+  },
+  "GET /v1/policies": {
+    path: () => "/v1/policies",
+    answer: { status: 200, body: { items: [], next_cursor: null } },
+  },
+  "GET /v1/policies/:policy": { path: () => "/v1/policies/owned" },
+  "GET /v1/policies/:policy/versions": { path: () => "/v1/policies/owned/versions" },
+  "PUT /v1/policies/:policy": {
+    path: () => "/v1/policies/owned",
+    json: () => POLICY,
+    answer: { status: 200 },
+  },
+  "POST /v1/policies/dry-run": {
+    path: () => "/v1/policies/dry-run",
+    json: () => ({ policy: POLICY }),
+    answer: { status: 200, body: { reviews: 0, approves: 0, agreements: 0, disagreements: 0, disagreed: [] } },
+  },
   "POST /v1/reviews/:review_id/claim": onReview("claim", {}),
   "POST /v1/reviews/:review_id/release": onReview("release", {}),
   "POST /v1/reviews/:review_id/snooze": onReview("snooze", { until: null }),
@@ -231,8 +253,8 @@ const PROBES: Readonly<Record<string, Probe>> = {
 };
 
 const OPEN = ["GET /ok", "GET /ready", "GET /info"];
-/** Its token says whose it is: test/http/callbacks.test.ts. */
-const BY_TOKEN = ["POST /v1/callbacks/:token"];
+/** Their tokens say whose they are: test/http/callbacks.test.ts, test/http/links.test.ts. */
+const BY_TOKEN = ["POST /v1/callbacks/:token", "GET /v1/links/:token", "POST /v1/links/:token"];
 
 let service: Service;
 let owned: Owned;
@@ -266,6 +288,7 @@ async function prepare(service: Service): Promise<Owned> {
     metadata: { of: "acme" },
   });
   const hook = { url: "https://example.com/acme", events: ["run.ended"], description: '{"of":"acme"}' };
+  await service.app.call("PUT", "/v1/policies/owned", { json: { ...POLICY, description: "of acme" } });
   const registered = await service.app.call("POST", "/v1/webhooks", { json: hook });
   const { id: webhook } = (await registered.json()) as { readonly id: string };
   const ids = { thread, run: run.run_id, checkpoint, assistant, webhook, cron, effect };
@@ -291,6 +314,7 @@ async function snapshot(): Promise<unknown> {
     `/assistants/${owned.assistant}`,
     `/v1/reviews/${owned.review}`,
     `/v1/effects/${owned.effect}`,
+    "/v1/policies/owned/versions",
     "/store/items?namespace=of.acme&key=k",
     `/runs/crons/${owned.cron}`,
     `/v1/webhooks/${owned.webhook}`,

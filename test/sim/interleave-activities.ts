@@ -86,8 +86,8 @@ export function advancing(name: string, seen: Stored<Thread>, hasExpired: boolea
       onLook(() => void cancels.check());
       const drain = new AbortController().signal;
       const host = { deps, engine, assistants, services: () => ({}) as never };
-      await advance(host, { holding, seen, hasExpired, admits: () => true, drain }).catch((error: unknown) =>
-        deps.log.error({ err: error }, "a thread could not be advanced"),
+      await advance(host, { holding, seen, hasExpired, admits: () => true, lostTo: () => undefined, drain }).catch(
+        (error: unknown) => deps.log.error({ err: error }, "a thread could not be advanced"),
       );
       return undefined;
     },

@@ -90,7 +90,9 @@ export const runInvariants: Invariants = {
 
   "a run that no header names is not kept for ever": ({ facts, final }, report) => {
     const end = facts.at(-1)?.at ?? 0;
+    const removed = new Set(factsOf(facts, "run-removed").map(({ run }) => run.runId));
     for (const run of final.runs.values()) {
+      if (removed.has(run.runId)) continue;
       const thread = final.threads.get(run.threadId);
       const overdue = run.followUpAt !== undefined && run.followUpAt + SWEPT_WITHIN_MS < end;
       if (overdue && !(thread && names(thread, run.runId)))

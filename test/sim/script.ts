@@ -75,6 +75,7 @@ export function createScriptEngine(host: ScriptHost): Engine {
       }
     },
     missingNodes: () => Promise.resolve([]),
+    breakpointAtHead: () => Promise.resolve(undefined),
     async hasWorkLeft(_graph, saver, threadId) {
       const position = await read(saver, threadId);
       if (!position || position.state.pc >= position.state.script.length) return false;

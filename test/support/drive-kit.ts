@@ -197,7 +197,7 @@ export class DrivenThread {
   }
 
   journal(fence: number): Journal {
-    return createJournal({ effects: this.#effects(this.table), table: this.table, fence });
+    return createJournal({ effects: this.#effects(this.table), table: this.table, fence, generation: 0 });
   }
 
   #effects(table: Table): Effects {
@@ -213,7 +213,14 @@ export class DrivenThread {
       tenant: TENANT,
       run: { runId: run.runId, root: run.root, threadId: THREAD },
       whereabouts: saver.whereabouts,
-      journal: of.journal ?? createJournal({ effects: this.#effects(of.table), table: of.table, fence: of.fence }),
+      journal:
+        of.journal ??
+        createJournal({
+          effects: this.#effects(of.table),
+          table: of.table,
+          fence: of.fence,
+          generation: 0,
+        }),
       deadline: of.deadline ?? (() => this.table.now() + LEASE_MS),
       now: () => this.table.now(),
       clock: of.clock ?? this.clock,

@@ -64,6 +64,8 @@ export function createFakeRuntime(): FakeRuntime {
       callbacks: notUsed("callbacks") as Runtime["callbacks"],
       webhooks: notUsed("webhooks") as Runtime["webhooks"],
       schedules: notUsed("schedules") as Runtime["schedules"],
+      links: notUsed("links") as Runtime["links"],
+      policies: notUsed("policies") as Runtime["policies"],
       runs: {
         async accept(principal, request) {
           if (fake.refusal) throw fake.refusal;

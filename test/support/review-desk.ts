@@ -20,6 +20,8 @@ const KEYS = {
   cleo: { tenant: "acme", subject: "cleo", roles: ["reviewer"] },
   /** Reads only. */
   vic: { tenant: "acme", subject: "vic", roles: ["viewer"] },
+  /** Hands out links, and decides nothing. */
+  nora: { tenant: "acme", subject: "nora", roles: ["notifier"] },
   gustav: { tenant: "globex", subject: "gustav", roles: ["admin"] },
 } as const satisfies Readonly<Record<string, TestKey>>;
 

@@ -242,6 +242,15 @@ describe("chaining", () => {
     }
   });
 
+  it("has an entry once that was found twice", async () => {
+    const table = createMemoryTable();
+    const audit = createAudit({ table, shards: 1 });
+    await audit.record(entry(0));
+    const [id = ""] = idsOf([entry(0)]);
+    await chainEntries({ audit, table }, ACME, [id, id]);
+    expect(await verifyChain(audit, ACME)).toMatchObject({ problems: [], links: 1, entries: 1 });
+  });
+
   it("would chain entries twice if it did not complete the link before (negative control)", async () => {
     const table = createMemoryTable();
     const audit = createAudit({ table, shards: 1 });

@@ -204,10 +204,11 @@ describe("a delivery that stops", () => {
         .addEdge("b", END);
     for (const breakpoint of [{ interruptBefore: ["b"] }, { interruptAfter: ["a"] }]) {
       const thread = new DrivenThread(graph());
-      const { outcome } = await thread.invoke({}, { payload: breakpoint });
+      const { outcome, saver } = await thread.invoke({}, { payload: breakpoint });
+      const value = { checkpoint_id: saver.head()?.checkpointId, next: ["b"] };
       expect(outcome).toEqual({
         kind: "interrupted",
-        interrupts: [{ id: "", value: null, raisedBy: undefined, node: "b" }],
+        interrupts: [{ id: "", value, raisedBy: undefined, node: "b" }],
       });
       expect((await thread.deliver({ payload: { input: null } })).outcome).toEqual({ kind: "done" });
       expect(await valuesOf(thread)).toMatchObject({ log: ["a", "b"] });

@@ -52,6 +52,17 @@ const decide = async (kit: Kit, run: Run, who = ALICE) => {
   const { holdId, digest } = await holdOf(kit, run);
   return kit.runtime.reviews.decide(who, `${run.threadId}.${holdId}`, { answer: { type: "approve" }, digest });
 };
+const hooksOf = async (kit: Kit, groups: readonly string[]) =>
+  kit.runtime.webhooks.create(ALICE, {
+    url: "https://example.com/hook",
+    events: ["review.escalated", "review.reminded"],
+    groups,
+    description: "",
+  });
+const toldTo = async (kit: Kit, { endpoint }: Awaited<ReturnType<typeof hooksOf>>) => {
+  const { items } = await kit.runtime.webhooks.deliveries(ALICE, endpoint.endpointId, { limit: 10 });
+  return items.map(({ event }) => event.type).toReversed();
+};
 const saidBy = async (kit: Kit, run: Run): Promise<unknown> =>
   until(kit, async () => {
     const { values } = await kit.runtime.threads.get(ALICE, run.threadId);
@@ -120,10 +131,16 @@ describe("a review that waits", () => {
     const kit = kitOf({ groups: ["desk"], escalateAfterMs: MINUTE_MS, escalateTo: ["leads"] });
     await using worker = kit.worker(langGraphEngine);
     worker.start();
+    const hooks = [await hooksOf(kit, ["leads"]), await hooksOf(kit, []), await hooksOf(kit, ["legal"])];
     const run = await asked(kit);
     await expect(decide(kit, run, BOB)).rejects.toMatchObject({ code: "forbidden" });
     await until(kit, async () => (await holdOf(kit, run)).times?.escalation?.done === true, "escalated");
     expect(await holdOf(kit, run)).toMatchObject({ state: "pending", request: { groups: ["desk", "leads"] } });
+    expect(await Promise.all(hooks.map((hook) => toldTo(kit, hook)))).toEqual([
+      ["review.escalated"],
+      ["review.escalated"],
+      [],
+    ]);
     await decide(kit, run, BOB);
     expect(await saidBy(kit, run)).toBe("approve by bob");
   });
@@ -132,6 +149,7 @@ describe("a review that waits", () => {
     const kit = kitOf({ remindEveryMs: MINUTE_MS });
     const worker = kit.worker(langGraphEngine);
     worker.start();
+    const hook = await hooksOf(kit, []);
     const run = await asked(kit);
     await pass(kit, 2.5 * MINUTE_MS);
     expect((await holdOf(kit, run)).times?.reminders?.sent).toBe(2);
@@ -141,6 +159,7 @@ describe("a review that waits", () => {
     other.start();
     await pass(kit, 1000);
     expect((await holdOf(kit, run)).times?.reminders?.sent).toBe(3);
+    expect(await toldTo(kit, hook)).toEqual(["review.reminded", "review.reminded", "review.reminded"]);
     await decide(kit, run);
     await pass(kit, 5 * MINUTE_MS);
     expect((await holdOf(kit, run)).times?.reminders?.sent).toBe(3);

@@ -86,6 +86,7 @@ export function createKit(adapt: (table: MemoryTable) => MemoryTable = (table) =
           drive: async () => ({ kind: "done" }),
           hasWorkLeft: async () => false,
           missingNodes: async () => [],
+          breakpointAtHead: async () => undefined,
           ...engine,
         },
         assistants: runtime.assistants,

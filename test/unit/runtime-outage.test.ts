@@ -37,6 +37,7 @@ function createOutage(limit = limitRepeats): Outage {
     engine: {
       hasWorkLeft: async () => false,
       missingNodes: async () => [],
+      breakpointAtHead: async () => undefined,
       drive({ run, signal }) {
         begun.push(run.runId);
         return new Promise((resolve) => {

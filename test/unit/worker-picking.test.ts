@@ -99,6 +99,42 @@ describe("a worker with more work than slots", () => {
     expect(most.inAll).toBe(4);
   });
 
+  it("hardly looks for more while every slot is taken, and as soon as one is free again", async () => {
+    let looks = 0;
+    // As DynamoDB does, it tells of no changes.
+    const kit = createKit((table) => ({
+      ...table,
+      changes: undefined,
+      queryIndex: (index, pk, range) => {
+        if (index === "due" && range.from !== undefined) looks += 1;
+        return table.queryIndex(index, pk, range);
+      },
+    }));
+    const looksIn = async (ms: number): Promise<number> => {
+      const before = looks;
+      for (let gone = 0; gone < ms; gone += 10) {
+        kit.clock.advance(10);
+        await settle();
+      }
+      return looks - before;
+    };
+    const { begun, drive, finish } = gated();
+    await backlog(kit, 3);
+    await using worker = kit.worker({ drive }, { hints: createHints() });
+    worker.start();
+    await until(kit, () => begun.length === 3);
+    expect(await looksIn(2000)).toBeGreaterThan(25);
+    await backlog(kit, 1);
+    await until(kit, () => begun.length === 4);
+    expect(await looksIn(2000)).toBeLessThan(14);
+    while ((await looksIn(10)) === 0);
+    await looksIn(110);
+    await backlog(kit, 1);
+    finish((run) => run === begun[0]);
+    expect(await looksIn(20)).toBe(1);
+    expect(begun).toHaveLength(5);
+  });
+
   it("serves a tenant with little beside one with much", async () => {
     const kit = createKit();
     const { begun, drive, finish } = gated();

@@ -54,6 +54,8 @@ function entryObject({ id: entryId, kind, at, link, content }: ShownEntry): Json
     review_id: subject.review ?? null,
     effect: subject.effect ?? null,
     policy: subject.policy ?? null,
+    webhook_id: subject.webhook ?? null,
+    cron_id: subject.schedule ?? null,
     patch: patch?.map((operation) => ({ ...operation })) ?? null,
     reason: reason ?? null,
     detail: detail ?? null,

@@ -86,7 +86,7 @@ const voteObject = ({ id, by, at, comment, answer }: Vote): JsonObject => ({
 function decisionObject({ decision, carriedBy, followUpDue }: Hold): JsonObject | null {
   if (!decision) return null;
   const run = carriedBy ?? (followUpDue ? null : decision.continuation);
-  return { ...voteObject(decision), continuation_run_id: run };
+  return { ...voteObject(decision), cause: decision.cause ?? null, continuation_run_id: run };
 }
 
 const answerObject = (answer: HoldAnswer): JsonObject =>

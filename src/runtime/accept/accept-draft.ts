@@ -40,16 +40,18 @@ export interface DraftFrom {
   readonly ids: Ids;
   readonly generation: number;
   readonly graphVersion: string;
+  /** Whether the run answers what waits on its thread. */
+  readonly answers: boolean;
 }
 
 /** What answers a run of a pinned graph goes on in that run's version. */
 export async function versionOf(
   deps: Deps,
   graph: RegisteredGraph,
-  { payload }: AcceptRequest,
+  answers: boolean,
   header: Stored<Thread> | undefined,
 ): Promise<string> {
-  if (!graph.pinned || payload.command?.resume === undefined || !header?.value.waiting) return graph.version;
+  if (!graph.pinned || !answers || !header?.value.waiting) return graph.version;
   const held = await deps.runs.get(header.value, header.value.waiting.runId);
   return held?.value.graphVersion ?? graph.version;
 }
@@ -57,7 +59,7 @@ export async function versionOf(
 /** The run item as it is to be written. */
 export function draftRun(
   deps: Deps,
-  { principal, request, assistant, graph, ids, generation, graphVersion }: DraftFrom,
+  { principal, request, assistant, graph, ids, generation, graphVersion, answers }: DraftFrom,
 ): Run {
   const now = deps.table.now();
   const of = request.replay?.of;
@@ -65,7 +67,7 @@ export function draftRun(
     tenant: principal.tenant,
     threadId: ids.threadId,
     runId: ids.runId,
-    kind: request.payload.command?.resume === undefined ? "input" : "continuation",
+    kind: answers ? "continuation" : "input",
     generation,
     root: of?.root ?? ids.runId,
     ...(of === undefined ? {} : { replayOf: of.runId }),

@@ -8,6 +8,7 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import { entryOf, reasonNoRoom } from "../../core/queue-room.ts";
 import { takenOver } from "../../core/run.ts";
@@ -21,6 +22,7 @@ import type { Stored } from "../../storage/records.ts";
 import { answerFor, asRefusal, confirm, refuse, threadNotFound } from "./accept-answer.ts";
 import { REQUEST_DEADLINE_MS, draftRun, identify, versionOf } from "./accept-draft.ts";
 import type { Assistants } from "../assistants.ts";
+import { approveBreakpoint, passesBreakpoint } from "../decisions/breakpoints.ts";
 import { decideByResume } from "../decisions/by-resume.ts";
 import type { Deps } from "../deps.ts";
 import { cancelWaiting } from "../decisions/cancel-holds.ts";
@@ -78,6 +80,7 @@ export async function accept(
   const generation = header?.value.generation ?? 0;
   await assertCheckpoint(deps, { ...ref, generation }, request.payload.checkpoint);
   const deadline = deps.clock.monotonic() + REQUEST_DEADLINE_MS;
+  const answers = await answersWhatWaits(deps, request, header);
   const draft = draftRun(deps, {
     principal,
     request,
@@ -85,7 +88,8 @@ export async function accept(
     graph,
     ids,
     generation,
-    graphVersion: await versionOf(deps, graph, request, header),
+    graphVersion: await versionOf(deps, graph, answers, header),
+    answers,
   });
   const { run, repeated } = await putRun(deps, draft, ids.repeated);
   if (repeated && run.status !== "pending") return answerFor(run);
@@ -101,6 +105,13 @@ export async function accept(
     deadline,
   };
   return place(deps, principal, { request, accepting, header });
+}
+
+/** A run that begins later answers nothing now: at its time it comes to what waits then. */
+async function answersWhatWaits(deps: Deps, request: AcceptRequest, header: Header): Promise<boolean> {
+  const { payload, replay, afterMs } = request;
+  if (payload.command?.resume !== undefined) return true;
+  return replay === undefined && afterMs === undefined && passesBreakpoint(deps, payload, header);
 }
 
 /** Gives the run its place, or says why not, once its item stands. */
@@ -129,17 +140,22 @@ async function prepareThread(
 ): Promise<HoldpointError | { readonly header: Header; readonly hasChanged: boolean }> {
   const { ref, run } = accepting;
   const resume = request.payload.command?.resume;
-  const cancels = resume === undefined && request.onPending === "cancel";
-  if (resume === undefined && !cancels) return { header, hasChanged: false };
+  const answers = run.kind === "continuation";
+  if (!answers && request.onPending !== "cancel") return { header, hasChanged: false };
   const now = await upToDate(deps, ref);
-  if (resume !== undefined) {
+  if (answers) {
     // In this order: who is told that there is no room has decided nothing.
     const joins = now !== undefined && !names(now.value, run.runId);
     const noRoom = joins ? await noRoomFor(deps, now, accepting.entry) : undefined;
-    const refusal = noRoom ?? (await decideByResume(deps, principal, run, resume));
+    const refusal = noRoom ?? (await decideAll(deps, principal, run, resume));
     if (refusal) return refusal;
   } else if (now) await cancelPending(deps, principal, now.value);
   return { header: await deps.threads.get(ref), hasChanged: true };
+}
+
+/** What the run answers: with its value, or, where it has none, the breakpoint at which its thread waits. */
+function decideAll(deps: Deps, principal: Principal, run: Run, resume: Json | undefined) {
+  return resume === undefined ? approveBreakpoint(deps, principal, run) : decideByResume(deps, principal, run, resume);
 }
 
 /** Whatever waits on the thread is won as cancelled, on the record. */

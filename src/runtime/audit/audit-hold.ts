@@ -1,6 +1,8 @@
 import type { AuditEntry } from "../../core/audit.ts";
+import type { DecisionLink } from "../../core/decision-link.ts";
 import type { Hold, Vote } from "../../core/hold.ts";
 import { jsonPatch } from "../../core/json-patch.ts";
+import type { Origin } from "../../core/principal.ts";
 import type { Deps } from "../deps.ts";
 
 /**
@@ -30,7 +32,9 @@ function entryOf(hold: Hold): AuditEntry | undefined {
     const key = [threadId, holdId, "cancelled", String(updatedAt)];
     return { ...commonOf(hold), key, at: updatedAt, actor: cancelledBy, action: "cancel", reason };
   }
-  return decision && answerEntry(hold, decision);
+  const entry = decision && answerEntry(hold, decision);
+  if (decision?.cause !== "policy" || !entry) return entry;
+  return { ...entry, subject: { ...entry.subject, policy: decision.by.replace(/^policy:/, "") } };
 }
 
 const commonOf = ({ tenant, threadId, holdId, runId, root, digest, graphId, node }: Hold) =>
@@ -41,11 +45,33 @@ const commonOf = ({ tenant, threadId, holdId, runId, root, digest, graphId, node
     detail: { digest, graph: graphId, node },
   }) as const;
 
-function answerEntry(hold: Hold, { id, by, at, origin, answer, comment }: Vote): AuditEntry {
+/** Records that somebody was given a link to answer with. Before it is handed out. */
+export async function auditLink(
+  { audit }: Pick<Deps, "audit">,
+  hold: Hold,
+  { id, user, groups, answer, expiresAt, issuedBy }: DecisionLink,
+  { at, origin }: { readonly at: number; readonly origin: Origin | undefined },
+): Promise<void> {
+  const common = commonOf(hold);
+  const entry: AuditEntry = {
+    ...common,
+    key: [hold.threadId, hold.holdId, "link", id],
+    at,
+    actor: issuedBy,
+    ...(origin === undefined ? {} : { origin }),
+    action: "link",
+    detail: { ...common.detail, user, groups, answer, expires_at: new Date(expiresAt).toISOString() },
+  };
+  await audit.record(entry, hold.pool);
+}
+
+function answerEntry(hold: Hold, { id, by, at, origin, answer, comment, linkBy }: Vote): AuditEntry {
   const reason = comment ?? (answer.type === "reject" ? answer.message : undefined);
   const shown = hold.request?.args;
+  const common = commonOf(hold);
   return {
-    ...commonOf(hold),
+    ...common,
+    ...(linkBy === undefined ? {} : { detail: { ...common.detail, link_by: linkBy } }),
     key: [hold.threadId, hold.holdId, id],
     at,
     actor: by,

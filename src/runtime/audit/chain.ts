@@ -17,8 +17,10 @@ const LINK_ENTRIES = 100;
 export async function chainEntries(
   { audit, table }: Pick<Deps, "audit" | "table">,
   tenant: TenantId,
-  ids: readonly string[],
+  found: readonly string[],
 ): Promise<void> {
+  // An index shows a row twice that moves while it is read.
+  const ids = [...new Set(found)];
   let complete: Link | undefined;
   for (;;) {
     const head = await audit.head(tenant);

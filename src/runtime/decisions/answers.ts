@@ -24,6 +24,12 @@ export function fittingAnswer(hold: Hold, answer: HoldAnswer): HoldAnswer {
       return answer;
     case "middleware":
       return forMiddleware(hold, answer);
+    case "breakpoint":
+      if (answer.type === "approve") return answer;
+      throw refused(
+        "a breakpoint is approved or left: cancel its run instead, or update the state of its thread",
+        "/type",
+      );
     case "timer":
     case "callback":
       throw notForPeople(hold);
@@ -42,10 +48,18 @@ export function answerInReply(hold: Hold, reply: Json): HoldAnswer {
       const decisions = repliesIn(reply).map((each, i) => parseAnswer(each, actions[i]?.name));
       return fittingAnswer(hold, { type: "decisions", decisions });
     }
+    case "breakpoint":
+      return fittingAnswer(hold, isTyped(reply) ? parseAnswer(reply) : { type: "approve" });
     case "timer":
     case "callback":
       throw notForPeople(hold);
   }
+}
+
+/** Any other value resumes a breakpoint, as it does in LangGraph, which has nobody to give it to. */
+function isTyped(reply: Json): boolean {
+  const [first] = repliesIn(reply);
+  return typeof first === "object" && first !== null && "type" in first;
 }
 
 /** @throws HoldpointError `forbidden` for a timer or a callback */

@@ -7,9 +7,11 @@ import { hasPolicy, isClaimedByOthers } from "../../core/hold-desk.ts";
 import { decided, isWait, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
+import type { RunId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
+import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
@@ -58,14 +60,21 @@ export async function decideByResume(
   return breakpoint ? undefined : new HoldpointError("conflict", "no interrupt of this thread waits for an answer");
 }
 
-async function openHolds(deps: Deps, run: Run): Promise<readonly Stored<Hold>[]> {
+/** What waits on a thread for people, and what was decided with this run as its continuation. */
+export async function openHolds(
+  deps: Deps,
+  run: ThreadRef & { readonly runId?: RunId },
+): Promise<readonly Stored<Hold>[]> {
   const header = await deps.threads.get(run);
   const held = header?.value.waiting && (await deps.runs.get(run, header.value.waiting.runId));
   if (!held) return [];
   const holds = await deps.holds.getMany(run, held.value.end?.holds ?? []);
   const ofPeople = holds.filter(({ value }) => !isWait(value));
-  return ofPeople.filter(({ value }) => namesHold(held.value, value) || value.decision?.continuation === run.runId);
+  return ofPeople.filter(({ value }) => namesHold(held.value, value) || isOf(run, value));
 }
+
+const isOf = ({ runId }: { readonly runId?: RunId }, { decision }: Hold): boolean =>
+  decision !== undefined && decision.continuation === runId;
 
 /** LangGraph's interrupt ids are 128-bit hashes: whatever is keyed by such is a map of answers, and nothing else is. */
 const INTERRUPT_ID = /^[0-9a-f]{32}$/;
@@ -78,7 +87,7 @@ function asInterruptMap(resume: Json): Readonly<Record<string, Json>> | undefine
 }
 
 /** A review with a policy of its own is decided as a review, where the policy can be enforced. */
-function mayResume(principal: Principal, hold: Hold, now: number): HoldpointError | undefined {
+export function mayResume(principal: Principal, hold: Hold, now: number): HoldpointError | undefined {
   const review = `${hold.threadId}.${hold.holdId}`;
   if (hasPolicy(hold)) {
     return new HoldpointError("forbidden", `decide this under /v1/reviews/${review}`, {
@@ -95,7 +104,12 @@ interface DecideWith {
   readonly answer: HoldAnswer;
 }
 
-async function decideWith(deps: Deps, first: Stored<Hold>, { principal, run, answer }: DecideWith): Promise<boolean> {
+/** Whether the hold is decided now with the run as its continuation. */
+export async function decideWith(
+  deps: Deps,
+  first: Stored<Hold>,
+  { principal, run, answer }: DecideWith,
+): Promise<boolean> {
   const { subject: by, origin } = principal;
   let current: Stored<Hold> | undefined = first;
   while (current && current.value.state === "pending") {

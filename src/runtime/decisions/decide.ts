@@ -31,6 +31,8 @@ export interface DecideRequest {
   /** `deskVersion` of the review as the reviewer saw it. */
   readonly ifMatch?: string;
   readonly idempotencyKey?: string;
+  /** The link with which it is given. */
+  readonly link?: { readonly id: string; readonly issuedBy: string };
 }
 
 /** How long a decision waits for the run that raised its hold to have ended as `held`. */
@@ -52,7 +54,8 @@ export async function decide(
   while (current) {
     const hold: Hold = current.value;
     const mine = [hold.decision, ...(hold.votes ?? [])].find((vote) => vote?.id === id);
-    if (mine) return repeated(hold, mine.answer, request.answer);
+    if (mine) return request.link ? hold : repeated(hold, mine.answer, request.answer);
+    assertUnused(hold, request);
     const answer = answerTo(hold, { principal, request, now: deps.table.now() });
     const newer = await assertOpen(deps, hold);
     if (newer) {
@@ -66,11 +69,16 @@ export async function decide(
       ...(request.comment === undefined ? {} : { comment: request.comment }),
       answer,
       ...(principal.origin === undefined ? {} : { origin: principal.origin }),
+      ...(request.link === undefined ? {} : { linkBy: request.link.issuedBy }),
     };
     const isLast = decides(hold, answer);
     // A decision is recorded with what follows it.
     if (!isLast) await auditVote(deps, hold, vote);
-    const next = isLast ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) }) : voted(hold, vote);
+    const after = isLast
+      ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) })
+      : voted(hold, vote);
+    const usedLinks = [...(hold.usedLinks ?? []), ...(request.link ? [request.link.id] : [])];
+    const next = request.link ? { ...after, usedLinks } : after;
     const written = await deps.holds.put(next, { version: current.version });
     if (written.won) return written.stored.value;
     current = written.current;
@@ -120,6 +128,13 @@ function answerTo(hold: Hold, { principal, request, now }: Asked): HoldAnswer {
   assertUnclaimed(principal, hold, now);
   return answer;
 }
+
+/** Its answer may have come back since, because the run that was to carry it on failed: that is for people to see anew. */
+function assertUnused({ usedLinks = [] }: Hold, { link }: DecideRequest): void {
+  if (link && usedLinks.includes(link.id)) throw usedLink();
+}
+
+export const usedLink = (): HoldpointError => new HoldpointError("gone", "this link has been used");
 
 /** The same key with the same answer is the same decision; with another answer it is a mistake. */
 function repeated(hold: Hold, given: HoldAnswer, answer: HoldAnswer): Hold {

@@ -14,6 +14,7 @@ import { deliver } from "./deliver.ts";
 import type { Delivered, Delivery } from "./deliver.ts";
 import type { ExecutionDeps } from "./execution.ts";
 import { Lease } from "./lease.ts";
+import type { ClaimOptions } from "./lease.ts";
 import { readHead } from "../state-reader.ts";
 
 /** A thread stays with one worker for this many runs, or this long, before it queues up again. */
@@ -40,6 +41,7 @@ export interface Advancing {
   readonly hasExpired: boolean;
   /** Whether this worker may take the thread now; asked right before the claim, with the header and the strikes that it will say. */
   readonly admits: (thread: Thread) => boolean;
+  readonly lostTo: (process: string) => void;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
 }
@@ -52,7 +54,7 @@ export async function advance(host: ExecutionDeps, advancing: Advancing): Promis
   if (!header || !mayClaim(deps.settings.pool, header.value, hasExpired)) return 0;
   const strikes = await strikesOf(deps, header.value);
   if (!admits({ ...header.value, ...(strikes === undefined ? {} : { strikes }) })) return 0;
-  const lease = await claim(host, header, strikes);
+  const lease = await claim(host, header, { ...(strikes === undefined ? {} : { strikes }), lostTo: advancing.lostTo });
   if (!lease) return 0;
   holding.again = false;
   lease.onHeader(({ active }) => {
@@ -78,9 +80,9 @@ function mayClaim(pool: string, thread: Thread, hasExpired: boolean): boolean {
 async function claim(
   { deps }: ExecutionDeps,
   header: Stored<Thread>,
-  strikes: Strikes | undefined,
+  options: ClaimOptions,
 ): Promise<Lease | undefined> {
-  const lease = await Lease.claim(deps, header, strikes === undefined ? {} : { strikes });
+  const lease = await Lease.claim(deps, header, options);
   if (!lease) {
     deps.log.debug({ thread: header.value.threadId }, "a claim was lost");
     return undefined;

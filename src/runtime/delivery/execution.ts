@@ -21,6 +21,7 @@ import type { Delivery } from "./deliver.ts";
 import type { Deps } from "../deps.ts";
 import type { Engine } from "../engine.ts";
 import type { EventWriter } from "../events/event-writer.ts";
+import { passOnTheWay } from "../decisions/breakpoints.ts";
 import { cancelPlainHolds } from "../decisions/cancel-holds.ts";
 import { graphContext } from "./graph-context.ts";
 import type { GraphServices } from "./graph-context.ts";
@@ -133,14 +134,16 @@ export class Execution {
   async #execute(run: Run, { payload, saver, handed, graph }: Able): Promise<Executed | Moved> {
     const { deps } = this.#host;
     const { cancel, first, lease } = this.#delivery;
-    const start = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
-    if (start.input?.kind === "input" && lease.thread.waiting !== undefined) {
+    const begins = await startingPoint(this.#host, { run, payload, saver, graph, handed, first });
+    if (begins.input?.kind === "input" && lease.thread.waiting !== undefined) {
       // A run that was cancelled before it began must drop nothing.
       await this.#marked;
       const cancelling = { ...run, fence: lease.fence, by: run.startedBy, reason: "new input was sent" };
       const decided = await cancelPlainHolds(deps, cancelling);
       if (decided) return { kind: "yielded" };
     }
+    const start = await this.#passing(run, { saver, start: begins });
+    if (!start) return { kind: "yielded" };
     const lacks = await this.#lacks(run, { graph, saver, start });
     if (lacks) return lacks.kind === "asleep" ? lacks : this.#conclude(run, saver, { start, outcome: lacks });
     const outcome = start.input ? await this.#drive({ run, saver, graph }, start) : start.outcome;
@@ -166,6 +169,16 @@ export class Execution {
       case "timeout":
         return this.#conclude(run, saver, { start, outcome });
     }
+  }
+
+  /** What a run without input passes is approved by who sent it. Undefined: somebody else has approved it before. */
+  async #passing(run: Run, { saver, start }: Pick<Behind, "saver"> & { readonly start: Start }) {
+    const { lease } = this.#delivery;
+    if (start.input?.kind !== "continue" || run.kind !== "input" || lease.thread.waiting === undefined) return start;
+    await this.#marked;
+    const { deps } = this.#host;
+    const passed = await passOnTheWay(deps, run, { fence: lease.fence, payload: start.payload, saver });
+    return passed.decided ? undefined : { ...start, handed: [...start.handed, ...passed.handed] };
   }
 
   /**

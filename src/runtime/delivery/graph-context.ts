@@ -29,6 +29,7 @@ export function graphContext(deps: Deps, { run, saver, lease, signal, services }
       effects: deps.effects,
       table: deps.table,
       fence: lease.fence,
+      generation: run.generation,
       record: (entry, outcome) =>
         deps.audit.record(effectEntry(entry, outcome, { actor: run.startedBy, at: deps.table.now() }), run.pool),
     }),

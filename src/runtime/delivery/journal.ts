@@ -13,6 +13,8 @@ export interface JournalDeps {
   readonly effects: Effects;
   readonly table: Pick<Table, "now">;
   readonly fence: number;
+  /** Of the thread as it is now: long results are removed with it. */
+  readonly generation: number;
   /** Puts an outcome on the record. Awaited before it stands: what the journal returns once is never called again. */
   readonly record?: (entry: EffectEntry, outcome: EffectOutcome) => Promise<void>;
 }
@@ -34,7 +36,7 @@ async function begin(deps: JournalDeps, ask: EffectAsk, unhappened: number | und
       switch (step.do) {
         case "return":
           await unpark(deps, current);
-          return { do: "return", outcome: await effects.whole(ask, step.outcome) };
+          return { do: "return", outcome: await effects.whole(ask.tenant, step.outcome) };
         case "look_up":
           if (current.version === unhappened) break;
           return { do: "look_up", intent: intentIn(ask, current), until: settlesFrom(current.value) };
@@ -76,15 +78,15 @@ async function unpark({ effects, table }: JournalDeps, { value, version }: Store
 
 /** What came of a call is true whatever was said of it meanwhile, and takes the place of "it did not happen". */
 async function settle(
-  { effects, table, fence, record }: JournalDeps,
-  { entry, version }: Intent,
+  { effects, table, fence, generation, record }: JournalDeps,
+  { ask: { tenant, threadId }, entry, version }: Intent,
   outcome: EffectOutcome,
 ): Promise<EffectOutcome | "lost"> {
-  const kept = await effects.kept(entry, outcome);
+  const kept = await effects.kept(tenant, outcome, { threadId, generation });
   await record?.(entry, kept);
   let current: Stored<EffectEntry> | undefined = { value: entry, version };
   while (current) {
-    if (current.value.outcome) return effects.whole(entry, current.value.outcome);
+    if (current.value.outcome) return effects.whole(tenant, current.value.outcome);
     if (current.value.fence > fence) return "lost";
     const { cleared: _, ...open } = current.value;
     const written = await effects.put(

@@ -18,6 +18,13 @@ import type { Run } from "../../core/run.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 
+export interface ClaimOptions {
+  readonly purpose?: "run" | "update";
+  readonly strikes?: Strikes;
+  /** Hears whose process has the thread instead, by the name that its settings give it. */
+  readonly lostTo?: (process: string) => void;
+}
+
 /** A thread that this process holds under one fence. */
 export class Lease implements AsyncDisposable {
   readonly fence: number;
@@ -43,7 +50,7 @@ export class Lease implements AsyncDisposable {
   static async claim(
     deps: Deps,
     seen: Stored<Thread>,
-    { purpose = "run", strikes }: { readonly purpose?: "run" | "update"; readonly strikes?: Strikes } = {},
+    { purpose = "run", strikes, lostTo }: ClaimOptions = {},
   ): Promise<Lease | undefined> {
     const sentAt = deps.clock.monotonic();
     const owner = `${deps.settings.owner}/${deps.ids.token(4)}`;
@@ -51,7 +58,9 @@ export class Lease implements AsyncDisposable {
     const taken = purpose === "run" ? claimed(seen.value, claim, strikes) : claimedForUpdate(seen.value, claim);
     const written = await deps.threads.put(taken, { version: seen.version });
     const stored = written.won ? written.stored : written.current;
-    return stored && holds(stored.value, owner, seen.value.fence + 1) ? new Lease(deps, stored, sentAt) : undefined;
+    if (stored && holds(stored.value, owner, seen.value.fence + 1)) return new Lease(deps, stored, sentAt);
+    if (stored?.value.lease) lostTo?.(stored.value.lease.owner.replace(/\/[^/]*$/, ""));
+    return undefined;
   }
 
   /** Aborted as soon as the lease is, or may be, somebody else's. */

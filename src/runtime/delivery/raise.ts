@@ -6,12 +6,15 @@
  * ever. Every write on a hold that was handed over is conditional on having been handed to this fence (I2).
  */
 import { HoldpointError } from "../../core/errors.ts";
+import { approves } from "../../core/approval-policy.ts";
+import type { ApprovalPolicy } from "../../core/approval-policy.ts";
 import { callbackHoldId } from "../../core/callback-token.ts";
 import { raisedAgain } from "../../core/hold-desk.ts";
 import {
   NO_DIGEST,
   applied,
   assertNotLaterThan,
+  breakpointId,
   cancelledHold,
   givenBack,
   isInTheWay,
@@ -33,6 +36,7 @@ import type { Run, RunEnd } from "../../core/run.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import type { Stored } from "../../storage/records.ts";
+import { isBreakpoint } from "../decisions/breakpoints.ts";
 import { supersedeStale } from "../decisions/stale-holds.ts";
 import type { Deps } from "../deps.ts";
 
@@ -73,7 +77,15 @@ export async function raiseHolds(
     );
   }
   const root = saver.whereabouts.root() ?? run.root;
-  const drafts = interrupts.flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt }) ?? []);
+  const strictly = strictness(deps, run);
+  const asks = interrupts.some(({ value }) => reviewRequestOf(value) !== undefined);
+  const policies = asks ? await deps.policies.list(run.tenant) : [];
+  const head = saver.head()?.checkpointId ?? "";
+  const drafts = interrupts
+    .flatMap((interrupt) => draftHold(deps, { run, fence, root, interrupt: named(interrupt, head) }) ?? [])
+    .map((draft) => ({ ...draft, ...strictly }))
+    .map((draft) => withPolicies(draft, policies));
+  assertNotRefused(deps, drafts);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
   await supersedeStale(deps, run, fence, holds);
   await settleAll(deps, pause, (hold, now) => {
@@ -106,10 +118,10 @@ export async function leaveHolds(
   pause: Pause & { readonly held: Run | undefined; readonly reason: string },
 ): Promise<Left> {
   const { run, saver, held, reason } = pause;
-  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
+  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
+  const atHead = await idsAtHead(saver, all);
   const namesIt = (hold: Hold): boolean => held?.status === "held" && (held.end?.holds.includes(hold.holdId) ?? false);
   const waits = (hold: Hold): boolean => atHead.has(hold.interruptId) && namesIt(hold);
-  const all = (await deps.holds.ofThread(run, run.generation)).map(({ value }) => value);
   for (const { holdId } of all.filter(({ state }) => state === "pending")) {
     await deps.holds.update(run, holdId, (hold) => {
       if (hold.state !== "pending") return undefined;
@@ -134,6 +146,17 @@ export async function leaveHolds(
   const waiting = left.filter((hold) => (hold.state === "pending" || hold.state === "decided") && waits(hold));
   const reviews = waiting.filter(isInTheWay).length;
   return { holds: [], waiting: { reviews, plain: waiting.length - reviews }, interrupts: [] };
+}
+
+/** What waits there: interrupts, and a breakpoint that nothing has gone on from. */
+async function idsAtHead(saver: FencedSaver, holds: readonly Hold[]): Promise<ReadonlySet<string>> {
+  const ids = (await waitingAtHead(saver)).map(({ id }) => id);
+  const stops = holds.filter((hold) => isBreakpoint(hold) && hold.raisedBy.checkpointId === saver.head()?.checkpointId);
+  const threadId = stops[0]?.threadId;
+  if (threadId === undefined) return new Set(ids);
+  const tuple = await saver.getTuple({ configurable: { thread_id: threadId } });
+  const isUntouched = tuple !== undefined && (tuple.pendingWrites ?? []).length === 0;
+  return new Set(isUntouched ? [...ids, ...stops.map(({ interruptId }) => interruptId)] : ids);
 }
 
 /** What came of the decisions that were handed over. One that was never consumed is never called applied. */
@@ -172,6 +195,37 @@ export async function waitingAtHead(saver: FencedSaver): Promise<readonly Waitin
     .map(({ id, value, owner }) => ({ id, value: value as Json, raisedBy: owner, node: "" })); // it was stored as JSON
 }
 
+/** How a graph was registered that has new input refused while anything of it waits. */
+function strictness({ graphs }: Deps, { graphId }: Run): Pick<Hold, "strict"> {
+  return (graphs.get(graphId)?.plainInterrupts ?? "lenient") === "lenient" ? {} : { strict: true };
+}
+
+/** Where a policy approves what is asked, the hold is due at once: it is decided as soon as its run has ended. */
+function withPolicies(hold: Hold, policies: readonly ApprovalPolicy[]): Hold {
+  if (!policies.some(({ rule }) => approves(rule, hold))) return hold;
+  return { ...hold, times: { ...hold.times, policyAt: hold.raisedAt } };
+}
+
+/** @throws HoldpointError `unsupported` for a plain `interrupt()` of a graph that was registered to have none */
+function assertNotRefused({ graphs }: Deps, drafts: readonly Hold[]): void {
+  const plain = drafts.find(
+    ({ origin, graphId }) => origin === "interrupt" && graphs.get(graphId)?.plainInterrupts === "refused",
+  );
+  if (!plain) return;
+  const setting = `graph ${plain.graphId} is registered with "plainInterrupts": "refused"`;
+  throw new HoldpointError(
+    "unsupported",
+    `${setting}, and node ${plain.node} raised a plain interrupt(): use review()`,
+  );
+}
+
+/** A breakpoint is one and the same, whoever comes to it. */
+function named(interrupt: WaitingInterrupt, checkpointId: string): WaitingInterrupt {
+  if (interrupt.id !== "") return interrupt;
+  const id = breakpointId(interrupt.value);
+  return { ...interrupt, id, raisedBy: { id, ns: "", checkpointId, taskId: "", ordinal: 0 } };
+}
+
 interface DraftWith {
   readonly run: Run;
   readonly fence: number;
@@ -184,10 +238,11 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
   if (!raisedBy) return undefined;
   const { tenant, threadId, generation } = run;
   const now = deps.table.now();
+  const at = { tenant, threadId, generation, interruptId, now };
   return {
     tenant,
     threadId,
-    ...askedBy(value, { tenant, threadId, generation, interruptId, now }),
+    ...(raisedBy.taskId === "" ? breakpointAt(value, at) : askedBy(value, at)),
     generation,
     fence,
     runId: run.runId,
@@ -209,6 +264,12 @@ function draftHold(deps: Deps, { run, fence, root, interrupt }: DraftWith): Hold
 
 interface AskedAt extends Pick<Hold, "tenant" | "threadId" | "generation" | "interruptId"> {
   readonly now: number;
+}
+
+/** No task asks at a breakpoint: its value says where it is, whatever that looks like. */
+function breakpointAt(value: Json, at: AskedAt): Pick<Hold, "holdId" | "origin" | "digest"> {
+  const digest = plainDigest(value);
+  return { holdId: makeHoldId({ ...at, digest }), origin: "breakpoint", digest };
 }
 
 /** What the interrupt's value makes of the hold. */

@@ -10,6 +10,7 @@ import type { Json } from "../../core/json.ts";
 import type { Run, RunPayload } from "../../core/run.ts";
 import type { DriveInput, DriveOutcome } from "../../langgraph/drive.ts";
 import type { RegisteredGraph } from "../../langgraph/registry.ts";
+import { breakpointInTheWay, dropStale } from "../decisions/breakpoints.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
 import type { Deps } from "../deps.ts";
@@ -54,12 +55,14 @@ function begin(payload: RunPayload): Start {
 
 /** A later delivery goes on from the head; where every unfinished task waits for an answer it only finishes the pause. */
 async function takenOver(
-  { engine }: { readonly engine: Engine },
+  { deps, engine }: { readonly deps: Deps; readonly engine: Engine },
   { run, payload, saver, graph }: StartFrom,
 ): Promise<Start> {
   const { checkpoint: _, ...rest } = payload;
   const waiting = await waitingAtHead(saver);
   if (waiting.length === 0 || (await engine.hasWorkLeft(graph, saver, run.threadId))) {
+    const stop = await stopAtHead({ deps, engine }, { run, payload, saver, graph, handed: [] });
+    if (stop) return { payload: rest, outcome: stop, handed: [] };
     return { payload: rest, input: { kind: "continue" }, handed: [] };
   }
   return { payload: rest, outcome: { kind: "interrupted", interrupts: waiting }, handed: [] };
@@ -67,8 +70,9 @@ async function takenOver(
 
 /** A continuation reads *all* decided, unapplied holds of the thread and resumes with those that still wait. */
 async function continuation(host: { readonly deps: Deps; readonly engine: Engine }, from: StartFrom): Promise<Start> {
-  const { run, saver, graph, handed } = from;
+  const { run, saver, graph } = from;
   const payload = stillToDo(from);
+  const handed = await dropStale(host.deps, run, from);
   const waiting = await waitingAtHead(saver);
   const answered = handed.filter((hold) => waiting.some(({ id }) => id === hold.interruptId));
   if (answered.length > 0) {
@@ -87,13 +91,24 @@ async function continuation(host: { readonly deps: Deps; readonly engine: Engine
       handed,
     };
   }
-  if (await host.engine.hasWorkLeft(graph, saver, run.threadId))
-    return { payload, input: { kind: "continue" }, handed };
+  if (await host.engine.hasWorkLeft(graph, saver, run.threadId)) {
+    const stop = await stopAtHead(host, { ...from, handed });
+    return stop ? { payload, outcome: stop, handed } : { payload, input: { kind: "continue" }, handed };
+  }
   return {
     payload,
     outcome: waiting.length > 0 ? { kind: "interrupted", interrupts: waiting } : { kind: "done" },
     handed,
   };
+}
+
+/** A breakpoint that nobody has approved: who goes on must not pass it. */
+async function stopAtHead(
+  { deps, engine }: { readonly deps: Deps; readonly engine: Engine },
+  from: Omit<StartFrom, "first">,
+): Promise<Extract<DriveOutcome, { readonly kind: "interrupted" }> | undefined> {
+  const stop = (await breakpointInTheWay(deps, from.run, from)) ?? (await engine.breakpointAtHead(from));
+  return stop && { kind: "interrupted", interrupts: [stop] };
 }
 
 /** Of a run that has waited for timers and callbacks: what it was asked to begin with has been done. */
@@ -110,7 +125,8 @@ function stillToDo({ run, payload }: StartFrom): RunPayload {
  */
 export async function handOver(deps: Deps, run: Run, fence: number): Promise<readonly Hold[]> {
   if (run.kind !== "continuation" && run.deliveries === 0) return [];
-  const isOurs = (hold: Hold): boolean => run.kind === "continuation" || hold.runId === run.runId;
+  const isOurs = ({ runId, carriedBy }: Hold): boolean =>
+    run.kind === "continuation" || runId === run.runId || carriedBy === run.runId;
   const holds = await deps.holds.ofThread(run, run.generation);
   const taken = await Promise.all(
     holds

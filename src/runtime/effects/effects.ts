@@ -1,7 +1,7 @@
 /** The effects of a tenant as operators see them, and what they say of those whose outcome nobody knows. */
 import { isUuid, runId as asRunId } from "../../core/ids.ts";
 import type { RunId } from "../../core/ids.ts";
-import type { EffectEntry, EffectOutcome } from "../../core/effect.ts";
+import type { EffectEntry, EffectOutcome, KeptWith } from "../../core/effect.ts";
 import { settled } from "../../core/effect-settlement.ts";
 import type { Verdict } from "../../core/effect-settlement.ts";
 import { HoldpointError } from "../../core/errors.ts";
@@ -10,6 +10,7 @@ import type { EffectList, EffectRef } from "../../storage/effects.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { readHead } from "../state-reader.ts";
+import type { RetryWith } from "../operators/retry.ts";
 import { followUpEffectSoon } from "./follow-up-effect.ts";
 
 export interface EffectSearch {
@@ -46,18 +47,19 @@ export interface EffectUseCases {
 /** Pages of the index that one request reads at most: what a filter leaves out must not keep it reading for ever. */
 const MOST_PAGES = 20;
 
-export function createEffectUseCases(deps: Deps): EffectUseCases {
+export function createEffectUseCases(host: RetryWith): EffectUseCases {
+  const { deps } = host;
   return {
     list: (principal, search) => list(deps, principal, search),
     ofRun: (principal, run) => ofRun(deps, principal, run),
     async get(principal, effectId) {
       const { value } = await find(deps, principal, effectId);
       const { outcome } = value;
-      return outcome ? { ...value, outcome: await deps.effects.whole(value, outcome) } : value;
+      return outcome ? { ...value, outcome: await deps.effects.whole(value.tenant, outcome) } : value;
     },
     async settle(principal, effectId, ask) {
       const entry = await settle(deps, principal, await find(deps, principal, effectId), ask);
-      const now = await followUpEffectSoon(deps, entry);
+      const now = await followUpEffectSoon(host, entry);
       return now?.settlement?.id === entry.settlement?.id && now?.proposal?.id === entry.proposal?.id
         ? (now ?? entry)
         : entry;
@@ -111,8 +113,8 @@ async function settle(
   first: Stored<EffectEntry>,
   { said, reason, intent }: SettleEffect,
 ): Promise<EffectEntry> {
-  const pool = await poolOf(deps, first.value);
-  const outcome = await keptResult(deps, first.value, said);
+  const { pool, thread } = await placeOf(deps, first.value);
+  const outcome = await keptResult(deps, first.value, { said, thread });
   let current: Stored<EffectEntry> | undefined = first;
   while (current) {
     const ask = { intent, said, outcome, by: subject, origin, reason, now: deps.table.now(), pool };
@@ -125,15 +127,26 @@ async function settle(
   throw new HoldpointError("not_found", "the effect is not in the journal any more");
 }
 
-/** A long result is stored before the word that names it: a word that loses leaves a body that nobody reads. */
-async function keptResult(deps: Deps, ref: EffectRef, said: Verdict): Promise<EffectOutcome | undefined> {
+/** A long result is stored before the word that names it: that of a word which loses is read by nobody. */
+async function keptResult(
+  { effects }: Deps,
+  { tenant }: EffectRef,
+  { said, thread }: { readonly said: Verdict; readonly thread: KeptWith | undefined },
+): Promise<EffectOutcome | undefined> {
   if (said.verdict === "not_happened" || said.result === undefined) return undefined;
-  return deps.effects.kept(ref, { kind: "result", value: said.result });
+  return effects.kept(tenant, { kind: "result", value: said.result }, thread);
 }
 
-/** Whose workers complete what follows. */
-async function poolOf(deps: Deps, { tenant, parked, runId, threadId }: EffectEntry): Promise<string> {
-  const at = parked ?? { runId, threadId };
-  const run = at.threadId && (await deps.runs.get({ tenant, threadId: at.threadId }, at.runId));
-  return run?.value.pool ?? "default";
+/** Whose workers complete what follows, and with which thread its result goes; without one that was deleted. */
+async function placeOf(
+  deps: Deps,
+  { tenant, parked, ...asked }: EffectEntry,
+): Promise<{ readonly pool: string; readonly thread?: KeptWith }> {
+  const { runId, threadId } = parked ?? asked;
+  const ref = threadId && { tenant, threadId };
+  const run = ref && (await deps.runs.get(ref, runId))?.value;
+  if (!run) return { pool: "default" };
+  const header = (await deps.threads.get(ref))?.value;
+  const isAlive = header && !header.deleted && header.generation === run.generation;
+  return { pool: run.pool, ...(isAlive ? { thread: run } : {}) };
 }

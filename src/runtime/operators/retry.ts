@@ -4,6 +4,7 @@
  * the retry gets its place: at most one is ever active. A repeat under the same key is the same run.
  */
 import { HoldpointError } from "../../core/errors.ts";
+import type { RunId } from "../../core/ids.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
 import { accept, threadOfRun } from "../accept/accept.ts";
@@ -23,17 +24,20 @@ interface Asked {
   readonly principal: Principal;
   readonly verb: Verb;
   readonly as: "retry" | "resume";
+  /** Of the run that goes on, where its id follows from why it does: however often it is asked for, it is this one. */
+  readonly named?: RunId;
 }
 
+/** Another attempt at a run that has failed or was parked. @throws HoldpointError why there is none */
 export async function retryRun(host: RetryWith, asked: Asked): Promise<Run> {
   const { deps, assistants } = host;
-  const { principal, verb, as } = asked;
+  const { principal, verb, as, named } = asked;
   const threadId = await threadOfRun(deps, principal, verb.runId);
   const failed = await findRun(deps, principal, threadId, verb.runId);
   if (as === "resume" && failed.status !== "parked")
     throw new HoldpointError("conflict", `run ${failed.runId} is ${failed.status}: only a parked one is resumed`);
   const payload = await deps.runs.payload(failed);
-  const mode = await firstMode(host, failed, verb);
+  const mode = await firstMode(host, failed, verb.idempotency !== undefined || named !== undefined);
   return accept(deps, assistants, principal, {
     threadId,
     ifNotExists: "reject",
@@ -41,6 +45,7 @@ export async function retryRun(host: RetryWith, asked: Asked): Promise<Run> {
     payload: retryPayload(mode, payload),
     settings: { ...failed.settings, multitaskStrategy: "reject" },
     ...(verb.idempotency ? { idempotency: verb.idempotency } : {}),
+    ...(named === undefined ? {} : { named: { runId: named, threadId } }),
     replay: {
       of: failed,
       obstacle: async (thread, run) => {
@@ -62,15 +67,15 @@ export async function retryRun(host: RetryWith, asked: Asked): Promise<Run> {
   });
 }
 
-/** With a key, what an earlier attempt came to is asked first: then there is no plan to be made, and none is refused. */
-async function firstMode(host: RetryWith, failed: Run, { idempotency }: Verb): Promise<RetryMode> {
+/** What an earlier attempt came to is asked first: then there is no plan to be made, and none is refused. */
+async function firstMode(host: RetryWith, failed: Run, mayBeRepeated: boolean): Promise<RetryMode> {
   const header = await upToDate(host.deps, failed);
   if (!header) throw new HoldpointError("not_found", "Run not found");
   try {
     return await planRetry(host, failed, header.value);
   } catch (error) {
     // An earlier attempt may have made it so; one that has not is told by the obstacle.
-    if (idempotency && asConflict(error)) return "continue";
+    if (mayBeRepeated && asConflict(error)) return "continue";
     throw error;
   }
 }

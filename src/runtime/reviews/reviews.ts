@@ -28,7 +28,7 @@ export function createReviews(deps: Deps): ReviewUseCases {
   };
 }
 
-async function find(deps: Deps, principal: Principal, reviewId: string): Promise<Stored<Hold>> {
+export async function find(deps: Deps, principal: Principal, reviewId: string): Promise<Stored<Hold>> {
   const [thread = "", hold = ""] = reviewId.split(".");
   const ref = { tenant: principal.tenant, threadId: asThreadId(thread) };
   const found = isUuid(thread) && hold ? await deps.holds.get(ref, asHoldId(hold)) : undefined;
@@ -38,7 +38,12 @@ async function find(deps: Deps, principal: Principal, reviewId: string): Promise
   return found;
 }
 
-async function decideOne(deps: Deps, principal: Principal, reviewId: string, request: DecideRequest): Promise<Hold> {
+export async function decideOne(
+  deps: Deps,
+  principal: Principal,
+  reviewId: string,
+  request: DecideRequest,
+): Promise<Hold> {
   const hold = await decide(deps, principal, await find(deps, principal, reviewId), request);
   if (!hold.followUpDue) return hold;
   const now = await followUpSoon(deps, hold);

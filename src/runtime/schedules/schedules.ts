@@ -5,6 +5,7 @@ import type { Schedule, ScheduledRequest } from "../../core/schedule.ts";
 import { parseHookUrl } from "../../core/webhook-address.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { ScheduleRecord } from "../../storage/schedules.ts";
+import { auditChange, scheduleShown } from "../audit/audit-change.ts";
 import { threadNotFound } from "../accept/accept-answer.ts";
 import type { Assistants } from "../assistants.ts";
 import type { Deps } from "../deps.ts";
@@ -48,6 +49,8 @@ export function createScheduleUseCases(deps: Deps, assistants: Assistants): Sche
         updatedAt: now,
         sealed: await schedules.seal({ tenant, scheduleId }, request),
       };
+      const made = { version: undefined, before: undefined, after: scheduleShown(record, request) };
+      await auditChange(deps, "schedule", { by: principal, action: "create", id: scheduleId, ...made });
       await schedules.put(record, "absent");
       return { schedule: record, request };
     },
@@ -59,12 +62,17 @@ export function createScheduleUseCases(deps: Deps, assistants: Assistants): Sche
         const { request = before.request, ...change } = changeOf(before);
         assertRequest(deps, request);
         const next = { ...changed(value, change, table.now()), sealed: await schedules.seal(value, request) };
+        const shown = { before: scheduleShown(value, before.request), after: scheduleShown(next, request) };
+        await auditChange(deps, "schedule", { by: principal, action: "update", id, version, ...shown });
         if ((await schedules.put(next, { version })).won) return { schedule: next, request };
       }
     },
     async remove(principal, id) {
       for (;;) {
-        const removed = await schedules.remove(await find(principal, id));
+        const found = await find(principal, id);
+        const gone = { version: found.version, before: scheduleShown(found.value), after: undefined };
+        await auditChange(deps, "schedule", { by: principal, action: "remove", id, ...gone });
+        const removed = await schedules.remove(found);
         if (removed.outcome !== "lost") return;
       }
     },

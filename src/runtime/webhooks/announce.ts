@@ -76,6 +76,21 @@ export async function tellOfDecision(deps: Deps, hold: Hold): Promise<void> {
   await tell(deps, { tenant, event, data: holdData(hold) });
 }
 
+/**
+ * Tells of what time makes of a review that stays open, before that is written: it is due until then. `at`: the time that
+ * had come, so that whoever does it again tells of the same event.
+ */
+export async function tellInTime(
+  deps: Deps,
+  hold: Hold,
+  { type, at }: { readonly type: "review.escalated" | "review.reminded"; readonly at: number },
+): Promise<void> {
+  const { tenant, threadId, holdId, runId } = hold;
+  const id = eventId(type, [tenant, threadId, holdId, at]);
+  const groups = hold.request?.groups ?? [];
+  await tell(deps, { tenant, event: { id, type, at, groups, threadId, runId }, data: holdData(hold) });
+}
+
 async function tell(deps: Deps, { tenant, event, data }: Told): Promise<void> {
   const endpoints = (await deps.webhooks.endpoints(tenant)).filter((endpoint) => wants(endpoint, event));
   if (endpoints.length === 0) return;

@@ -9,7 +9,11 @@ import { errorInfo } from "../../core/errors.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Key } from "../../storage/table.ts";
 import type { Deps } from "../deps.ts";
+import { auditChange, webhookShown } from "../audit/audit-change.ts";
 import { keysOf, openBody } from "./secrets.ts";
+
+/** Who changed an endpoint that was disabled because its target said so. */
+const BY_TARGET = "holdpoint:webhook-target";
 
 /** Its time has come: from now on it stands among what is ready, endpoint by endpoint. */
 export async function ready(deps: Deps, key: Key): Promise<void> {
@@ -87,11 +91,16 @@ async function post(deps: Deps, sender: HookSender, { claim, endpoint, signal }:
   }
 }
 
-async function disable(deps: Deps, { tenant, endpointId }: Endpoint, now: number): Promise<void> {
-  await deps.webhooks.updateEndpoint(tenant, endpointId, (one) =>
-    one.state === "active"
-      ? { ...one, state: "disabled", reason: "the target is gone (410)", updatedAt: now }
-      : undefined,
-  );
+async function disable(deps: Deps, { tenant, endpointId: id }: Endpoint, now: number): Promise<void> {
+  for (;;) {
+    const found = await deps.webhooks.endpoint(tenant, id);
+    if (found?.value.state !== "active") break;
+    const reason = "the target is gone (410)";
+    const next: Endpoint = { ...found.value, state: "disabled", reason, updatedAt: now };
+    const shown = { before: webhookShown(found.value), after: webhookShown(next) };
+    const by = { tenant, subject: BY_TARGET };
+    await auditChange(deps, "webhook", { by, action: "disable", id, version: found.version, ...shown, reason });
+    if ((await deps.webhooks.putEndpoint(next, { version: found.version })).won) break;
+  }
   deps.interests.changed(tenant);
 }

@@ -4,7 +4,8 @@ import { RUN_ENDPOINT, newDelivery, requeued, rotated } from "../../core/webhook
 import type { Endpoint, HookDelivery, HookEvent } from "../../core/webhook.ts";
 import { parseHookUrl } from "../../core/webhook-address.ts";
 import { hookKeys } from "../../storage/keys.ts";
-import type { Stored } from "../../storage/records.ts";
+import type { Stored, Written } from "../../storage/records.ts";
+import { auditChange, webhookShown } from "../audit/audit-change.ts";
 import type { Deps } from "../deps.ts";
 import { iso } from "./event-data.ts";
 import { ensureRunEndpoint } from "./run-endpoint.ts";
@@ -24,15 +25,21 @@ export function createWebhookUseCases(deps: Deps): WebhookUseCases {
   };
   const change = async (
     principal: Principal,
-    id: string,
+    { id, action }: { readonly id: string; readonly action: string },
     to: (endpoint: Endpoint, now: number) => Endpoint,
   ): Promise<Endpoint> => {
-    await find(principal, id);
-    const now = deps.table.now();
-    const written = await deps.webhooks.updateEndpoint(principal.tenant, id, (one) => to(one, now));
-    deps.interests.changed(principal.tenant);
-    if (!written) throw notFound(id);
-    return written.value;
+    let current: Stored<Endpoint> | undefined = await find(principal, id);
+    while (current) {
+      const { value, version }: Stored<Endpoint> = current;
+      const next = to(value, deps.table.now());
+      const shown = { before: webhookShown(value), after: webhookShown(next) };
+      await auditChange(deps, "webhook", { by: principal, action, id, version, ...shown });
+      const written: Written<Endpoint> = await deps.webhooks.putEndpoint(next, { version });
+      deps.interests.changed(principal.tenant);
+      if (written.won) return next;
+      ({ current } = written);
+    }
+    throw notFound(id);
   };
   return {
     async create(principal, wanted) {
@@ -42,6 +49,8 @@ export function createWebhookUseCases(deps: Deps): WebhookUseCases {
       const endpointId = deps.ids.uuid();
       const { shown, sealed } = await newSecret(deps, principal.tenant, endpointId);
       const endpoint = draft(principal, wanted, { endpointId, sealed, now: deps.table.now() });
+      const made = { version: undefined, before: undefined, after: webhookShown(endpoint) };
+      await auditChange(deps, "webhook", { by: principal, action: "create", id: endpointId, ...made });
       await deps.webhooks.putEndpoint(endpoint, "absent");
       deps.interests.changed(principal.tenant);
       return { endpoint, secret: shown };
@@ -52,17 +61,19 @@ export function createWebhookUseCases(deps: Deps): WebhookUseCases {
     async update(principal, id, wanted) {
       if (id === RUN_ENDPOINT) throw new HoldpointError("conflict", "the endpoint of runs has no settings of its own");
       if (wanted.url !== undefined) assertUrl(deps, wanted.url);
-      return change(principal, id, (one, now) => ({ ...one, ...wanted, updatedAt: now }));
+      return change(principal, { id, action: "update" }, (one, now) => ({ ...one, ...wanted, updatedAt: now }));
     },
-    pause: (principal, id) => change(principal, id, (one, now) => ({ ...one, state: "paused", updatedAt: now })),
+    pause: (principal, id) =>
+      change(principal, { id, action: "pause" }, (one, now) => ({ ...one, state: "paused", updatedAt: now })),
     async resume(principal, id) {
-      const resumed = await change(principal, id, resumedAt);
+      const resumed = await change(principal, { id, action: "resume" }, resumedAt);
       await wake(deps, resumed);
       return resumed;
     },
     async rotate(principal, id) {
       const { shown, sealed } = await newSecret(deps, principal.tenant, id);
-      return { endpoint: await change(principal, id, (one, now) => rotated(one, sealed, now)), secret: shown };
+      const to = (one: Endpoint, now: number): Endpoint => rotated(one, sealed, now);
+      return { endpoint: await change(principal, { id, action: "rotate" }, to), secret: shown };
     },
     async test(principal, id) {
       const { value } = await find(principal, id);
@@ -70,7 +81,10 @@ export function createWebhookUseCases(deps: Deps): WebhookUseCases {
       return sendTest(deps, value);
     },
     async remove(principal, id) {
-      const removed = await deps.webhooks.removeEndpoint(await find(principal, id));
+      const found = await find(principal, id);
+      const gone = { version: found.version, before: webhookShown(found.value), after: undefined };
+      await auditChange(deps, "webhook", { by: principal, action: "remove", id, ...gone });
+      const removed = await deps.webhooks.removeEndpoint(found);
       if (removed.outcome === "lost") throw new HoldpointError("conflict", "the endpoint was changed meanwhile");
       deps.interests.changed(principal.tenant);
     },

@@ -21,7 +21,7 @@ import { Rota } from "./rota.ts";
 import type { TaskProtection } from "./task-protection.ts";
 
 /** What was read of the index is picked from for this long. */
-const FRESH_MS = 250;
+const FRESH_MS = 100;
 /** A run whose graph is not here is left to workers that have it for so long, and meanwhile looked at this often. */
 const OTHERS_FIRST_MS = { for: 3000, again: 1000 } as const;
 /** Beyond this many, who waits is found in the index again. */
@@ -55,6 +55,8 @@ export interface SlotsOptions {
   readonly left: LeftToOthers;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
+  /** Hears who had a thread first. */
+  readonly lostTo: (process: string) => void;
   /** What was found in the index is used up, or old. */
   readonly readAgain: () => void;
 }
@@ -81,6 +83,11 @@ export class Slots {
   /** Number of threads that are looked at or held now. */
   get busy(): number {
     return this.#places.size;
+  }
+
+  /** Nothing could be begun now, whatever was found. */
+  get isFull(): boolean {
+    return this.#free() <= 0;
   }
 
   get taken(): readonly Holding[] {
@@ -146,14 +153,14 @@ export class Slots {
   #begin(offer: Offer): void {
     const looked = this.#placeOf(offer.ref);
     if (looked) return void (looked.holding.again = true);
-    const { host, protection, drain } = this.#options;
+    const { host, protection, drain, lostTo } = this.#options;
     const { ref, seen, hasExpired = false } = offer;
     const holding: Holding = { ref, cancel: new Map(), abort: new AbortController(), again: false };
     const place: Place = { holding, offer, graphId: undefined };
     if (this.#places.size === 0) protection.busy();
     this.#places.set(nameOf(ref), place);
     const admits = (thread: Thread): boolean => this.#admits(place, thread);
-    const advancing = advance(host, { holding, seen, hasExpired, admits, drain })
+    const advancing = advance(host, { holding, seen, hasExpired, admits, lostTo, drain })
       .then((runs) => this.#rota.charge(ref.tenant, runs))
       .catch((error: unknown) => this.#report(ref, error))
       .finally(() => {
@@ -164,9 +171,10 @@ export class Slots {
   }
 
   #left({ holding, offer }: Place): void {
+    const mayHaveMissed = this.isFull || this.#waiting.length > 0;
     this.#places.delete(nameOf(offer.ref));
     const { clock } = this.#options.host.deps;
-    if (this.#waiting.length > 0 && clock.monotonic() - this.#foundAt > FRESH_MS) this.#options.readAgain();
+    if (mayHaveMissed && clock.monotonic() - this.#foundAt > FRESH_MS) this.#options.readAgain();
     if (holding.again) this.hinted({ ref: holding.ref });
     if (this.#places.size === 0) this.#emptied();
     this.#fill();

@@ -2,12 +2,14 @@
  * A worker finds due threads and has them advanced. The `due` index and the in-process hints only say where to look: what
  * is begun, and when, is a matter of its slots.
  */
+import { isHoldpointError } from "../../core/errors.ts";
 import { holdId, runId } from "../../core/ids.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import type { Thread } from "../../core/thread.ts";
 import { threadKeys } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
 import { Cancels } from "./cancels.ts";
+import { Contenders } from "./contenders.ts";
 import { dueNow, eachRow, expiredRows, leaseRows } from "./due-rows.ts";
 import type { DueRow } from "./due-rows.ts";
 import type { ExecutionDeps } from "../delivery/execution.ts";
@@ -50,7 +52,8 @@ const EARLY_AGAIN_MS = 250;
 /** From so many rows on there may be more. */
 const MANY_ROWS = 512;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
-const REMOTE_POLL_MS = { busy: 50, idle: 1000 } as const;
+/** With every slot taken only what needs none is looked for: a slot that becomes free looks for itself. */
+const REMOTE_POLL_MS = { busy: 50, full: 250, idle: 1000 } as const;
 
 export function createWorker(options: WorkerOptions): Worker {
   return new PollingWorker(options);
@@ -63,6 +66,7 @@ class PollingWorker implements Worker {
   readonly #cancels: Cancels;
   readonly #watch: LeaseWatch;
   readonly #left: LeftToOthers;
+  readonly #contenders: Contenders;
   readonly #slots: Slots;
   readonly #subscriptions = new DisposableStack();
   /** Future rows that were looked at, and until when that does: they stay where they are while nothing can be done. */
@@ -80,11 +84,13 @@ class PollingWorker implements Worker {
     const { clock, settings } = options.deps;
     this.#watch = new LeaseWatch({ clock, leaseMs: settings.leaseMs, isKnownDead: options.isKnownDead });
     this.#left = new LeftToOthers(clock, NEWER_AGAIN_MS);
+    this.#contenders = new Contenders(clock, settings.owner);
     this.#slots = new Slots({
       host: options,
       protection: options.protection ?? noProtection,
       left: this.#left,
       drain: this.#drain.signal,
+      lostTo: (process) => this.#contenders.lostTo(process),
       readAgain: () => this.#wake.abort(),
     });
     this.#cancels = new Cancels(options.deps, () => this.#slots.taken);
@@ -159,6 +165,7 @@ class PollingWorker implements Worker {
     const busy = this.busy > 0 || quiet < 1000;
     if (table.changes) return busy ? CHANGED_POLL_MS.busy : CHANGED_POLL_MS.idle;
     const jitter = 0.75 + Number.parseInt(ids.token(1), 16) / 512;
+    if (this.#slots.isFull) return REMOTE_POLL_MS.full * jitter;
     if (busy) return REMOTE_POLL_MS.busy * jitter;
     return Math.min(REMOTE_POLL_MS.idle, REMOTE_POLL_MS.busy + quiet / 20) * jitter;
   }
@@ -171,23 +178,21 @@ class PollingWorker implements Worker {
     if (ready.length > 0) this.#lastFound = deps.clock.monotonic();
     const threads = ready.filter(({ sk }) => sk === "H");
     // A table that tells of changes shows a claim at once.
-    const order = deps.table.changes ? threads : spread(threads, deps.settings.owner);
+    const order = deps.table.changes ? threads : spread(this.#contenders.take(threads), deps.settings.owner);
     this.#slots.found(order.map(({ ref }) => ref));
     const isHold = ({ sk }: DueRow): boolean => sk.startsWith(threadKeys.holdPrefix);
-    await eachRow(deps, ready.filter(isHold), (row) =>
-      this.#unlessNewer(row, () => followUp(deps, row.ref, holdOf(row))),
-    );
+    await eachRow(deps, ready.filter(isHold), (row) => this.#orLeave(row, () => followUp(deps, row.ref, holdOf(row))));
     await eachRow(deps, ready, async (row) => {
       const { effect } = row;
-      if (effect) await this.#unlessNewer(row, () => followUpEffect(deps, effect));
+      if (effect) await this.#orLeave(row, () => followUpEffect(this.#options, effect));
     });
     this.#settle(past.filter(isHold));
     this.#sweep(past.filter((row) => !isHold(row)));
   }
 
-  async #unlessNewer({ ref, sk }: DueRow, work: () => Promise<unknown>): Promise<void> {
+  async #orLeave({ ref, sk }: DueRow, work: () => Promise<unknown>): Promise<void> {
     await work().catch((error: unknown) => {
-      if (isNewerFormat(error)) this.#left.add(ref, sk);
+      if (isNewerFormat(error) || isHoldpointError(error, "graph_unavailable")) this.#left.add(ref, sk);
       throw error;
     });
   }
@@ -197,7 +202,7 @@ class PollingWorker implements Worker {
     if (this.#settling || rows.length === 0) return;
     const { deps } = this.#options;
     this.#settling = eachRow(deps, rows, (row) =>
-      this.#unlessNewer(row, async () => {
+      this.#orLeave(row, async () => {
         if (this.#stop.signal.aborted) return;
         this.#look(row, EARLY_AGAIN_MS);
         await settleDue(deps, row.ref, holdOf(row));

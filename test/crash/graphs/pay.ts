@@ -3,7 +3,7 @@ import { openSync } from "node:fs";
 import { join } from "node:path";
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
 import { EffectRejected, effect, services } from "holdpoint/graph";
-import type { EffectPolicy, NodeConfig } from "holdpoint/graph";
+import type { EffectPolicy, Http, NodeConfig } from "holdpoint/graph";
 import { FOLDER_VARIABLE, note } from "../witness.ts";
 
 /** Within the call of the effect, where no write of the table is. */
@@ -34,8 +34,7 @@ async function pay({ order, policy, crash }: S, config: NodeConfig): Promise<Par
   const { http } = services(config);
   const url = ledgerOf(policy);
   const lookup = async (token: string): Promise<{ readonly result: string } | undefined> => {
-    const response = await http.fetch(new URL(`?order=${order}`, url));
-    const { refunds } = (await response.json()) as { readonly refunds: readonly Payment[] };
+    const refunds = await paymentsOf(http, new URL(`?order=${order}`, url));
     const found = refunds.find(({ key }) => key === token);
     return found && { result: found.reference };
   };
@@ -49,6 +48,19 @@ async function pay({ order, policy, crash }: S, config: NodeConfig): Promise<Par
     return ((await response.json()) as Payment).reference;
   });
   return { reference };
+}
+
+const ASKS = 3;
+
+/** Asks again where a question gets no answer: a connection that was idle may be closed as it is used again. */
+async function paymentsOf(http: Http, url: URL, asked = 1): Promise<readonly Payment[]> {
+  try {
+    const response = await http.fetch(url);
+    return ((await response.json()) as { readonly refunds: readonly Payment[] }).refunds;
+  } catch (error) {
+    if (asked === ASKS) throw error;
+    return paymentsOf(http, url, asked + 1);
+  }
 }
 
 function dieOnce({ configurable }: NodeConfig): void {
