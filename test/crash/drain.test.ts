@@ -106,8 +106,8 @@ describe.each(engines)("two workers that are replaced under load, on $name", (en
       expect(violations).toEqual([]);
       expect(proof).toMatchObject({ lost: 0, doubled: 0 });
       expect(proof.steps?.again).toBe(0);
-      expect(seen.paid.map(({ first, settled }) => [first.status, settled])).toEqual(
-        seen.paid.map(() => ["success", []]),
+      expect(seen.paid.map(({ ends, looked }) => [ends.map(({ status }) => status), looked])).toEqual(
+        seen.paid.map(() => [["success"], []]),
       );
       expect(payments.map(({ order }) => order).toSorted()).toEqual(seen.paid.map(({ order }) => order).toSorted());
     },
