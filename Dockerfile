@@ -14,7 +14,7 @@ COPY graphs ./graphs
 COPY tools ./tools
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 # What Node compiles at a start is kept: the image is ready sooner, and need not write it anywhere.
-RUN NODE_COMPILE_CACHE=/app/compile-cache node scripts/image/warm.ts
+RUN node scripts/image/warm.ts /app/compile-cache
 # Volumes take over the owner of the folder that they cover: these two become the only ones that the service writes to.
 RUN mkdir -p /volumes/data /volumes/keys
 

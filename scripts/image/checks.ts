@@ -39,7 +39,7 @@ export async function checkImage(image: Image): Promise<readonly Check[]> {
     check("size on top of its base, MB", sizeMb.toFixed(0), sizeMb < MOST_MB),
     // What else the machine does only adds to it.
     { ...check("ready after ms, of which the least counts", shown, Math.min(...starts) < MOST_READY_MS), isTime: true },
-    ...(await confined(container)),
+    ...(await confined(container, image)),
     ...(await healthy(container, image)),
     ...(await working(container)),
   ];
@@ -65,14 +65,14 @@ async function node(container: Container, script: string): Promise<string> {
 const writing = (path: string): string =>
   `require("node:fs").writeFileSync(${JSON.stringify(path)}, ""); console.log("done")`;
 
-async function confined(container: Container): Promise<readonly Check[]> {
+async function confined(container: Container, image: Image): Promise<readonly Check[]> {
   const status = await container.status();
   const of = (name: string): string => status.get(name) ?? "";
   const [root, data] = [
     await node(container, writing("/app/dist/x")),
     await node(container, writing("/var/lib/holdpoint/x")),
   ];
-  const cache = await compileCache(container);
+  const cache = await compileCache(container, image);
   return [
     check("user", of("Uid").split(/\s/)[0] ?? "", of("Uid").startsWith("10001")),
     check("capabilities", of("CapEff"), /^0+$/.test(of("CapEff"))),
@@ -104,8 +104,9 @@ async function healthy(container: Container, { config }: Image): Promise<readonl
 }
 
 /** Where Node looks for what it compiled before; the folder's name has its version. */
-async function compileCache(container: Container): Promise<string> {
-  const { output } = await container.exec(["node", "-p", 'require("node:module").getCompileCacheDir()']);
+async function compileCache(container: Container, { config }: Image): Promise<string> {
+  const flags = config.Entrypoint.filter((one) => one.startsWith("--"));
+  const { output } = await container.exec(["node", ...flags, "-p", 'require("node:module").getCompileCacheDir()']);
   return dirname(output.trim());
 }
 
