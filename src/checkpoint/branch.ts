@@ -154,18 +154,26 @@ export class Branch {
     const stored = foldChain(this.log.at, chain);
     this.#lastLoaded = stored;
     const sets = await this.readSets(record.checkpointId);
-    return { stored, sets: sets.length === 0 ? sets : sets.filter(await this.visibility(record, known)) };
+    return { stored, sets: sets.length === 0 ? sets : await this.#counting(record, sets, known) };
   }
 
-  /** Which writes count under a checkpoint that need not be the latest. `known`: the marks above it, if already read. */
-  async visibility(record: CheckpointRecord, known?: readonly Mark[]): Promise<Visibility> {
-    const view = await this.known();
-    const marks = known ?? (await this.log.marksAfter(record.seq));
-    const below = visibleBelow(record, marks);
-    const head = view.marks.at(-1);
+  /** The write sets that count under a checkpoint that need not be the latest. `known`: the marks above it, if already read. */
+  async #counting(
+    record: CheckpointRecord,
+    sets: readonly WriteSet[],
+    known?: readonly Mark[],
+  ): Promise<readonly WriteSet[]> {
+    const head = (await this.known()).marks.at(-1);
     // A delivery that executes from an older checkpoint says so in the barrier at the head.
     const travels = head?.checkpointId === record.checkpointId ? visibleBelow({ fence: -1 }, [head]) : () => false;
-    return this.#visible((set) => below(set) || travels(set));
+    const under = (marks: readonly Mark[]): readonly WriteSet[] => {
+      const below = visibleBelow(record, marks);
+      return sets.filter(this.#visible((set) => below(set) || travels(set)));
+    };
+    const next = under(known ?? (await this.log.marksAfter(record.seq)));
+    // Only where something is left out can a reset have gone back here, and more have been written since.
+    const isAll = known !== undefined || next.length === sets.length;
+    return isAll ? next : under(await this.log.standingMarks(record.seq));
   }
 
   /** Every stored write set of a checkpoint, visible or not. */

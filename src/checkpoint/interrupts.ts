@@ -4,8 +4,6 @@
  */
 import { ERROR, INTERRUPT, RESUME } from "@langchain/langgraph-checkpoint";
 import type { CheckpointPendingWrite, PendingWrite } from "@langchain/langgraph-checkpoint";
-import type { Branch } from "./branch.ts";
-import type { Loaded } from "./view.ts";
 import type { InterruptOwner } from "./writes.ts";
 
 /** An interrupt at the head of a thread. `owner` is missing only where no saver of ours stored it. */
@@ -94,12 +92,4 @@ function stillWaits(owner: InterruptOwner, writes: readonly CheckpointPendingWri
   const finished = own.some(([, channel]) => isOutput(channel));
   const answers = answersAmong(own.map(([, channel, value]): PendingWrite => [channel, value]));
   return raised && !finished && answers <= owner.ordinal;
-}
-
-/** A checkpoint with the writes that count under it on the branch as it stands, also where a reset went back to it. */
-export async function loadStanding(branch: Branch, checkpointId: string): Promise<Loaded | undefined> {
-  const { latest } = await branch.known();
-  const record = latest?.record.checkpointId === checkpointId ? undefined : await branch.log.find(checkpointId);
-  const marks = record && (await branch.log.standingMarks(record.seq));
-  return record && marks ? branch.loadRecord(record, await branch.log.chain(record), marks) : branch.load(checkpointId);
 }

@@ -53,21 +53,30 @@ export async function lastCheckpoint(
 }
 
 /**
- * The marks that stand above a position on the branch as it is now, oldest first: a reset may have gone back to it, and
- * what was executed from there stands behind marks that are not next to it. Undefined where the branch passes it by.
+ * The marks that stand above a position on the branch as it is now, or as it was when it last came by there; oldest first.
+ * A reset may have gone back to it, and what was executed from there stands behind marks that are not next to it. Reads
+ * everything above.
  */
-export async function standingMarks({ items, read }: Reading, seq: number): Promise<readonly Mark[] | undefined> {
-  const above: LogRecord[] = [];
-  for await (const item of items.itemsOf({ ...items.upFrom(seq + 1), limit: MARKS_PAGE })) above.push(await read(item));
-  let marks: Mark[] = [];
-  let upTo = Infinity;
-  for (const record of above.toReversed()) {
-    if (record.seq > upTo) continue;
-    if (record.kind === "barrier" || record.kind === "reset") marks.unshift(record);
-    else marks = [];
-    upTo = record.kind === "reset" ? record.targetSeq : record.seq - 1;
+export async function standingMarks({ items, read }: Reading, seq: number): Promise<readonly Mark[]> {
+  let [last, below]: [Above, number] = [{ marks: [], isOpen: true }, seq];
+  const states = new Map([[seq, last]]);
+  for await (const item of items.itemsOf({ ...items.upFrom(seq + 1), limit: MARKS_PAGE })) {
+    const record = await read(item);
+    const before = states.get(record.kind === "reset" ? record.targetSeq : below);
+    below = record.seq;
+    if (before === undefined) continue;
+    const isMark = record.kind === "barrier" || record.kind === "reset";
+    last = isMark && before.isOpen ? { marks: [...before.marks, record], isOpen: true } : { ...before, isOpen: false };
+    states.set(below, last);
   }
-  return upTo < seq ? undefined : marks;
+  return last.marks;
+}
+
+/** What stands between a position and one above it. */
+interface Above {
+  readonly marks: readonly Mark[];
+  /** Nothing but them. */
+  readonly isOpen: boolean;
 }
 
 /** The marks between a position and the next checkpoint record, or where one was; oldest first. */

@@ -52,8 +52,8 @@ export interface Log {
   chain(record: CheckpointRecord): Promise<readonly CheckpointRecord[]>;
   /** The barriers between this position and the next checkpoint record, oldest first. */
   marksAfter(seq: number): Promise<readonly Mark[]>;
-  /** Those above a position on the branch as it stands: see `log-reads.ts`. */
-  standingMarks(seq: number): Promise<readonly Mark[] | undefined>;
+  /** Those above this position on the branch as it stands, wherever a reset went back to it: reads all that is above. */
+  standingMarks(seq: number): Promise<readonly Mark[]>;
   /** `index` makes the item findable without its thread. */
   append(record: LogRecord, index?: Draft["index"]): Promise<AppendResult>;
   /** The cut at a position; undefined when a later one has removed it. */

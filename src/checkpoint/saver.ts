@@ -23,7 +23,7 @@ import type { Branch } from "./branch.ts";
 import type { Loaded, View } from "./view.ts";
 import { headOf } from "./head.ts";
 import { historyOf } from "./history.ts";
-import { loadStanding, outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
+import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
@@ -138,6 +138,12 @@ export class FencedSaver extends BaseCheckpointSaver {
   head(): SaverHead | undefined {
     const latest = this.#branches.boundRoot()?.view?.latest;
     return latest && headOf(latest.record);
+  }
+
+  /** Whether any checkpoint that counts at the root goes on from the input of this lineage. Reads down to the newest. */
+  async hasCheckpointOf(root: string): Promise<boolean> {
+    for await (const { record } of (await this.#bound("")).walk()) if (record.root === root) return true;
+    return false;
   }
 
   /** The channels at that head, without its task writes. */
@@ -298,7 +304,7 @@ export class FencedSaver extends BaseCheckpointSaver {
       const branch = await this.#bound(ns);
       if (this.#options.lease === undefined) branch.forget();
       else if (ns !== "") await this.#trust(branch);
-      const loaded = await loadStanding(branch, checkpointId);
+      const loaded = await branch.load(checkpointId);
       return loaded && toPendingWrites(this.#tuples(branch), loaded.sets, checkpointId);
     });
   }

@@ -37,7 +37,11 @@ export function inTime(hold: Hold, now: number): InTime | undefined {
   return reminders && { kind: "reminded", hold: reminded(hold, reminders, now) };
 }
 
-function settledByTime(hold: Hold, times: HoldTimes, now: number): Hold {
+function settledByTime({ kept, ...hold }: Hold, times: HoldTimes, now: number): Hold {
+  if (kept) {
+    const again = keyedDecisionId(hold.holdId, kept.by, `${kept.bodyDigest} ${times.returned ?? 0}`);
+    return decided(hold, { ...kept, id: again, at: now, continuation: continuationId(hold.holdId, again) });
+  }
   const id = keyedDecisionId(hold.holdId, BY_TIME, String(times.returned ?? 0));
   const decision: Decision = {
     id,

@@ -145,6 +145,11 @@ export interface Hold extends HoldDesk {
   /** Of a callback: a topic that asks to be confirmed, which only an operator may do. */
   readonly subscription?: Subscription;
   readonly decision?: Decision;
+  /**
+   * What a callback brought, when the run that was to carry it on did not: nobody is asked again, and time brings it on
+   * again later.
+   */
+  readonly kept?: Decision;
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
   /**
@@ -233,10 +238,14 @@ export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefine
 
 /**
  * A decision that its continuation could not carry on is asked for again, of everyone who had a part in it too, and no
- * earlier holder may raise it anew.
+ * earlier holder may raise it anew. Who has answered a callback has done so for good.
  */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision: _decision, carriedBy: _carriedBy, votes: _votes, times, ...rest } = hold;
+  const { decision, carriedBy: _carriedBy, votes: _votes, times, ...rest } = hold;
+  if (hold.origin === "callback" && decision !== undefined && decision.cause !== "time") {
+    const soon = timesAgain({ ...times, settlesAt: now }, now);
+    return { ...rest, kept: decision, times: soon, state: "pending", followUpDue: false, reason, updatedAt: now };
+  }
   const again = times === undefined ? {} : { times: timesAgain(times, now) };
   return { ...rest, ...again, state: "pending", followUpDue: false, reason, updatedAt: now };
 }
@@ -245,8 +254,19 @@ export function applied(hold: Hold, now: number): Hold {
   return { ...hold, state: "applied", followUpDue: false, updatedAt: now };
 }
 
+/** Why a decision is set aside that was given to something else than is shown now. */
+export const ASKED_AGAIN = "asked again with other content";
+
 export function superseded(hold: Hold, reason: string, now: number): Hold {
   return { ...hold, state: "superseded", followUpDue: false, reason, updatedAt: now };
+}
+
+/**
+ * What a timer or a callback came to, of which its run has not heard before it was over. Whoever asks for the same again,
+ * as a retry does, is given it.
+ */
+export function unheard(hold: Hold, why: string, now: number): Hold {
+  return { ...hold, state: "cancelled", followUpDue: false, reason: why, updatedAt: now };
 }
 
 /**

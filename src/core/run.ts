@@ -336,10 +336,10 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
     case "waiting":
       if (request.action !== "rollback" && !mayCarryDecisions(run))
         return { kind: "written", run: { ...rest, ...end, followUpAt: at } };
-      if (run.cancelAsked) return { kind: "already", status: run.status };
+      if (isAsked(run, request)) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, followUpAt: at, updatedAt: at } };
     case "running":
-      if (run.cancelAsked) return { kind: "already", status: run.status };
+      if (isAsked(run, request)) return { kind: "already", status: run.status };
       return { kind: "written", run: { ...run, cancelAsked: request, updatedAt: request.at } };
     case "success":
     case "held":
@@ -351,3 +351,7 @@ export function cancelled(run: Run, request: CancelRequest): CancelResult {
       return { kind: "already", status: run.status };
   }
 }
+
+/** Who wants it cancelled wants more than who wants it parked. */
+const isAsked = ({ cancelAsked }: Run, { parks }: CancelRequest): boolean =>
+  cancelAsked !== undefined && (parks === true || cancelAsked.parks !== true);

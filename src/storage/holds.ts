@@ -62,7 +62,18 @@ export function createHolds(table: Table, shards: number, sealers: Sealers = pla
     decode: (item: Item) => ({ ...(JSON.parse(textOf(item, "d")) as Hold), generation: numberOf(item, "g") }),
     index: (hold) => indexEntries(hold, shards),
     content: {
-      paths: ["value", "request", "digest", "decision", "votes", "comments", "reason", "resultSchema", "subscription"],
+      paths: [
+        "value",
+        "request",
+        "digest",
+        "decision",
+        "kept",
+        "votes",
+        "comments",
+        "reason",
+        "resultSchema",
+        "subscription",
+      ],
       tenantOf: ({ tenant }) => tenant,
     },
   };

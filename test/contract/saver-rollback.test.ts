@@ -3,6 +3,7 @@ import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { checkpointOf, configOf, metadataOf } from "../support/checkpoints.ts";
+import { everyTable } from "../support/engines.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
 import { createMemoryTable } from "../support/memory-table.ts";
 
@@ -75,3 +76,77 @@ describe("rollback", () => {
     await expect(holder(table, 4).rollback("no such checkpoint")).rejects.toMatchObject({ code: "not_found" });
   });
 });
+
+/** A checkpoint that asks (1), one after it (2), a rollback to the first, and task writes of two holders after that. */
+async function asked(table: Table) {
+  const { saver: first, ids } = await begun(table, 1);
+  const [start = ""] = ids;
+  await first.putWrites(configOf(thread, start), [["__interrupt__", "question"]], "asks");
+  await first.put(configOf(thread, start), checkpointOf({ values: { n: 1 } }), metadataOf(1), { n: 2 });
+  await holder(table, 2).rollback(start);
+  const third = holder(table, 3);
+  await third.barrier();
+  await third.putWrites(configOf(thread, start), [["n", "third"]], "one");
+  const fourth = holder(table, 4);
+  await fourth.barrier();
+  await fourth.putWrites(configOf(thread, start), [["n", "fourth"]], "other");
+  const goOn = (saver: FencedSaver) =>
+    saver.put(configOf(thread, start), checkpointOf({ versions: { n: 2 } }), metadataOf(1), { n: 2 });
+  return { start, fourth, goOn };
+}
+
+for (const engine of everyTable()) {
+  describe(`what was written after a rollback, on ${engine.name},`, () => {
+    const writesAt = async (saver: FencedSaver, id: string): Promise<readonly unknown[]> => {
+      const tuple = await saver.getTuple(configOf(thread, id));
+      return (tuple?.pendingWrites ?? []).map(([task, , value]) => [task, value]).toSorted();
+    };
+    const ALL = [
+      ["asks", "question"],
+      ["one", "third"],
+      ["other", "fourth"],
+    ];
+
+    it("stands under the checkpoint that was gone back to, also once the thread has gone on", async () => {
+      await using handles = await engine.open();
+      const { table } = handles;
+      const { start, fourth, goOn } = await asked(table);
+      expect(await writesAt(fourth, start)).toEqual(ALL);
+      await goOn(fourth);
+      expect(await writesAt(fourth, start)).toEqual(ALL);
+      expect(await writesAt(new FencedSaver({ table, blobs, tenant }), start)).toEqual(ALL);
+    });
+
+    it("is what a delta channel of the next checkpoint is rebuilt from", async () => {
+      await using handles = await engine.open();
+      const { fourth, goOn } = await asked(handles.table);
+      const config = await goOn(fourth);
+      const { n } = await fourth.getDeltaChannelHistory({ config, channels: ["n"] });
+      expect(n?.writes.map(([, , value]) => value)).toEqual(["third", "fourth"]);
+    });
+
+    it("stays when the thread goes back to the same checkpoint again, before it has gone on and after", async () => {
+      await using handles = await engine.open();
+      const { table } = handles;
+      const { start, goOn } = await asked(table);
+      const fifth = holder(table, 5);
+      await fifth.rollback(start);
+      expect(await writesAt(fifth, start)).toEqual(ALL);
+      await goOn(fifth);
+      const sixth = holder(table, 6);
+      await sixth.rollback(start);
+      expect(await writesAt(sixth, start)).toEqual(ALL);
+    });
+
+    it("is not what an overtaken holder wrote there", async () => {
+      await using handles = await engine.open();
+      const { table } = handles;
+      const { start, fourth, goOn } = await asked(table);
+      const fifth = holder(table, 5);
+      await fifth.barrier();
+      await fourth.putWrites(configOf(thread, start), [["n", "late"]], "late");
+      await goOn(fifth);
+      expect(await writesAt(new FencedSaver({ table, blobs, tenant }), start)).toEqual(ALL);
+    });
+  });
+}

@@ -9,6 +9,7 @@ import type { Hold, HoldAnswer } from "../../src/core/hold.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import type { MultitaskStrategy, Run, RunPayload, StopAction } from "../../src/core/run.ts";
 import type { AcceptRequest, Runtime } from "../../src/runtime/runtime.ts";
+import type { Outside } from "./effects.ts";
 import type { Answer, Wish } from "./facts.ts";
 import type { Random } from "./random.ts";
 import type { Recorder } from "./recorder.ts";
@@ -26,6 +27,7 @@ export interface ClientHost {
   readonly world: World;
   readonly recorder: Recorder;
   readonly stage: Stage;
+  readonly outside: Outside;
   readonly random: Random;
 }
 
@@ -66,6 +68,8 @@ export interface Clients {
   decide(by: string, hold: Hold, tag: string): Promise<Answer>;
   /** Keeps others from deciding it for a while, if nobody else does. */
   claim(by: string, hold: Hold): Promise<void>;
+  /** Lets others decide it again. */
+  release(by: string, hold: Hold): Promise<void>;
   /** Not repeated, since nothing makes an update recognisable. */
   update(thread: string, tag: string, cancelsPending: boolean): Promise<Answer>;
   cancel(thread: string, run: string, action?: StopAction): Promise<Answer>;
@@ -117,11 +121,15 @@ export function createClients(host: ClientHost): Clients {
       const request = { answer, comment: tag, digest: hold.digest, idempotencyKey: tag };
       return insist(host, { do: "decide", thread: hold.threadId, tag, hold: hold.holdId }, async (runtime) => {
         const decided = await runtime.reviews.decide(principalOf(by), `${hold.threadId}.${hold.holdId}`, request);
-        return decided.decision?.id ?? "none";
+        return saidBy(decided, tag);
       });
     },
     async claim(by, hold) {
       const work = { kind: "claim", forMs: random.pick([50, 500, 5_000]) } as const;
+      await once(host, (runtime) => runtime.reviews.work(principalOf(by), `${hold.threadId}.${hold.holdId}`, { work }));
+    },
+    async release(by, hold) {
+      const work = { kind: "release" } as const;
       await once(host, (runtime) => runtime.reviews.work(principalOf(by), `${hold.threadId}.${hold.holdId}`, { work }));
     },
     async update(thread, tag, cancelsPending) {
@@ -158,28 +166,38 @@ export function createClients(host: ClientHost): Clients {
   };
 }
 
+/** The vote of this name on a hold, or the decision that it was. */
+function saidBy({ decision, votes = [] }: Hold, tag: string): Said {
+  const vote = votes.find(({ comment }) => comment === tag);
+  return vote ? { id: vote.id, vote: true } : { id: decision?.id ?? "none" };
+}
+
+type Said = Omit<Extract<Answer, { readonly is: "yes" }>, "is">;
+
 /** Asks until the answer is definite, and writes down every answer. */
-async function insist(
+export async function insist(
   host: ClientHost,
   wish: Wish,
-  ask: (runtime: Runtime) => Promise<string>,
+  ask: (runtime: Runtime) => Promise<string | Said>,
   repeats = ATTEMPTS,
 ): Promise<Answer> {
   for (let attempt = 0; ; attempt++) {
     const reply = await once(host, ask, repeats === 0 ? FOR_EVER_MS : host.random.pick(PATIENCE_MS));
-    const answer: Answer = reply.heard ? { is: "yes", id: reply.value } : reply.answer;
+    const answer: Answer = reply.heard ? yes(reply.value) : reply.answer;
     host.recorder.note({ kind: "answer", at: host.scheduler.now(), by: "client", wish, answer });
     if (answer.is !== "unknown" || attempt === repeats) return answer;
     await host.scheduler.sleep(host.random.exponential(300));
   }
 }
 
+const yes = (said: string | Said): Answer => ({ is: "yes", ...(typeof said === "string" ? { id: said } : said) });
+
 type Reply<T> = { readonly heard: true; readonly value: T } | { readonly heard: false; readonly answer: Answer };
 
 const nothing = (code: string): Reply<never> => ({ heard: false, answer: { is: "unknown", code } });
 
 /** One request to one API process, which may die or be slow to answer. */
-async function once<T>(
+export async function once<T>(
   { scheduler, world }: ClientHost,
   ask: (runtime: Runtime) => Promise<T>,
   patienceMs = 5_000,

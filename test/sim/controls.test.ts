@@ -3,11 +3,17 @@
  * with the protection in place would mean nothing.
  */
 import { describe, expect, it } from "vitest";
+import type { Hold } from "../../src/core/hold.ts";
 import { isEnded } from "../../src/core/run.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
+import type { Holds } from "../../src/storage/holds.ts";
+import type { Stored } from "../../src/storage/records.ts";
 import { CALM } from "./chaos.ts";
 import type { Profile } from "./chaos.ts";
-import { drawTimed } from "./plan.ts";
+import { drawRaces } from "./plan-races.ts";
+import { drawContested, drawTimed } from "./plan.ts";
+import type { Plan } from "./plan.ts";
+import type { Random } from "./random.ts";
 import { simulate } from "./simulate.ts";
 import type { Options } from "./simulate.ts";
 
@@ -22,6 +28,33 @@ interface Control {
 /** Each control is run where it matters: replies that get lost, processes that freeze with a write in hand. */
 const LOSSY: Profile = { ...CALM, lostReply: 0.3 };
 const FREEZING: Profile = { ...CALM, freeze: 0.1, budget: 6, slow: 0.05 };
+
+const CRASHING: Profile = { ...CALM, crash: 0.1, budget: 3 };
+
+/** Several questions at once, which nobody answers. */
+const drawAsking = (random: Random): Plan => ({
+  ...drawContested(random),
+  starts: drawContested(random)
+    .starts.slice(0, 1)
+    .map((start) => ({
+      ...start,
+      script: [["a", "b", "c", "d"].map((shown) => ({ do: "review" as const, shown }))],
+    })),
+  reviewers: [],
+  cancels: 0,
+  updates: 0,
+});
+
+/** Effects that take long, and two operators who look for those that nobody knows the outcome of. */
+const drawDoubtful = (random: Random): Plan => ({
+  ...drawAsking(random),
+  starts: drawAsking(random).starts.map((start) => ({
+    ...start,
+    script: [0, 1, 2].map((n) => [{ do: "effect", name: `pay-${n}`, policy: "unsafe", ms: 300 }] as const),
+  })),
+  pauseMs: 10,
+  races: { callers: 0, operators: ["olga", "omar"], operatorsStayMs: 0 },
+});
 
 const CONTROLS: readonly Control[] = [
   {
@@ -136,6 +169,87 @@ const CONTROLS: readonly Control[] = [
       }),
     },
   },
+  {
+    off: "a hold is not raised anew by a holder of a lower fence",
+    options: {
+      plan: drawAsking,
+      profile: FREEZING,
+      adapt: (deps) => ({
+        ...deps,
+        holds: {
+          ...deps.holds,
+          async put(hold, when) {
+            const written = await deps.holds.put(hold, when);
+            if (written.won || !written.current || hold.state !== "pending") return written;
+            const { handedTo: _, ...before } = written.current.value;
+            return { won: false, current: { ...written.current, value: { ...before, fence: hold.fence - 1 } } };
+          },
+        },
+      }),
+    },
+  },
+  {
+    off: "nobody has two votes on a review",
+    options: { plan: drawRaces, adapt: (deps) => ({ ...deps, holds: withVotersUnknown(deps.holds) }) },
+  },
+  {
+    off: "a vote is conditional on the hold as it was read",
+    options: {
+      plan: drawRaces,
+      adapt: (deps) => blindly(deps, (hold) => (hold.votes ?? []).length > 0 && hold.state === "pending"),
+    },
+  },
+  {
+    off: "the answer of a callback is conditional on the hold as it was read",
+    options: {
+      plan: drawRaces,
+      adapt: (deps) => blindly(deps, (hold) => hold.decision?.bodyDigest !== undefined && hold.followUpDue),
+    },
+  },
+  {
+    off: "a callback that was given up is not answered any more",
+    options: {
+      plan: drawRaces,
+      adapt: (deps) => blindly(deps, (hold) => hold.origin === "callback" && hold.decision?.cause === "time"),
+    },
+  },
+  {
+    off: "what an effect came to is not overwritten by the next intent",
+    options: {
+      plan: drawRaces,
+      adapt: (deps) => ({
+        ...deps,
+        effects: {
+          ...deps.effects,
+          async put(entry, when) {
+            const { tenant, root, token } = entry;
+            const there = when === "absent" ? await deps.effects.get(tenant, root, token) : undefined;
+            return deps.effects.put(entry, there ? { version: there.version } : when);
+          },
+        },
+      }),
+    },
+  },
+  {
+    off: "a word on an effect is conditional on the entry as it was read",
+    options: {
+      plan: drawDoubtful,
+      profile: CRASHING,
+      adapt: (deps) => ({
+        ...deps,
+        effects: {
+          ...deps.effects,
+          put: async (entry, when) =>
+            deps.effects.put(
+              entry,
+              when === "absent" || !entry.followUp
+                ? when
+                : await versionOf(deps.effects.get(entry.tenant, entry.root, entry.token), when),
+            ),
+        },
+      }),
+    },
+  },
   { off: "the header is released as it is now, not as it is remembered", options: { adapt: releaseByMemory } },
   {
     off: "a header write is conditional on the header as it was read",
@@ -188,6 +302,45 @@ async function versionOf(
   when: { readonly version: number },
 ): Promise<{ readonly version: number }> {
   return { version: (await reading)?.version ?? when.version };
+}
+
+/** Writes of these holds go over whatever is there. */
+function blindly(deps: Deps, isMeant: (hold: Hold) => boolean): Deps {
+  const { holds } = deps;
+  return {
+    ...deps,
+    holds: {
+      ...holds,
+      put: async (hold, when) =>
+        holds.put(
+          hold,
+          when === "absent" || !isMeant(hold) ? when : await versionOf(holds.get(hold, hold.holdId), when),
+        ),
+    },
+  };
+}
+
+/** Whoever reads a hold finds votes of people whom nobody is; what is written has their names again. */
+function withVotersUnknown(holds: Holds): Holds {
+  const renamed = (hold: Hold, name: (by: string) => string): Hold =>
+    hold.votes ? { ...hold, votes: hold.votes.map((vote) => ({ ...vote, by: name(vote.by) })) } : hold;
+  const masked = (stored: Stored<Hold>): Stored<Hold> => ({
+    ...stored,
+    value: renamed(stored.value, (by) => `masked ${by}`),
+  });
+  const plain = (hold: Hold): Hold => renamed(hold, (by) => by.replace("masked ", ""));
+  return {
+    ...holds,
+    async get(ref, id) {
+      const stored = await holds.get(ref, id);
+      return stored && masked(stored);
+    },
+    async put(hold, when) {
+      const written = await holds.put(plain(hold), when);
+      if (written.won) return { ...written, stored: masked(written.stored) };
+      return written.current ? { ...written, current: masked(written.current) } : written;
+    },
+  };
 }
 
 /** A change of a header is computed from what the caller remembers and put over whatever is there. */

@@ -3,6 +3,7 @@
  * answer, every act of a graph upon the world. The checker knows nothing else, so that a history made by hand can be
  * put to it as well.
  */
+import type { EffectEntry } from "../../src/core/effect.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import type { MultitaskStrategy, Run, RunStatus } from "../../src/core/run.ts";
 import type { Thread } from "../../src/core/thread.ts";
@@ -13,15 +14,28 @@ export type Wish =
   /** `command.resume`: an accept that decides what waits. */
   | { readonly do: "resume"; readonly thread: string; readonly tag: string }
   | { readonly do: "decide"; readonly thread: string; readonly tag: string; readonly hold: string }
-  | { readonly do: "cancel"; readonly thread: string; readonly run: string }
+  /** Another system answers a callback; `tag` is what it brings. */
+  | { readonly do: "call back"; readonly thread: string; readonly tag: string; readonly hold: string }
+  | { readonly do: "cancel" | "park"; readonly thread: string; readonly run: string }
+  /** An operator has a run tried again, or a parked one go on. */
+  | { readonly do: "retry"; readonly thread: string; readonly tag: string; readonly run: string }
+  /** An operator says what became of an effect. */
+  | {
+      readonly do: "settle";
+      readonly thread: string;
+      readonly tag: string;
+      readonly token: string;
+      readonly intent: number;
+      readonly verdict: "happened" | "not_happened";
+    }
   | { readonly do: "update"; readonly thread: string; readonly tag: string };
 
 /**
- * What a client was told. `yes` carries the run or decision; `no` is a definite refusal; `unknown` is everything after
+ * What a client was told. `yes` carries the run or decision, or a vote that does not decide yet; `no` is a definite refusal; `unknown` is everything after
  * which a client has to ask again (503, a lost connection).
  */
 export type Answer =
-  | { readonly is: "yes"; readonly id: string }
+  | { readonly is: "yes"; readonly id: string; readonly vote?: true }
   | { readonly is: "no"; readonly code: string }
   | { readonly is: "unknown"; readonly code: string };
 
@@ -50,9 +64,14 @@ export type Fact = { readonly at: number; readonly by: string } & (
     }
   /** What somebody who waited for a run was told. */
   | { readonly kind: "waited"; readonly run: string; readonly end: RunStatus }
-  /** The world outside saw an effect. */
-  | { readonly kind: "effect"; readonly token: string; readonly run: string }
-  /** Graph code got the answer to its interrupt; what it then did need not be stored yet. */
+  /** The world outside saw an effect; `what` says what it means. */
+  | { readonly kind: "effect"; readonly token: string; readonly run: string; readonly what: string }
+  /** What the journal holds of an effect. */
+  | { readonly kind: "entry"; readonly entry: EffectEntry }
+  /**
+   * Graph code got the answer to its interrupt; what it then did need not be stored yet. `refused …`: it was to other
+   * content, and so the code asks again.
+   */
   | { readonly kind: "heard"; readonly tag: string }
   | { readonly kind: "started" | "crashed" | "drained" }
   | { readonly kind: "frozen"; readonly ms: number }

@@ -1,4 +1,5 @@
 /** What the invariants are functions of: the facts, and what is there at the end. */
+import { outcomeOf } from "../../src/core/wait-value.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import type { Run } from "../../src/core/run.ts";
 import type { Thread } from "../../src/core/thread.ts";
@@ -49,6 +50,30 @@ export function tagOf(run: Run): string {
 }
 
 export const answersTo = (facts: readonly Fact[]): readonly FactOf<"answer">[] => factsOf(facts, "answer");
+
+export interface HoldChange {
+  readonly fact: FactOf<"hold">;
+  readonly before: Hold | undefined;
+  readonly hold: Hold;
+}
+
+/** Every change of every hold, with what it was before. */
+export function holdChanges(facts: readonly Fact[]): readonly HoldChange[] {
+  const last = new Map<string, Hold>();
+  return factsOf(facts, "hold").map((fact) => {
+    const { hold } = fact;
+    const before = last.get(hold.holdId);
+    last.set(hold.holdId, hold);
+    return { fact, before, hold };
+  });
+}
+
+/** The name that a client gave its decision: a comment, or what a callback brought. */
+export function tagOfDecision({ kept, decision = kept }: Hold): string | undefined {
+  if (decision?.comment !== undefined || decision?.answer.type !== "value") return decision?.comment;
+  const outcome = outcomeOf(decision.answer.value);
+  return outcome?.kind === "arrived" && typeof outcome.result === "string" ? outcome.result : undefined;
+}
 
 export const isAccept = (fact: FactOf<"answer">): boolean => fact.wish.do === "accept" || fact.wish.do === "resume";
 

@@ -240,6 +240,9 @@ class Execution {
     const outside = {
       call: () => Promise.reject(new Error("effects are not modelled")),
       attempt: () => 1,
+      happened: () => false,
+      handOut: () => undefined,
+      handedOut: [],
     };
     return scripted({
       outside,

@@ -1,9 +1,12 @@
 /** What must be true of holds and decisions (I4). */
+import { ASKED_AGAIN, isWait } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
+import { supersedesOf } from "../../src/core/review-value.ts";
+import { isEnded } from "../../src/core/run.ts";
 import type { Run } from "../../src/core/run.ts";
 import { factsOf } from "./facts.ts";
 import type { Fact } from "./facts.ts";
-import { answersTo, isOpen } from "./history.ts";
+import { answersTo, holdChanges, isOpen, tagOfDecision } from "./history.ts";
 import type { Final, History, Invariants } from "./history.ts";
 
 export const holdInvariants: Invariants = {
@@ -20,16 +23,12 @@ export const holdInvariants: Invariants = {
   },
 
   "nobody decides what somebody else has claimed": ({ facts }, report) => {
-    const before = new Map<string, Hold>();
-    for (const fact of factsOf(facts, "hold")) {
-      const { hold } = fact;
-      const old = before.get(hold.holdId);
-      before.set(hold.holdId, hold);
-      const { claim, state } = old ?? {};
-      const { decision } = hold;
-      if (state !== "pending" || !claim || !decision || claim.by === decision.by || claim.until <= decision.at)
-        continue;
-      report(fact, `${decision.by} decided hold ${hold.holdId}, which ${claim.by} had claimed`);
+    for (const { fact, before, hold } of holdChanges(facts)) {
+      const { claim, state, votes = [] } = before ?? {};
+      if (state !== "pending" || !claim || hold.decision?.cause === "time") continue;
+      const vote = hold.decision ?? hold.votes?.find(({ id }) => votes.every((old) => old.id !== id));
+      if (!vote || claim.by === vote.by || claim.until <= vote.at) continue;
+      report(fact, `${vote.by} decided hold ${hold.holdId}, which ${claim.by} had claimed`);
     }
   },
 
@@ -45,7 +44,7 @@ export const holdInvariants: Invariants = {
     for (const fact of answersTo(facts)) {
       const { wish, answer } = fact;
       // One that was given back may have been acknowledged; the one that stands is another.
-      if (wish.do !== "decide" || answer.is !== "yes" || back.has(answer.id)) continue;
+      if (wish.do !== "decide" || answer.is !== "yes" || answer.vote || back.has(answer.id)) continue;
       const before = won.get(wish.hold) ?? answer.id;
       if (before !== answer.id) report(fact, `hold ${wish.hold} was decided twice`);
       won.set(wish.hold, answer.id);
@@ -71,14 +70,16 @@ export const holdInvariants: Invariants = {
   "an acknowledged decision is applied exactly once": (history, report) => {
     const { facts, final } = history;
     for (const fact of answersTo(facts)) {
-      if (fact.wish.do !== "decide" || fact.answer.is !== "yes") continue;
-      const hold = final.holds.get(fact.wish.hold);
-      const { tag } = fact.wish;
+      const { wish, answer } = fact;
+      if ((wish.do !== "decide" && wish.do !== "call back") || answer.is !== "yes" || answer.vote) continue;
+      const hold = final.holds.get(wish.hold);
+      const { tag } = wish;
       if (!hold) report(fact, `the hold of decision ${tag} is gone`);
-      else if (hold.decision?.id !== fact.answer.id) continue; // given back, which another invariant judges
+      else if (tagOfDecision(hold) !== tag) continue; // given back, which another invariant judges
       else if (hold.state === "decided") report(fact, `decision ${tag} was acknowledged and never applied`);
-      else if (hold.state === "cancelled") report(fact, `decision ${tag} was acknowledged and its hold cancelled`);
-      else if (hold.state === "superseded" && hold.reason !== ASKED_AGAIN)
+      else if (hold.state === "cancelled" && !isTrulyOver(final, hold))
+        report(fact, `decision ${tag} was acknowledged and its hold cancelled`);
+      else if (hold.state === "superseded" && !isTrulyOver(final, hold))
         report(
           fact,
           `decision ${tag} on hold ${hold.holdId} (${hold.origin}) was acknowledged and dropped: ${hold.reason ?? ""}`,
@@ -141,16 +142,34 @@ export const holdInvariants: Invariants = {
 
 const isAsked = ({ state }: Hold): boolean => state === "pending";
 
-/** The one reason for which a decision may be set aside: its review came back with other content. */
-const ASKED_AGAIN = "asked again with other content";
+/**
+ * The reasons for which a decision may be set aside: its review came back with other content, or, for what only the run
+ * itself waits for, that run has ended. Each must be true.
+ */
+function isTrulyOver(final: Final, hold: Hold): boolean {
+  const { holds, runs } = final;
+  if (hold.reason === ASKED_AGAIN) return failedUnder(final, hold) || isAskedAgain([...holds.values()], hold);
+  const status = runs.get(hold.runId)?.status ?? "pending";
+  const reasons = [`the run that asked is ${status}`, "the run that asked was over before it heard of it"];
+  const hasStopped = isEnded(status) && status !== "success" && status !== "held";
+  return isWait(hold) && hasStopped && reasons.includes(hold.reason ?? "");
+}
 
-/** The continuation to which this decision was handed, then or on a later delivery, ended without carrying it on. */
+/** Either it was answered and its code asked on, or it was never heard and its task showed something else in its place. */
+const isAskedAgain = (holds: readonly Hold[], { raisedBy, interruptId, digest, holdId }: Hold): boolean =>
+  holds.some(
+    (other) =>
+      (other.raisedBy.taskId === raisedBy.taskId && supersedesOf(other.value) === digest) ||
+      (other.interruptId === interruptId && other.holdId !== holdId),
+  );
+
+/** The continuation to which this decision was handed, or the run that waited for it itself, then or on a later delivery, ended without carrying it on. */
 function failedUnder({ runs }: Final, hold: Hold): boolean {
   const failed = new Set(["cancelled", "error", "parked", "timeout"]);
   return [...runs.values()].some(
     (run) =>
       run.threadId === hold.threadId &&
-      run.kind === "continuation" &&
+      (run.kind === "continuation" || run.runId === hold.runId) &&
       run.fence >= (hold.handedTo ?? Infinity) &&
       failed.has(run.status),
   );
@@ -158,10 +177,12 @@ function failedUnder({ runs }: Final, hold: Hold): boolean {
 
 /** The answer is in the state, or its code heard it and what that did was dropped by later input, a failure or a cancel. */
 function tookEffect({ facts, final }: History, hold: Hold): boolean {
-  const tag = hold.decision?.comment ?? "";
+  const tag = tagOfDecision(hold) ?? "";
   if ([...answersInState(facts).keys()].some((line) => line.endsWith(` ${tag}`))) return true;
   const heard = facts.findIndex((fact) => fact.kind === "heard" && fact.tag === tag);
-  if (heard < 0) return false;
+  // Its code meant to ask again, and its run was over before that was stored.
+  const isRefused = facts.some((fact) => fact.kind === "heard" && fact.tag === `refused ${tag}`);
+  if (heard < 0) return isRefused && failedUnder(final, hold);
   const dropped = facts
     .slice(heard)
     .some(

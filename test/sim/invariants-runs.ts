@@ -15,7 +15,7 @@ export const runInvariants: Invariants = {
   "an acknowledged run ends, or waits behind a review that is open": ({ facts, final }, report) => {
     for (const fact of answersTo(facts)) {
       const { wish, answer } = fact;
-      if (!isAccept(fact) || answer.is !== "yes") continue;
+      if (!(isAccept(fact) || wish.do === "retry") || answer.is !== "yes") continue;
       const run = final.runs.get(answer.id);
       const name = "tag" in wish ? wish.tag : answer.id;
       if (!run) report(fact, `run ${name} was acknowledged and is gone`);
@@ -104,7 +104,8 @@ export const runInvariants: Invariants = {
     for (const fact of answersTo(facts)) {
       if (fact.wish.do !== "cancel" || fact.answer.is !== "yes") continue;
       const run = final.runs.get(fact.wish.run);
-      if (run?.cancelAsked && run.status === "success")
+      // One that was to be parked, and had succeeded by then, had ended when the cancel came.
+      if (run?.cancelAsked && !run.cancelAsked.parks && run.status === "success")
         report(fact, `run ${tagOf(run)} was cancelled and ended in success`);
     }
   },

@@ -5,11 +5,11 @@ import { answersTo, tagOf } from "./history.ts";
 import type { Invariants } from "./history.ts";
 
 export const stateInvariants: Invariants = {
-  "no effect takes place twice": ({ facts }, report) => {
+  "no effect takes place twice, also under another token": ({ facts }, report) => {
     const seen = new Set<string>();
     for (const fact of factsOf(facts, "effect")) {
-      if (seen.has(fact.token)) report(fact, `effect ${fact.token} took place again`);
-      seen.add(fact.token);
+      if (seen.has(fact.token) || seen.has(fact.what)) report(fact, `effect ${fact.what} took place again`);
+      seen.add(fact.token).add(fact.what);
     }
   },
 
@@ -18,7 +18,8 @@ export const stateInvariants: Invariants = {
     for (const fact of factsOf(facts, "run")) {
       const { status, deliveries, threadId } = fact.run;
       // What a run that was cancelled has begun is in doubt for the one that continues from its input.
-      if (status === "parked" && deliveries < 2 && !brokenOff.has(threadId))
+      const isAsked = fact.run.cancelAsked?.parks === true;
+      if (status === "parked" && !isAsked && deliveries < 2 && !brokenOff.has(threadId))
         report(fact, `run ${tagOf(fact.run)} was parked on its first delivery: ${fact.run.error?.message ?? ""}`);
       if (isEnded(status) && deliveries > 0 && status !== "success" && status !== "held") brokenOff.add(threadId);
     }
@@ -27,7 +28,9 @@ export const stateInvariants: Invariants = {
   "a run is in the state once if it ended in success, and never twice": ({ facts, final }, report) => {
     for (const { thread, log } of factsOf(facts, "state")) {
       for (const run of final.runs.values()) {
-        if (run.threadId !== thread || run.kind !== "input") continue;
+        // A retry of one that brought answers brings nothing.
+        const brings = (final.runs.get(run.root) ?? run).kind === "input";
+        if (run.threadId !== thread || run.kind !== "input" || !brings) continue;
         const times = log.filter((entry) => entry === `in ${tagOf(run)}`).length;
         if (times > 1 || (times === 0 && run.status === "success"))
           report(undefined, `run ${tagOf(run)} (${run.status}) is in the state ${times} times`);

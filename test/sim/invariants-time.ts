@@ -36,7 +36,8 @@ export const timeInvariants: Invariants = {
     for (const hold of final.holds.values()) {
       const isScript = hold.node === "script";
       if (!isScript || hold.decision?.cause !== "time" || hold.state !== "applied") continue;
-      if (!heard.has(`${hold.decision.by} ${hold.interruptId}`))
+      const tag = `${hold.decision.by} ${hold.interruptId}`;
+      if (!heard.has(tag) && !heard.has(`refused ${tag}`))
         report(undefined, `hold ${hold.holdId} is applied, and its code was never told`);
     }
   },

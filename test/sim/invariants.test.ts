@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { applied, continuationId, decided, reopened, superseded } from "../../src/core/hold.ts";
-import type { Hold } from "../../src/core/hold.ts";
+import type { Hold, Vote } from "../../src/core/hold.ts";
+import type { EffectEntry } from "../../src/core/effect.ts";
+import type { Settlement } from "../../src/core/effect-settlement.ts";
+import { outcomeValue } from "../../src/core/wait-value.ts";
 import { decisionId, holdId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { cancelled, ended, marked, pendingRun, refused } from "../../src/core/run.ts";
 import type { Run, RunEnd } from "../../src/core/run.ts";
@@ -166,7 +169,7 @@ const GOOD: readonly Bare<Fact>[] = [
   events(0, 1),
   record(1, 1, "input"),
   record(2, 1, "loop"),
-  { kind: "effect", token: "t1", run: one.runId },
+  { kind: "effect", token: "t1", run: one.runId, what: "run-1 0.0" },
   { kind: "hold", hold },
   run(oneHeld),
   header(held),
@@ -218,6 +221,47 @@ const stateOf = (...log: string[]): Bare<Fact>[] =>
   );
 
 const WORKER2: Bare<Fact> = { kind: "started", by: "worker2" };
+
+const holds = (...values: readonly Hold[]): Bare<Fact>[] => values.map((value) => ({ kind: "hold", hold: value }));
+const quorum: Hold = { ...hold, request: { number: 1, title: "Pay", action: "pay", args: {}, quorum: 2 } };
+const voteBy = (by: string): Vote => {
+  const { continuation: _, ...vote } = decisionBy(by);
+  return { ...vote, id: decisionId(`vote of ${by}`) };
+};
+const callBack = (tag: string) => ({ do: "call back" as const, thread: THREAD, tag, hold: "h1" });
+const called = (tag: string): Hold => {
+  const value = outcomeValue({ kind: "arrived", result: tag });
+  const { comment: _, ...decision } = decisionBy("holdpoint:callback");
+  return decided({ ...hold, origin: "callback" }, { ...decision, answer: { type: "value", value } });
+};
+const settle = (verdict: "happened" | "not_happened") =>
+  ({ do: "settle", thread: THREAD, tag: verdict, token: "t1", intent: 1, verdict }) as const;
+const word = (id: string, by: string): Settlement => ({
+  id,
+  by,
+  intent: 1,
+  verdict: "happened",
+  at: 0,
+  reason: "seen",
+});
+const entry = (fields: Partial<EffectEntry>): Bare<Fact> => ({
+  kind: "entry",
+  entry: {
+    tenant: ref.tenant,
+    root: one.runId,
+    token: "t1",
+    name: "pay",
+    policy: "unsafe",
+    path: [["0.0"]],
+    argsDigest: "d",
+    fence: 1,
+    runId: one.runId,
+    deadline: 0,
+    createdAt: 0,
+    updatedAt: 0,
+    ...fields,
+  },
+});
 
 /** Invariant → histories that break it. */
 const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
@@ -348,7 +392,51 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
     finally_({ kind: "audit", chained: [], problems: [] }),
     finally_({ kind: "audit", chained: [], problems: ["link 2: does not follow link 1"] }),
   ],
-  "no effect takes place twice": [finally_({ kind: "effect", token: "t1", run: one.runId })],
+  "no effect takes place twice, also under another token": [
+    finally_({ kind: "effect", token: "t1", run: one.runId, what: "run-1 1.0" }),
+    finally_({ kind: "effect", token: "t2", run: one.runId, what: "run-1 0.0" }),
+  ],
+  "a quorum counts different people who said the same": [
+    holds(quorum, decided(quorum, decisionBy("eve"))),
+    holds(decided({ ...quorum, votes: [voteBy("eve")] }, decisionBy("eve"))),
+    holds({ ...quorum, votes: [voteBy("eve"), voteBy("eve")] }),
+    holds(decided({ ...quorum, votes: [{ ...voteBy("bob"), answer: { type: "edit", args: {} } }] }, decisionBy("eve"))),
+  ],
+  "an acknowledged vote is counted, and stays until its review is over": [
+    holds({ ...quorum, votes: [voteBy("bob")] }, quorum),
+    holds({ ...quorum, votes: [voteBy("bob")] }, decided(quorum, decisionBy("eve"))),
+    [...holds(quorum), said(decide("bob-1"), { ...yes("vote of bob"), vote: true })],
+  ],
+  "nobody takes what somebody else has claimed": [
+    holds({ ...hold, claim: { by: "bob", until: 1 } }, { ...hold, claim: { by: "eve", until: 2 } }),
+  ],
+  "a hold that is over stays as it is, unless a later holder finds that it waits after all": [
+    holds(applied(won, 0), { ...hold, fence: 2 }),
+    holds(superseded(won, "why not", 0), hold),
+    holds(superseded(won, "why not", 0), { ...applied(won, 0), fence: 2 }),
+  ],
+  "a callback is used once, and what it brought is what its code hears": [
+    [said(callBack("one"), yes("one")), said(callBack("two"), yes("two"))],
+    [said(callBack("one"), no), { kind: "heard", tag: "one" }],
+    [...holds(applied(called("one"), 0)), said(callBack("one"), yes("one"))],
+    [...holds(called("two")), said(callBack("one"), yes("one"))],
+  ],
+  "of one run one retry at a time is under way": [
+    [run({ ...mark(newRun(4), 4), replayOf: one.runId }), run({ ...mark(newRun(5), 5), replayOf: one.runId })],
+  ],
+  "only a run that failed is tried again": [finally_(run({ ...mark(newRun(4), 4), replayOf: two.runId }))],
+  "of one intent of an effect one word stands, and it is never another": [
+    [said(settle("happened"), yes("s-1")), said(settle("not_happened"), yes("s-2"))],
+    [entry({ settlement: word("s-1", "olga") }), entry({ settlement: word("s-2", "omar") })],
+  ],
+  "what cannot be undone is settled by two people": [
+    [entry({ irreversible: true, settlement: word("s-1", "olga") })],
+    [entry({ irreversible: true, settlement: { ...word("s-1", "olga"), proposedBy: "olga" } })],
+  ],
+  "what was said of an effect is followed up, and in the audit log": [
+    [entry({ settlement: word("s-1", "olga"), followUp: { pool: "default", at: 0 } })],
+    [entry({ settlement: word("s-1", "olga") }), { kind: "audit", chained: [], problems: [] }],
+  ],
   "an effect is in doubt only after an earlier delivery broke off": [
     finally_(run(ended(mark(newRun(4), 3), 3, { status: "parked", end: END }))),
   ],

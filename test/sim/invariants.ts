@@ -8,6 +8,7 @@ import type { Invariants } from "./history.ts";
 import { auditInvariants } from "./invariants-audit.ts";
 import { fenceInvariants } from "./invariants-fences.ts";
 import { holdInvariants } from "./invariants-holds.ts";
+import { raceInvariants } from "./invariants-races.ts";
 import { runInvariants } from "./invariants-runs.ts";
 import { stateInvariants } from "./invariants-state.ts";
 import { timeInvariants } from "./invariants-time.ts";
@@ -26,6 +27,7 @@ export const INVARIANTS: Invariants = {
   ...stateInvariants,
   ...auditInvariants,
   ...timeInvariants,
+  ...raceInvariants,
 };
 
 /** Every violation of every invariant. */

@@ -17,6 +17,7 @@ function threadOf(fact: Fact): string | undefined {
   if (fact.kind === "header") return fact.thread.threadId;
   if (fact.kind === "run" || fact.kind === "run-removed") return fact.run.threadId;
   if (fact.kind === "hold") return fact.hold.threadId;
+  if (fact.kind === "entry") return fact.entry.parked?.threadId ?? fact.entry.threadId;
   if (fact.kind === "record") return fact.record.thread;
   return "thread" in fact ? fact.thread : undefined;
 }
@@ -34,7 +35,8 @@ const TELL: { readonly [K in Fact["kind"]]: (fact: FactOf<K>) => string } = {
   answer({ wish, answer }) {
     const what =
       "hold" in wish ? `${wish.tag} on hold ${short(wish.hold)}` : "tag" in wish ? wish.tag : short(wish.run);
-    return `answer: ${wish.do} ${what} → ${answer.is} ${answer.is === "yes" ? short(answer.id) : answer.code}`;
+    const come = answer.is === "yes" ? `${answer.vote ? "vote " : ""}${short(answer.id)}` : answer.code;
+    return `answer: ${wish.do} ${what} → ${answer.is} ${come}`;
   },
   header({ thread: { fence, lease, active, queue, waiting } }) {
     const at = active?.kind === "run" ? short(active.entry.runId) : (active?.kind ?? "-");
@@ -56,6 +58,12 @@ const TELL: { readonly [K in Fact["kind"]]: (fact: FactOf<K>) => string } = {
   waited: ({ run, end }) => `was told that run ${short(run)} is ${end}`,
   heard: ({ tag }) => `heard the answer of ${tag}`,
   effect: ({ token, run }) => `EFFECT ${short(token)} by run ${short(run)}`,
+  entry({ entry }) {
+    const { token, intents = 1, fence, outcome, cleared, parked, proposal, settlement, followUp } = entry;
+    const states = Object.entries({ outcome, cleared, parked, proposal, settlement, followUp });
+    const is = states.flatMap(([name, value]) => (value === undefined ? [] : [name])).join(", ");
+    return `journal ${short(token)}: intent ${intents}, fence ${fence}, ${is === "" ? "open" : is}`;
+  },
   audit: ({ chained, problems }) => `audit: ${chained.length} entries, ${problems.length} problems`,
   state: ({ log }) => `state: ${log.join(" | ")}`,
   defect: ({ message }) => `DEFECT ${message}`,

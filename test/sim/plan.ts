@@ -2,6 +2,10 @@
 import { isEnded } from "../../src/core/run.ts";
 import type { MultitaskStrategy, StopAction } from "../../src/core/run.ts";
 import type { Clients, Starting } from "./clients.ts";
+import type { Racers } from "./clients-races.ts";
+import type { Outside } from "./effects.ts";
+import { playRaces } from "./play-races.ts";
+import type { Races } from "./play-races.ts";
 import type { Readers } from "./readers.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -36,6 +40,8 @@ export interface Plan {
   readonly drains: number;
   /** Mean pause of a reviewer between two looks. */
   readonly pauseMs: number;
+  /** Those who race with reviewers. */
+  readonly races?: Races;
   /** For how long things may go wrong, and reviewers look. */
   readonly troubleMs: number;
   /** How long the fleet is watched after everything has come to rest. */
@@ -196,6 +202,8 @@ function drawTask(random: Random, reviews: boolean, place: string): Task {
 export interface Stage {
   readonly clients: Clients;
   readonly readers: Readers;
+  readonly racers: Racers;
+  readonly outside: Outside;
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly drain: () => void;
@@ -236,6 +244,7 @@ export async function play(plan: Plan, stage: Stage): Promise<void> {
       await scheduler.sleep(random.int(plan.troubleMs));
       drain();
     }),
+    ...(plan.races ? [playRaces(plan.races, { ...plan, over }, { ...stage, random: random.fork("races") })] : []),
   ]);
 }
 
@@ -254,6 +263,7 @@ async function review(name: string, { plan, over, stage: { clients, scheduler, r
     const [first] = open;
     const hold = first && random.chance(0.7) ? first : random.pick(open);
     if (random.chance(0.3)) await clients.claim(name, hold);
+    if (plan.races && random.chance(0.1)) await clients.release(name, hold);
     await clients.decide(name, hold, `${name}-${n}`);
   }
 }

@@ -1,6 +1,7 @@
 /** From changed items to facts: whatever the processes write is read here with the product's own codecs. */
 import { readRecord } from "../../src/checkpoint/record.ts";
 import { holdId, runId, tenantId, threadId } from "../../src/core/ids.ts";
+import type { EffectEntry } from "../../src/core/effect.ts";
 import type { Frame } from "../../src/core/event.ts";
 import { parseThreadPartition } from "../../src/storage/keys.ts";
 import type { ThreadRef } from "../../src/storage/keys.ts";
@@ -44,7 +45,7 @@ async function factOf({ at, by, key, before, after }: Change): Promise<Fact | un
   const item = after ?? before;
   const thread = parseThreadPartition(key.pk);
   if (!item) return undefined;
-  if (!thread) return after && eventsFact(after, { at, by });
+  if (!thread) return after && (eventsFact(after, { at, by }) ?? entryFact(after, { at, by }));
   const ref = { tenant: tenantId(thread.tenant), threadId: threadId(thread.threadId) };
   const fact = await nounFact(item, ref, before !== undefined);
   if (!fact) return undefined;
@@ -99,7 +100,18 @@ function recordFact(item: Item, ref: ThreadRef, overwritten: boolean): Bare<Fact
   };
 }
 
-function eventsFact(item: Item, what: { readonly at: number; readonly by: string }): Fact | undefined {
+interface Seen {
+  readonly at: number;
+  readonly by: string;
+}
+
+function entryFact(item: Item, seen: Seen): Fact | undefined {
+  const [, kind] = item.pk.split("#");
+  if (kind !== "x") return undefined;
+  return { ...seen, kind: "entry", entry: JSON.parse(textOf(item, "d")) as EffectEntry }; // as the journal puts it
+}
+
+function eventsFact(item: Item, what: Seen): Fact | undefined {
   const [, kind, thread = ""] = item.pk.split("#");
   const [, generation] = item.sk.split("#");
   if (kind !== "e") return undefined;

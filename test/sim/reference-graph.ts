@@ -65,7 +65,9 @@ async function wait(config: NodeConfig): Promise<Line> {
 async function act({ outside, process }: GraphHost, name: string, config: NodeConfig): Promise<Line> {
   const { run } = contextOf(config, "a story");
   const policy = "idempotent";
-  await effect(config, { name, policy }, (token) => outside.call(process, { token, run: run.runId, policy, ms: 10 }));
+  await effect(config, { name, policy }, (token) =>
+    outside.call(process, { token, run: run.runId, policy, ms: 10, what: token }),
+  );
   return { log: [`effect ${name}`] };
 }
 

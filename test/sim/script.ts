@@ -5,29 +5,47 @@
  * The state keeps a line for everything that took place, so that the end shows what was lost or done twice.
  */
 import { INTERRUPT, RESUME, uuid5 } from "@langchain/langgraph-checkpoint";
-import type { Checkpoint, CheckpointTuple } from "@langchain/langgraph-checkpoint";
+import type { Checkpoint, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type { FencedSaver } from "../../src/checkpoint/saver.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { isHoldpointError } from "../../src/core/errors.ts";
-import { BY_TIME } from "../../src/core/hold-time.ts";
-import { reviewTimesValue } from "../../src/core/hold-times.ts";
-import { sha256 } from "../../src/core/ids.ts";
 import type { IdSource } from "../../src/core/ids.ts";
-import type { Json, JsonObject } from "../../src/core/json.ts";
-import { carriedAnswer, reviewValue } from "../../src/core/review-value.ts";
-import { outcomeOf, timerValue } from "../../src/core/wait-value.ts";
+import type { Json } from "../../src/core/json.ts";
+import { carriedAnswer } from "../../src/core/review-value.ts";
 import type { Drive, DriveOutcome, WaitingInterrupt } from "../../src/langgraph/drive.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
 import type { EffectPolicy } from "../../src/core/effect.ts";
 import type { EffectAt, Performed } from "./effects.ts";
+import { interruptIdOf, keyOf, questionOf, tagOfAnswer } from "./script-questions.ts";
+import type { Asking } from "./script-questions.ts";
+
+/** The input on behalf of which a script is executed, by its name. */
+export const inputOfLog = (log: readonly string[]): string =>
+  log.findLast((line) => line.startsWith("in "))?.slice(3) ?? "nothing";
 
 /** What one task of a superstep does. */
 export type Task =
   | { readonly do: "step"; readonly ms: number }
   /** An effect upon the world, journaled. */
-  | { readonly do: "effect"; readonly name: string; readonly policy: EffectPolicy; readonly ms: number }
-  /** A person must decide; `shown` is what the digest covers. It may fail once it has its answer. */
-  | { readonly do: "review"; readonly shown: string; readonly fails?: boolean; readonly dueInMs?: number }
+  | {
+      readonly do: "effect";
+      readonly name: string;
+      readonly policy: EffectPolicy;
+      readonly irreversible?: boolean;
+      readonly ms: number;
+    }
+  /** A person must decide, or several; `shown` is what the digest covers. It may fail once it has its answer. */
+  | {
+      readonly do: "review";
+      readonly shown: string;
+      readonly fails?: boolean;
+      readonly dueInMs?: number;
+      readonly quorum?: number;
+      /** Shows something else whenever it is executed by another run, or another delivery. */
+      readonly wavers?: boolean;
+    }
+  /** Another system must answer within this time. */
+  | { readonly do: "callback"; readonly timeoutMs: number }
   /** Waits so long, by the table's time. */
   | { readonly do: "timer"; readonly ms: number }
   | { readonly do: "ask" }
@@ -47,6 +65,8 @@ export interface ScriptHost {
   readonly heard: (tag: string) => void;
   /** Performs a journaled effect on behalf of the graph. */
   readonly effect: (drive: Drive, at: EffectAt) => Promise<Performed>;
+  /** Gives another system what it needs to answer the callback of this key. */
+  readonly handOut: (drive: Drive, key: string) => Promise<void>;
 }
 
 export type ScriptState = {
@@ -182,18 +202,10 @@ async function perform(step: Step, taskId: string, task: Task): Promise<"done" |
     case "effect":
       return effect(step, taskId, task);
     case "review":
-      return ask(step, taskId, {
-        value: {
-          ...reviewValue({ number: 1, title: "Script", action: "go", args: { shown: task.shown } }),
-          ...(task.dueInMs === undefined ? {} : reviewTimesValue({ dueInMs: task.dueInMs })),
-        },
-        fails: task.fails ?? false,
-      });
     case "timer":
-      // Executed again it asks for another time: the first one stands.
-      return ask(step, taskId, { value: timerValue(host.now() + task.ms), fails: false });
+    case "callback":
     case "ask":
-      return ask(step, taskId, { value: { question: position.state.pc }, fails: false });
+      return ask(step, taskId, task);
     case "flaky":
       return attempt(step, taskId, task);
     case "fail":
@@ -217,56 +229,54 @@ async function attempt(
 async function effect(
   step: Step,
   taskId: string,
-  { name, policy, ms }: Extract<Task, { do: "effect" }>,
+  { do: _, ...asked }: Extract<Task, { do: "effect" }>,
 ): Promise<"done" | DriveOutcome> {
   const { host, drive, position } = step;
   const index = tasksOf(position).findIndex(({ id }) => id === taskId);
-  const performed = await host.effect(drive, { path: `${position.state.pc}.${index}`, name, policy, ms });
+  const path = `${position.state.pc}.${index}`;
+  const performed = await host.effect(drive, { ...asked, path, of: inputOfLog(position.state.log) });
   if (performed === "lost") return { kind: "lost" };
-  if (performed === "done") return output(step, taskId, `effect ${name}`);
+  if (performed === "done") return output(step, taskId, `effect ${asked.name}`);
   return {
     kind: "failed",
-    error: { name: "effect_ambiguous", message: `whether ${name} happened is unknown` },
+    error: { name: "effect_ambiguous", message: `whether ${asked.name} happened is unknown` },
     parks: true,
   };
 }
 
-interface Question {
-  readonly value: JsonObject;
-  readonly fails: boolean;
-}
-
-/** An interrupt: answered by the map that was handed in, or by an answer that is stored already. */
-async function ask(
-  step: Step,
-  taskId: string,
-  { value, fails }: Question,
-): Promise<"done" | "interrupted" | DriveOutcome> {
-  const { drive, position, answers } = step;
-  const id = sha256(`${taskId} interrupt`).slice(0, 32);
-  const stored = (position.tuple.pendingWrites ?? []).find(
-    ([task, channel]) => task === taskId && channel === RESUME,
-  )?.[2];
-  const answer = answers[id] ?? (Array.isArray(stored) ? (stored[0] as Json) : undefined);
+/** An interrupt: answered by the map that was handed in, or by answers that are stored already. */
+async function ask(step: Step, taskId: string, task: Asking): Promise<"done" | "interrupted" | DriveOutcome> {
+  const { host, drive, position, answers } = step;
+  const stored = answersOf(position, taskId);
+  const handed = answers[interruptIdOf(taskId, stored)];
+  const had = handed === undefined ? stored : [...stored, handed];
+  const id = interruptIdOf(taskId, had.slice(0, -1));
+  const { kind, deliveries } = drive.run;
+  const at = { taskId, pc: position.state.pc, now: host.now(), mood: `${kind} ${deliveries}`, had };
+  const question = questionOf(task, at);
+  const answer = had.at(-1);
   const config = configAt(drive, position.tuple);
-  if (answer === undefined) {
-    await drive.saver.putWrites(config, [[INTERRUPT, [{ id, value }]]], taskId);
+  const isTaken = answer !== undefined && question.takes(answer);
+  if (answer !== undefined) host.heard(`${isTaken ? "" : "refused "}${tagOfAnswer(answer, id)}`);
+  const resumed: PendingWrite[] = answer === undefined ? [] : [[RESUME, had]];
+  if (!isTaken) {
+    if (task.do === "callback") await host.handOut(drive, keyOf(taskId, had));
+    const raised = { id: interruptIdOf(taskId, had), value: question.value };
+    await drive.saver.putWrites(config, [[INTERRUPT, [raised]], ...resumed], taskId);
     return "interrupted";
   }
-  const carried = carriedAnswer(answer);
-  const tag = tagOf(answer, id);
-  step.host.heard(tag);
-  await drive.saver.putWrites(config, [[RESUME, [answer]]], taskId);
-  if (fails) return FAILURE;
-  return output(step, taskId, `answer ${id} ${carried?.answer.type ?? "value"} ${tag}`);
+  await drive.saver.putWrites(config, resumed, taskId);
+  if (task.do === "review" && task.fails === true) return FAILURE;
+  return output(
+    step,
+    taskId,
+    `answer ${id} ${carriedAnswer(answer)?.answer.type ?? "value"} ${tagOfAnswer(answer, id)}`,
+  );
 }
 
-/** What a decision is told by: its comment, or, where time has decided, the interrupt. */
-function tagOf(answer: Json, interruptId: string): string {
-  const carried = carriedAnswer(answer);
-  const byTime = carried ? carried.decidedBy === BY_TIME : outcomeOf(answer) !== undefined;
-  if (byTime) return `${BY_TIME} ${interruptId}`;
-  return carried ? (carried.comment ?? "") : JSON.stringify(answer).replaceAll('"', "");
+function answersOf({ tuple }: Position, taskId: string): readonly Json[] {
+  const found: unknown = (tuple.pendingWrites ?? []).find(([task, on]) => task === taskId && on === RESUME)?.[2];
+  return Array.isArray(found) ? (found as readonly Json[]) : []; // as they were put
 }
 
 async function output({ drive, position }: Step, taskId: string, line: string): Promise<"done"> {

@@ -9,7 +9,9 @@ import { createAudit } from "../../src/storage/audit.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createChaos, drawProfile } from "./chaos.ts";
 import type { Chaos, Planned, Profile } from "./chaos.ts";
+import { createRacers } from "./clients-races.ts";
 import { TENANT, createClients } from "./clients.ts";
+import type { ClientHost } from "./clients.ts";
 import type { Fact } from "./facts.ts";
 import { createTally } from "./faults.ts";
 import type { FaultCounts, Tally } from "./faults.ts";
@@ -29,6 +31,7 @@ import type { Scheduler } from "./scheduler.ts";
 import { scripted } from "./stage.ts";
 import type { Stage, StageHost } from "./stage.ts";
 import { createOutside } from "./effects.ts";
+import type { Outside } from "./effects.ts";
 import { createWorld } from "./world.ts";
 import type { Control, World } from "./world.ts";
 
@@ -105,6 +108,7 @@ interface Setting {
   readonly chaos: Chaos;
   readonly tally: Tally;
   readonly stage: Stage;
+  readonly outside: Outside;
   readonly plan: Plan;
   readonly world: World;
 }
@@ -116,6 +120,11 @@ function setUp(options: Options): Setting {
     outside: {
       call: (process, request) => outside.call(process, request),
       attempt: (what) => outside.attempt(what),
+      happened: (token) => outside.happened(token),
+      handOut: (token) => outside.handOut(token),
+      get handedOut() {
+        return outside.handedOut;
+      },
     },
     heard: (process, tag) => recorder.note({ kind: "heard", at: scheduler.now(), by: process.name, tag }),
   };
@@ -146,17 +155,21 @@ function setUp(options: Options): Setting {
     ...(options.adapt ? { adapt: options.adapt } : {}),
     ...(options.trace ? { trace: options.trace } : {}),
   });
-  return { random, recorder, scheduler, chaos, tally, stage, plan, world };
+  return { random, recorder, scheduler, chaos, tally, stage, outside, plan, world };
 }
 
 /** Lets the clients play, then lets everything that goes wrong cease, then waits until nothing is left to do. */
-async function untilRest({ random, recorder, scheduler, chaos, stage, plan, world }: Setting): Promise<void> {
-  const clients = createClients({ scheduler, world, recorder, stage, random: random.fork("clients") });
-  const readers = createReaders({ scheduler, world, recorder, stage, random: random.fork("readers") });
+async function untilRest(setting: Setting): Promise<void> {
+  const { random, recorder, scheduler, chaos, outside, plan, world } = setting;
+  const hostOf = (who: string): ClientHost => ({ ...setting, random: random.fork(who) });
+  const clients = createClients(hostOf("clients"));
+  const readers = createReaders(hostOf("readers"));
+  const racers = createRacers(hostOf("racers"));
   const troubleEnds = EPOCH + plan.troubleMs;
   let played = false;
   const drain = (): void => world.drain();
-  const playing = play(plan, { clients, readers, scheduler, random: random.fork("play"), drain }).then(() => {
+  const cast = { clients, readers, racers, outside, scheduler, random: random.fork("play"), drain };
+  const playing = play(plan, cast).then(() => {
     played = true;
   });
   scheduler.after(plan.troubleMs, () => {

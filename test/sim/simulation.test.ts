@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FAULTS, addFaults, noFaults } from "./faults.ts";
 import type { FaultCounts } from "./faults.ts";
 import { narrate } from "./narrate.ts";
+import { drawRaces } from "./plan-races.ts";
 import { drawContested, drawTimed } from "./plan.ts";
 import { simulate } from "./simulate.ts";
 import type { Options, Verdict } from "./simulate.ts";
@@ -13,6 +14,8 @@ import { real } from "./stage.ts";
  * `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one, told in full.
  */
 const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 4000);
+/** Nightly all that were ever asked for. */
+const RACES = process.env["HOLDPOINT_NIGHTLY"] === "1" ? 10_000 : Math.ceil(SCHEDULES / 2);
 const FROM = Number(process.env["HOLDPOINT_SIM_FROM"] ?? 0);
 const ONLY = process.env["HOLDPOINT_SIM_SEED"];
 /** What a failure tells of the history before it. */
@@ -22,6 +25,7 @@ const STAGES = [
   { graphs: "scripts", schedules: SCHEDULES, options: {} },
   { graphs: "contested reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawContested } },
   { graphs: "timers and expiring reviews", schedules: Math.ceil(SCHEDULES / 3), options: { plan: drawTimed } },
+  { graphs: "races", schedules: RACES, options: { plan: drawRaces } },
   { graphs: "real graphs", schedules: Math.ceil(SCHEDULES / 10), options: { stage: real } },
 ] as const satisfies readonly { graphs: string; schedules: number; options: Partial<Options> }[];
 

@@ -3,7 +3,7 @@ import type { Json } from "../../src/core/json.ts";
 import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
 import type { Engine } from "../../src/runtime/engine.ts";
-import { journaled } from "./effects.ts";
+import { handedTo, journaled } from "./effects.ts";
 import type { Outside } from "./effects.ts";
 import { createLangGraphOfScript } from "./langgraph-of-script.ts";
 import type { GraphHost } from "./langgraph-of-script.ts";
@@ -49,6 +49,7 @@ export function scripted({ outside, heard }: StageHost): Stage {
         ids: deps.ids,
         now: () => deps.table.now(),
         effect: journaled(outside, process),
+        handOut: handedTo(outside),
         heard: (tag) => heard(process, tag),
       }),
     inputOf: ({ script, ballast = 0 }) => ({ script: script as unknown as Json, ballast }),

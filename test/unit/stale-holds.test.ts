@@ -1,5 +1,7 @@
 /** What a delivery asked before it died, and the next one does not ask, is not left to look open. */
 import { describe, expect, it } from "vitest";
+import { auditId } from "../../src/core/audit.ts";
+import { decisionId, runId } from "../../src/core/ids.ts";
 import { makeHoldId } from "../../src/core/hold.ts";
 import { deskVersion, worked } from "../../src/core/hold-desk.ts";
 import { isEnded } from "../../src/core/run.ts";
@@ -56,13 +58,24 @@ async function leftBehind(kit: Kit, run: Run, amount: number, desk: Partial<Hold
   return hold;
 }
 
+interface Taken {
+  /** What people have made of the hold before. */
+  readonly desk?: (run: Run) => Partial<Hold>;
+  /** What they make of it while the next delivery executes. */
+  readonly meanwhile?: Partial<Hold>;
+}
+
 /** A run whose first delivery died; the next one comes to `outcome`. */
-async function takenOver(amount: number, outcome: DriveOutcome, desk: (run: Run) => Partial<Hold> = () => ({})) {
+async function takenOver(amount: number, outcome: DriveOutcome, { desk = () => ({}), meanwhile }: Taken = {}) {
   const kit = createKit();
   const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
   const old = await leftBehind(kit, run, amount, desk(run));
   await kit.deps.runs.update(run, run.runId, (now) => ({ ...now, deliveries: 1 }));
-  await using worker = kit.worker({ drive: async () => outcome });
+  const drive = async (): Promise<DriveOutcome> => {
+    if (meanwhile) await kit.deps.holds.update(old, old.holdId, (hold) => ({ ...hold, ...meanwhile }));
+    return outcome;
+  };
+  await using worker = kit.worker({ drive });
   worker.start();
   await eventually(async () => {
     kit.clock.advance(500);
@@ -87,12 +100,32 @@ describe("a review that a dead delivery asked", () => {
     expect(open).toEqual([]);
   });
 
+  it("is superseded, on the record, also when it was decided: the answer was to what is not asked any more", async () => {
+    const id = decisionId("d");
+    const decision = { id, by: "bob", at: 1, answer: { type: "approve" as const }, continuation: runId("r") };
+    const { kit, old } = await takenOver(100, asks(101), {
+      meanwhile: { state: "decided", decision },
+    });
+    const stored = await kit.deps.holds.get(old, old.holdId);
+    expect(stored?.value).toMatchObject({ state: "superseded", reason: "asked again with other content" });
+    const { tenant, threadId } = old;
+    const entry = auditId({ tenant, kind: "decision", key: [threadId, old.holdId, id] });
+    expect(await kit.deps.audit.kept(tenant, [entry])).toHaveLength(1);
+  });
+
+  it("is open again when its code comes back to what it had asked before", async () => {
+    const { old, open } = await takenOver(100, asks(100), {
+      desk: () => ({ state: "superseded" }),
+    });
+    expect(open).toMatchObject([{ holdId: old.holdId, state: "pending" }]);
+  });
+
   it("stays, with all that people made of it, when the next one asks the same", async () => {
     const at = 1;
     const vote = { id: "v" as never, by: "bob", at, answer: { type: "approve" } } as const;
     const comments = [{ by: "bob", at, text: "looks odd" }];
     const desk = { votes: [vote], comments, assignee: "bob", claim: { by: "bob", until: 9e12 } };
-    const { old, open } = await takenOver(100, asks(100), () => desk);
+    const { old, open } = await takenOver(100, asks(100), { desk: () => desk });
     expect(open).toMatchObject([{ holdId: old.holdId, ...desk }]);
     expect(open[0]?.fence).toBeGreaterThan(old.fence);
   });

@@ -143,10 +143,11 @@ async function prepareThread(
   const answers = run.kind === "continuation";
   if (!answers && request.onPending !== "cancel") return { header, hasChanged: false };
   const now = await upToDate(deps, ref);
+  // An earlier attempt got as far as the queue, and may have been acknowledged: what comes before that, it has done.
+  if (now && names(now.value, run.runId)) return { header: now, hasChanged: true };
   if (answers) {
     // In this order: who is told that there is no room has decided nothing.
-    const joins = now !== undefined && !names(now.value, run.runId);
-    const noRoom = joins ? await noRoomFor(deps, now, accepting.entry) : undefined;
+    const noRoom = now && (await noRoomFor(deps, now, accepting.entry));
     const refusal = noRoom ?? (await decideAll(deps, principal, run, resume));
     if (refusal) return refusal;
   } else if (now) await cancelPending(deps, principal, now.value);

@@ -90,7 +90,8 @@ async function answered(
   const until = deps.clock.monotonic() + STOPPED_SOON_MS;
   for (;;) {
     const stored = await raised(deps, target, until);
-    const before = stored.value.state === "pending" ? undefined : overBefore(stored.value, bodyDigest);
+    const { state, kept } = stored.value;
+    const before = state === "pending" && !kept ? undefined : overBefore(stored.value, bodyDigest);
     if (before) return before;
     if (outcome.kind === "arrived") assertFits(stored.value, outcome.result);
     const open = await opennessOf(deps, stored.value);
@@ -136,7 +137,7 @@ async function later({ clock }: Deps, until: number): Promise<void> {
 }
 
 /** The answer to one that comes after the callback is over; only a repeat of what was accepted is accepted. */
-function overBefore({ state, decision, reason }: Hold, bodyDigest: string): CallbackReceipt {
+function overBefore({ state, kept, decision = kept, reason }: Hold, bodyDigest: string): CallbackReceipt {
   const at = decision === undefined ? undefined : new Date(decision.at).toISOString();
   if (decision?.bodyDigest === bodyDigest) return { state: "accepted", at: decision.at };
   if (decision?.cause === "time")

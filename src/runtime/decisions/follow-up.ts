@@ -9,7 +9,7 @@
  * A hold that was cancelled is due for the same reason, until the header's summary of what waits is right: see
  * `cancel-holds.ts`.
  */
-import { continuationId, followedUp, isWait, namesHold, superseded } from "../../core/hold.ts";
+import { continuationId, followedUp, isWait, namesHold, unheard } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { HoldId, RunId } from "../../core/ids.ts";
 import { LOOKED_AT_AFTER_MS, isEnded, pendingRun } from "../../core/run.ts";
@@ -39,7 +39,7 @@ export async function followUp(deps: Deps, ref: ThreadRef, hold: HoldId): Promis
     if (step.kind === "again") continue;
     if (step.kind === "later") return stored.value;
     if (step.kind === "over") {
-      const over = superseded(stored.value, step.why, deps.table.now());
+      const over = unheard(stored.value, step.why, deps.table.now());
       const written = await deps.holds.put(over, { version: stored.version });
       if (written.won) return over;
       continue;

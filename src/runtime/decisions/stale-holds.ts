@@ -2,13 +2,16 @@
  * What a run has asked and asks no more: an earlier delivery of it died after it had put its holds, and the one that took
  * over came to other content, or to no question at all. Nobody could decide such a hold, so none is left to look open.
  */
-import { assertNotLaterThan, superseded } from "../../core/hold.ts";
+import { ASKED_AGAIN, assertNotLaterThan, superseded } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { Run } from "../../core/run.ts";
+import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
 
 /**
- * Supersedes the undecided holds of this run, and those of the interrupts that it raised again, that are not among `raised`.
+ * Supersedes the undecided holds of this run that are not among `raised`, and those of the interrupts that it raised again
+ * with other content: also decided ones, since a decision on what was shown before answers nothing of what is shown now.
  * @throws HoldpointError `lost` when a later holder than that of `fence` has one of them
  */
 export async function supersedeStale(deps: Deps, run: Run, fence: number, raised: readonly Hold[]): Promise<void> {
@@ -16,16 +19,33 @@ export async function supersedeStale(deps: Deps, run: Run, fence: number, raised
   if (run.deliveries === 0 && run.kind !== "continuation") return;
   const now = new Set(raised.map(({ holdId }) => holdId));
   const again = new Set(raised.map(({ interruptId }) => interruptId));
-  const isStale = (hold: Hold): boolean =>
-    hold.state === "pending" &&
-    !now.has(hold.holdId) &&
-    (again.has(hold.interruptId) || (hold.runId === run.runId && hold.fence < fence));
+  const isStale = ({ state, holdId, interruptId, runId, fence: raisedBy }: Hold): boolean => {
+    if (now.has(holdId) || (state !== "pending" && state !== "decided")) return false;
+    return again.has(interruptId) || (state === "pending" && runId === run.runId && raisedBy < fence);
+  };
   const holds = await deps.holds.ofThread(run, run.generation);
-  for (const { value } of holds.filter((stored) => isStale(stored.value))) {
-    await deps.holds.update(run, value.holdId, (hold) => {
-      if (!isStale(hold)) return undefined;
-      assertNotLaterThan(fence, hold);
-      return superseded(hold, "asked again with other content, or no more", deps.table.now());
+  for (const { value } of holds.filter((stored) => isStale(stored.value)))
+    await supersede(deps, value, { isStale, fence });
+}
+
+interface By {
+  readonly isStale: (hold: Hold) => boolean;
+  readonly fence: number;
+}
+
+async function supersede(deps: Deps, known: Hold, { isStale, fence }: By): Promise<void> {
+  for (let hold = known; isStale(hold);) {
+    // Nothing finds what was decided once it is set aside.
+    if (hold.state === "decided") await Promise.all([tellOfDecision(deps, hold), auditHold(deps, hold)]);
+    const recorded = hold.decision?.id;
+    const after = await deps.holds.update(hold, hold.holdId, (now) => {
+      if (!isStale(now) || now.decision?.id !== recorded) return undefined;
+      assertNotLaterThan(fence, now);
+      const reason = recorded === undefined ? "asked again with other content, or no more" : ASKED_AGAIN;
+      // Nobody before this holder may raise it anew.
+      return { ...superseded(now, reason, deps.table.now()), handedTo: fence };
     });
+    if (!after) return;
+    hold = after.value;
   }
 }

@@ -11,6 +11,7 @@ import type { ApprovalPolicy } from "../../core/approval-policy.ts";
 import { callbackHoldId } from "../../core/callback-token.ts";
 import { raisedAgain } from "../../core/hold-desk.ts";
 import {
+  ASKED_AGAIN,
   NO_DIGEST,
   applied,
   assertNotLaterThan,
@@ -23,6 +24,7 @@ import {
   plainDigest,
   reopened,
   superseded,
+  unheard,
 } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import { reviewTimesOf, timesOf } from "../../core/hold-times.ts";
@@ -30,7 +32,7 @@ import type { HoldTimes } from "../../core/hold-times.ts";
 import { runId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
-import { reviewRequestOf } from "../../core/review-value.ts";
+import { reviewRequestOf, supersedesOf } from "../../core/review-value.ts";
 import { waitOf } from "../../core/wait-value.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
@@ -88,13 +90,7 @@ export async function raiseHolds(
   assertNotRefused(deps, drafts);
   const holds = await Promise.all(drafts.map((draft) => putHold(deps, draft)));
   await supersedeStale(deps, run, fence, holds);
-  await settleAll(deps, pause, (hold, now) => {
-    const next = holds.find(
-      ({ value, raisedBy }) =>
-        reviewRequestOf(value)?.supersedes === hold.digest && raisedBy.taskId === hold.raisedBy.taskId,
-    );
-    return next ? superseded(hold, "asked again with other content", now) : applied(hold, now);
-  });
+  await settleAll(deps, pause, applied);
   const reviews = holds.filter(isInTheWay).length;
   // What is over, or was asked by another run, is carried on by a continuation, which must not stay behind one that sleeps.
   const isOwnWait = (hold: Hold): boolean => isWait(hold) && hold.state === "pending" && hold.runId === run.runId;
@@ -167,8 +163,12 @@ async function settleAll(
 ): Promise<void> {
   if (handed.length === 0) return;
   const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
-  const atHead = new Set((await waitingAtHead(saver)).map(({ id }) => id));
-  for (const { holdId, interruptId } of handed) {
+  const waiting = await waitingAtHead(saver);
+  const atHead = new Set(waiting.map(({ id }) => id));
+  for (const { holdId, interruptId, digest, raisedBy } of handed) {
+    const isAskedAgain = waiting.some(
+      (next) => supersedesOf(next.value) === digest && next.raisedBy?.taskId === raisedBy.taskId,
+    );
     const dropped = unanswered.has(interruptId) && !atHead.has(interruptId);
     if (dropped)
       deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");
@@ -177,12 +177,18 @@ async function settleAll(
       if (hold.state !== "decided") return undefined;
       const now = deps.table.now();
       if (dropped) return superseded(hold, "the thread moved on before the decision could be applied", now);
+      // Also where the run has failed since, and nobody is asked yet.
+      if (isAskedAgain) return superseded(hold, ASKED_AGAIN, now);
       const next = come(hold, now);
-      const isUnheard = next.state === "applied" && unanswered.has(interruptId);
-      return isUnheard ? superseded(hold, "nobody waits for this decision any more", now) : next;
+      if (next.state !== "applied" || !unanswered.has(interruptId)) return next;
+      return isWait(hold)
+        ? unheard(hold, NOT_HEARD, now)
+        : superseded(hold, "nobody waits for this decision any more", now);
     });
   }
 }
+
+const NOT_HEARD = "the run that asked was over before it heard of it";
 
 /** What waits at the head of a thread. */
 export async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
@@ -320,14 +326,16 @@ async function putHold(deps: Deps, draft: Hold): Promise<Hold> {
     if (!current) continue;
     assertNotLaterThan(draft.fence, current.value);
     const { state, fence } = current.value;
-    // Whoever cancelled it, its interrupt waits after all: new input lost to a decision, or was refused in the end.
-    if (state !== "cancelled" && (state !== "pending" || fence === draft.fence)) return current.value;
+    // Whoever cancelled or replaced it, its interrupt waits after all: new input lost to a decision or was refused in the
+    // end, its run is tried again, or its code has come back to what it had asked before.
+    const isOver = state === "cancelled" || state === "superseded";
+    if (!isOver && (state !== "pending" || fence === draft.fence)) return current.value;
   }
 }
 
 /** Who waits does so from the first time that it was asked on, and timers and callbacks keep what they asked for then. */
 function askedAgain(draft: Hold, before: Hold): Hold {
-  const { times, resultSchema, request, subscription } = before;
+  const { times, resultSchema, request, subscription, kept, decision } = before;
   const groups = draft.request && request && { request: { ...draft.request, ...widened(draft, request, times) } };
   return {
     ...raisedAgain(draft, before),
@@ -335,6 +343,9 @@ function askedAgain(draft: Hold, before: Hold): Hold {
     ...(resultSchema === undefined ? {} : { resultSchema }),
     ...(subscription === undefined ? {} : { subscription }),
     ...groups,
+    ...(kept === undefined ? {} : { kept }),
+    // It came before anybody could hear of it: see `unheard`.
+    ...(isWait(before) && decision !== undefined ? { state: "decided", decision, followUpDue: true } : {}),
   };
 }
 

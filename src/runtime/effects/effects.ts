@@ -8,6 +8,7 @@ import { HoldpointError } from "../../core/errors.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { EffectList, EffectRef } from "../../storage/effects.ts";
 import type { Stored } from "../../storage/records.ts";
+import { settlementEntry } from "../audit/audit-effect.ts";
 import type { Deps } from "../deps.ts";
 import { readHead } from "../state-reader.ts";
 import type { RetryWith } from "../operators/retry.ts";
@@ -120,11 +121,18 @@ async function settle(
     const ask = { intent, said, outcome, by: subject, origin, reason, now: deps.table.now(), pool };
     const next = settled(current.value, ask);
     if (next.kind === "stands") return current.value;
+    await recordDue(deps, current.value);
     const written = await deps.effects.put(next.entry, { version: current.version });
     if (written.won) return next.entry;
     current = written.current;
   }
   throw new HoldpointError("not_found", "the effect is not in the journal any more");
+}
+
+/** Another word takes the place of one whose follow-up, and so its entry in the audit log, may still be to come. */
+async function recordDue(deps: Deps, entry: EffectEntry): Promise<void> {
+  const word = entry.proposal ?? entry.settlement;
+  if (entry.followUp && word) await deps.audit.record(settlementEntry(entry, word), entry.followUp.pool);
 }
 
 /** A long result is stored before the word that names it: that of a word which loses is read by nobody. */

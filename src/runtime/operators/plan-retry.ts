@@ -36,7 +36,7 @@ export async function planRetry({ deps, engine }: RetryHost, run: Run, thread: T
   const graph = deps.graphs.get(run.graphId);
   if (!graph) throw new HoldpointError("graph_unavailable", `graph ${run.graphId} is not registered any more`);
   const saver = readingSaver(deps, run);
-  const mode = await modeOf(saver, run);
+  const mode = await modeOf(deps, saver, run);
   const { input, checkpoint } = await deps.runs.payload(run);
   const isFresh = mode === "restart" && input !== undefined && input !== null;
   const checkpointId = mode === "restart" ? checkpoint?.checkpointId : undefined;
@@ -61,16 +61,27 @@ function assertFailed({ runId, status }: Run): void {
   }
 }
 
-async function modeOf(saver: FencedSaver, run: Run): Promise<RetryMode> {
+async function modeOf(deps: Deps, saver: FencedSaver, run: Run): Promise<RetryMode> {
   const head = await saver.preload();
   if (head?.runId === run.runId) return "continue";
+  const meant = await begunOf(deps, run);
+  if (meant.startedAt === undefined) {
+    // It, or a retry of it, may have been stopped just when its worker began: too late to say so.
+    if (!(await saver.hasCheckpointOf(meant.root))) return "restart";
+  } else if (head?.runId === meant.runId) return "continue";
   // It never came to a checkpoint of its own.
-  if (run.startedAt === undefined) return "restart";
-  if (head?.checkpointId === run.end?.checkpointId) return run.kind === "input" ? "restart" : "continue";
+  else if (head?.checkpointId === meant.end?.checkpointId) return meant.kind === "input" ? "restart" : "continue";
   throw refused(`thread ${run.threadId} has moved on since run ${run.runId} failed`, {
     head: head?.checkpointId ?? null,
     headRun: head?.runId ?? null,
   });
+}
+
+/** A retry that never began stands for what it was to try again. */
+async function begunOf(deps: Deps, run: Run): Promise<Run> {
+  if (run.startedAt !== undefined || run.replayOf === undefined) return run;
+  const of = await deps.runs.get(run, run.replayOf);
+  return of === undefined ? run : begunOf(deps, of.value);
 }
 
 /** LangGraph would pass over work for a node that is gone, and end the run as a success. */

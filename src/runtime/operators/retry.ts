@@ -5,6 +5,7 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
+import { canonicalJson } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
 import { accept, threadOfRun } from "../accept/accept.ts";
@@ -51,7 +52,10 @@ export async function retryRun(host: RetryWith, asked: Asked): Promise<Run> {
       obstacle: async (thread, run) => {
         const planned = await planRetry(host, failed, thread).catch(asConflict);
         if (planned instanceof HoldpointError) return planned;
-        if (planned !== mode) return new HoldpointError("conflict", "the thread has moved on; look at the run again");
+        // The item may be of an earlier attempt, which knew less of the thread.
+        const made = await deps.runs.payload(run);
+        if (canonicalJson(made) !== canonicalJson(retryPayload(planned, payload)))
+          return new HoldpointError("conflict", "the thread has moved on; look at the run again");
         // Before the append, which is the commit: nothing is tried again without a trace.
         await auditVerb(deps, {
           principal,

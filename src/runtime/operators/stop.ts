@@ -35,7 +35,8 @@ export async function stopRun(host: FollowDeps, { principal, verb, as }: Asked):
   if (possible.kind === "not_yet") throw new HoldpointError("conflict", possible.reason);
   const why = reason === undefined ? {} : { reason };
   await auditVerb(deps, { principal, run, action: as, key: [], ...why });
-  const parks = as === "park" ? { parks: true as const } : {};
+  // What a run asks that has just ended as held is nothing to park.
+  const parks = as === "park" ? { parks: true as const, onlyUnfinished: true } : {};
   const signal = new AbortController().signal;
   return cancelRun(host, principal, { threadId, runId, wait: false, ...parks, ...why, signal });
 }
