@@ -24,6 +24,10 @@ const allow = (actions: readonly string[], resources: readonly string[], conditi
 // oxlint-disable-next-line no-template-curly-in-string
 const TENANT_TAG = "${aws:PrincipalTag/tenant}";
 
+/** As IAM spells a star and a question mark that stand for themselves. */
+// oxlint-disable-next-line no-template-curly-in-string
+const LITERAL_WILDCARDS: readonly string[] = ["*${*}*", "*${?}*"];
+
 /** What both roles of the service do: each may serve whatever the other wrote (I7). */
 export function serviceStatements({ table, bodies, storageKey, contentKey, stack }: Data): readonly PolicyStatement[] {
   const viaStorage = {
@@ -120,6 +124,8 @@ export function tenantReader(scope: Construct, table: Data["table"], storageKey:
   const assumedBy = new AccountPrincipal(stack.account).withConditions({
     ArnLike: { "aws:PrincipalArn": tools },
     StringLike: { "aws:RequestTag/tenant": "?*" },
+    // The tag becomes part of a pattern: a star in it would be every tenant.
+    StringNotLike: { "aws:RequestTag/tenant": [...LITERAL_WILDCARDS] },
     "ForAllValues:StringEquals": { "aws:TagKeys": ["tenant"] },
   });
   const description = "Reads the partitions of the tenant with which the session is tagged";

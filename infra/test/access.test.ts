@@ -85,6 +85,8 @@ describe("the role that reads for one tenant", () => {
           Action: ["sts:AssumeRole", "sts:TagSession"],
           Condition: {
             StringLike: { "aws:RequestTag/tenant": "?*" },
+            // oxlint-disable-next-line no-template-curly-in-string
+            StringNotLike: { "aws:RequestTag/tenant": ["*${*}*", "*${?}*"] },
             "ForAllValues:StringEquals": { "aws:TagKeys": ["tenant"] },
           },
         },

@@ -30,7 +30,7 @@ async function synthesising(add: (stack: Stack) => void): Promise<unknown> {
   }
 }
 
-describe("synthesis", () => {
+describe("synthesis", { timeout: 180_000 }, () => {
   it("has no finding that is not explained, and made the templates that are published", async () => {
     const files = environments().flatMap(({ environment, templates }) =>
       Object.entries(templates).map(async ([stack, template]) => {
