@@ -1,10 +1,11 @@
 /**
  * What pending timers cost while they wait: reads and processor time of a worker that has nothing to do, on a table with
- * 100,000 of them beside one on an empty table, in turn and alone in this process. On SQLite; once as it is, told by the
- * file when something has changed, and once as on DynamoDB, where a worker has to ask.
+ * 100,000 of them beside one on an empty table, at the same time and each in a process of its own. On SQLite; once as it
+ * is, told by the file when something has changed, and once as on DynamoDB, where a worker has to ask.
  */
+import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { systemClock } from "../../src/core/clock.ts";
 import { makeHoldId } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
@@ -13,13 +14,14 @@ import { newThread } from "../../src/core/thread.ts";
 import { timerValue } from "../../src/core/wait-value.ts";
 import { createRegistry } from "../../src/langgraph/registry.ts";
 import { createSqliteTable } from "../../src/local/sqlite-table.ts";
-import type { Table } from "../../src/storage/table.ts";
 import { testFolder } from "../../test/support/process.ts";
 import { report } from "../support/figures.ts";
 import type { Figure } from "../support/figures.ts";
 import { readOptions } from "../support/options.ts";
 import { createProgress } from "../support/progress.ts";
-import { openApi, principal, startWorker } from "./service.ts";
+import { WAYS } from "./idle-process.ts";
+import type { IdleAsked, Idled } from "./idle-process.ts";
+import { openApi, principal } from "./service.ts";
 
 const LINE = {
   name: "idle-worker",
@@ -28,7 +30,7 @@ const LINE = {
     timers: { fallback: 100_000, says: "timers that wait, each of a run of its own" },
     "calm-seconds": { fallback: 30, says: "seconds until a worker looks at its slowest" },
     seconds: { fallback: 30, says: "seconds that are measured after that, for each worker" },
-    rounds: { fallback: 2, says: "times that each worker has its turn" },
+    rounds: { fallback: 1, says: "times that each worker has its turn" },
   },
 } as const;
 
@@ -37,45 +39,32 @@ const AN_HOUR_MS = 3_600_000;
 const A_DAY_MS = 24 * AN_HOUR_MS;
 const LOOKS_AFTER_MS = 60_000;
 
-interface Spans {
-  readonly calm: number;
-  readonly seconds: number;
-  readonly rounds: number;
-}
-
-interface Idled {
-  readonly requests: number;
-  readonly rows: number;
-  readonly cpuMs: number;
-}
-
 /** Prints requests, rows and milliseconds of processor time a minute, and the ratios. @throws Error on an unknown option */
 export async function main(argv: readonly string[]): Promise<number> {
   const values = readOptions(LINE, argv);
   if (values === undefined) return 0;
-  const { timers, seconds, rounds } = values;
-  const spans = { calm: values["calm-seconds"], seconds, rounds };
-  await using stack = new AsyncDisposableStack();
-  const { path } = stack.use(await testFolder());
-  const open = async (name: string): Promise<Table> =>
-    stack.use(await createSqliteTable({ path: join(path, name), clock: systemClock, ids: systemIds }));
-  const [empty, full] = [await open("none.db"), await open("many.db")];
-  await fill(full, timers);
-  const pairs = [
-    { how: "told of changes", of: (table: Table): Table => table },
-    { how: "asking, as on DynamoDB", of: asking },
-  ];
+  const { timers, seconds } = values;
+  await using folder = await testFolder();
+  const [none, many] = ["none.db", "many.db"].map((name) => join(folder.path, name)) as [string, string];
+  await fill(none, 0);
+  await fill(many, timers);
   const figures: Figure[] = [];
-  for (const { how, of } of pairs) {
-    const without: Idled[] = [];
-    const many: Idled[] = [];
-    for (let round = 0; round < rounds; round += 1) {
-      without.push(await idle(of(empty), spans, `${how}, none`));
-      many.push(await idle(of(full), spans, `${how}, ${timers} timers`));
-    }
-    figures.push(...figuresOf(how, timers, { without: total(without), many: total(many) }));
+  for (const how of WAYS) {
+    const idles = (path: string): Promise<Idled> => idle({ path, how, calm: values["calm-seconds"], seconds });
+    const rounds: (readonly [Idled, Idled])[] = [];
+    for (let round = 0; round < values.rounds; round += 1) rounds.push(await Promise.all([idles(none), idles(many)]));
+    const [without, with_] = [0, 1].map((at) => mean(rounds.map((pair) => pair[at] as Idled))) as [Idled, Idled];
+    figures.push(...figuresOf(how, timers, { without, many: with_ }));
   }
   return report(figures);
+}
+
+/** In a process of its own, which does nothing else. */
+async function idle(asked: IdleAsked): Promise<Idled> {
+  const file = join(import.meta.dirname, "idle-process.ts");
+  const args = [...process.execArgv, file, JSON.stringify(asked)];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  return JSON.parse(stdout) as Idled;
 }
 
 function figuresOf(how: string, timers: number, { without, many }: Readonly<Record<"without" | "many", Idled>>) {
@@ -97,69 +86,15 @@ function figuresOf(how: string, timers: number, { without, many }: Readonly<Reco
   ] satisfies readonly Figure[];
 }
 
-/** The mean of the rounds. */
-function total(all: readonly Idled[]): Idled {
-  const mean = (of: (one: Idled) => number): number => all.reduce((sum, one) => sum + of(one), 0) / all.length;
-  return { requests: mean((one) => one.requests), rows: mean((one) => one.rows), cpuMs: mean((one) => one.cpuMs) };
-}
-
-/** A worker with nothing to do, and nobody else in this process. All figures are those of a minute. */
-async function idle(table: Table, { calm, seconds }: Spans, what: string): Promise<Idled> {
-  const seen = { requests: 0, rows: 0 };
-  const graphs = createRegistry([]);
-  await using _worker = startWorker(openApi({ table: counted(table, seen), graphs, clock: systemClock }));
-  await sleep(calm * 1000);
-  const before = { ...seen };
-  const cpu = process.cpuUsage();
-  await sleep(seconds * 1000);
-  const { user, system } = process.cpuUsage(cpu);
-  const minute = (count: number): number => (count * 60) / seconds;
-  const idled = {
-    requests: minute(seen.requests - before.requests),
-    rows: minute(seen.rows - before.rows),
-    cpuMs: minute((user + system) / 1000),
-  };
-  console.log(`  ${what}: ${idled.requests} requests, ${idled.rows} rows, ${idled.cpuMs.toFixed(0)} ms a minute`);
-  return idled;
-}
-
-/** Counts what is asked of the table, and the rows that it answers. */
-function counted(table: Table, seen: { requests: number; rows: number }): Table {
-  const count = <T>(answer: T, rows: number): T => {
-    seen.requests += 1;
-    seen.rows += rows;
-    return answer;
-  };
-  return {
-    ...table,
-    async get(key) {
-      const item = await table.get(key);
-      return count(item, item === undefined ? 0 : 1);
-    },
-    async query(pk, range) {
-      const page = await table.query(pk, range);
-      return count(page, page.items.length);
-    },
-    async queryIndex(index, pk, range) {
-      const page = await table.queryIndex(index, pk, range);
-      return count(page, page.items.length);
-    },
-    async batchGet(keys) {
-      const items = await table.batchGet(keys);
-      return count(items, items.length);
-    },
-    // The caller's to close.
-    async [Symbol.asyncDispose]() {},
-  };
-}
-
-/** Says nothing of changes. */
-function asking({ changes: _changes, ...table }: Table): Table {
-  return table;
+/** Of the rounds. */
+function mean(all: readonly Idled[]): Idled {
+  const of = (value: (one: Idled) => number): number => all.reduce((sum, one) => sum + value(one), 0) / all.length;
+  return { requests: of((one) => one.requests), rows: of((one) => one.rows), cpuMs: of((one) => one.cpuMs) };
 }
 
 /** Threads whose runs sleep, each until a timer of its own comes between an hour and a day from now. */
-async function fill(table: Table, count: number): Promise<void> {
+async function fill(path: string, count: number): Promise<void> {
+  await using table = await createSqliteTable({ path, clock: systemClock, ids: systemIds });
   const { deps } = openApi({ table, graphs: createRegistry([]), clock: systemClock });
   const progress = createProgress("timers", count);
   const now = deps.table.now();

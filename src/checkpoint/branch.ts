@@ -10,6 +10,7 @@ import { headMoved } from "./authority.ts";
 import type { Authority } from "./authority.ts";
 import type { Draft } from "../storage/table.ts";
 import type { CellStore } from "./cell-store.ts";
+import { countingUnder } from "./counting.ts";
 import type { AppendResult, Log, Standing } from "./log.ts";
 import type { CheckpointRecord, CutRecord, LogRecord, Mark } from "./record.ts";
 import type { AppendInput, PutWritesInput } from "./put-input.ts";
@@ -154,26 +155,9 @@ export class Branch {
     const stored = foldChain(this.log.at, chain);
     this.#lastLoaded = stored;
     const sets = await this.readSets(record.checkpointId);
-    return { stored, sets: sets.length === 0 ? sets : await this.#counting(record, sets, known) };
-  }
-
-  /** The write sets that count under a checkpoint that need not be the latest. `known`: the marks above it, if already read. */
-  async #counting(
-    record: CheckpointRecord,
-    sets: readonly WriteSet[],
-    known?: readonly Mark[],
-  ): Promise<readonly WriteSet[]> {
-    const head = (await this.known()).marks.at(-1);
-    // A delivery that executes from an older checkpoint says so in the barrier at the head.
-    const travels = head?.checkpointId === record.checkpointId ? visibleBelow({ fence: -1 }, [head]) : () => false;
-    const under = (marks: readonly Mark[]): readonly WriteSet[] => {
-      const below = visibleBelow(record, marks);
-      return sets.filter(this.#visible((set) => below(set) || travels(set)));
-    };
-    const next = under(known ?? (await this.log.marksAfter(record.seq)));
-    // Only where something is left out can a reset have gone back here, and more have been written since.
-    const isAll = known !== undefined || next.length === sets.length;
-    return isAll ? next : under(await this.log.standingMarks(record.seq));
+    if (sets.length === 0) return { stored, sets };
+    const at = { log: this.log, head: (await this.known()).marks.at(-1), seals: this.#deps.seals };
+    return { stored, sets: await countingUnder(at, record, { sets, known }) };
   }
 
   /** Every stored write set of a checkpoint, visible or not. */

@@ -1,3 +1,4 @@
+import type { Branch } from "./branch.ts";
 import type { SaverHead } from "./options.ts";
 import type { CheckpointRecord } from "./record.ts";
 
@@ -22,4 +23,10 @@ export function headOf({
     source,
     ...(runId === undefined ? {} : { runId }),
   };
+}
+
+/** Whether any checkpoint that counts goes on from the input of this lineage. */
+export async function hasRoot(branch: Branch, root: string): Promise<boolean> {
+  for await (const { record } of branch.walk()) if (record.root === root) return true;
+  return false;
 }

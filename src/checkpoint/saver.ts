@@ -21,7 +21,7 @@ import type { DeltaHistories, DeltaRequest } from "./delta-history.ts";
 import { headMoved } from "./authority.ts";
 import type { Branch } from "./branch.ts";
 import type { Loaded, View } from "./view.ts";
-import { headOf } from "./head.ts";
+import { hasRoot, headOf } from "./head.ts";
 import { historyOf } from "./history.ts";
 import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
 import type { PendingInterrupt } from "./interrupts.ts";
@@ -142,8 +142,7 @@ export class FencedSaver extends BaseCheckpointSaver {
 
   /** Whether any checkpoint that counts at the root goes on from the input of this lineage. Reads down to the newest. */
   async hasCheckpointOf(root: string): Promise<boolean> {
-    for await (const { record } of (await this.#bound("")).walk()) if (record.root === root) return true;
-    return false;
+    return hasRoot(await this.#bound(""), root);
   }
 
   /** The channels at that head, without its task writes. */
@@ -151,12 +150,6 @@ export class FencedSaver extends BaseCheckpointSaver {
     const branch = this.#branches.boundRoot();
     const latest = branch?.view?.latest;
     return branch && latest && (await toCheckpoint(this.#tuples(branch), latest)).channel_values;
-  }
-
-  /** The root of the lineage that this thread is in: that of the head, unless a new input brings its own. */
-  async readRoot(): Promise<string | undefined> {
-    if (this.#root === undefined && this.head() === undefined) await this.preload();
-    return this.#root;
   }
 
   /**

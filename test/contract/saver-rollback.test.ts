@@ -99,13 +99,9 @@ for (const engine of everyTable()) {
   describe(`what was written after a rollback, on ${engine.name},`, () => {
     const writesAt = async (saver: FencedSaver, id: string): Promise<readonly unknown[]> => {
       const tuple = await saver.getTuple(configOf(thread, id));
-      return (tuple?.pendingWrites ?? []).map(([task, , value]) => [task, value]).toSorted();
+      return (tuple?.pendingWrites ?? []).map(([task, , value]) => `${task}: ${String(value)}`).toSorted();
     };
-    const ALL = [
-      ["asks", "question"],
-      ["one", "third"],
-      ["other", "fourth"],
-    ];
+    const ALL = ["asks: question", "one: third", "other: fourth"];
 
     it("stands under the checkpoint that was gone back to, also once the thread has gone on", async () => {
       await using handles = await engine.open();

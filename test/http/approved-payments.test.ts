@@ -7,7 +7,7 @@ import { review } from "../../src/graph/review.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { engines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
-import { eventually } from "../support/eventually.ts";
+import { LONG_MS, eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
 
 interface Shown {
@@ -48,10 +48,14 @@ async function desk(engine: Engine) {
     world,
     /** The review that waits, once it asks for so much. */
     async waiting(amount: number): Promise<Shown> {
-      return eventually(async () => {
-        const { items } = (await (await call("GET", "/v1/reviews")).json()) as { readonly items: readonly Shown[] };
-        return items.find(({ args }) => args.amount === amount);
-      }, `a review of ${amount}`);
+      return eventually(
+        async () => {
+          const { items } = (await (await call("GET", "/v1/reviews")).json()) as { readonly items: readonly Shown[] };
+          return items.find(({ args }) => args.amount === amount);
+        },
+        `a review of ${amount}`,
+        LONG_MS,
+      );
     },
     decide: ({ id }: Pick<Shown, "id">, json: object) => call("POST", `/v1/reviews/${id}/decisions`, { json }),
     stateOf: async ({ id }: Shown) => ((await (await call("GET", `/v1/reviews/${id}`)).json()) as Shown).state,
@@ -60,6 +64,7 @@ async function desk(engine: Engine) {
         async () =>
           ((await client.threads.getState(thread)).values as { readonly receipt?: string }).receipt ?? undefined,
         "the receipt",
+        LONG_MS,
       ),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
@@ -67,7 +72,7 @@ async function desk(engine: Engine) {
 
 const some = engines().filter(({ name }) => name !== "dynalite");
 
-describe.each(some)("on $name, an approval", (engine) => {
+describe.each(some)("on $name, an approval", { timeout: 120_000 }, (engine) => {
   it("of 100 pays 100, once, however often it is given", async () => {
     await using at = await desk(engine);
     const shown = await at.waiting(100);

@@ -4,7 +4,7 @@ import { tenantId } from "../../src/core/ids.ts";
 import { verifyChain } from "../../src/runtime/audit/verify.ts";
 import { engines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
-import { eventually } from "../support/eventually.ts";
+import { LONG_MS, eventually } from "../support/eventually.ts";
 import { createTestGraphs } from "../support/graphs.ts";
 import { startService } from "../support/service.ts";
 
@@ -42,7 +42,7 @@ async function opened(engine: Engine) {
 
 const some = engines().filter(({ name }) => name !== "dynalite");
 
-describe.each(some)("on $name, the audit log", (engine) => {
+describe.each(some)("on $name, the audit log", { timeout: 120_000 }, (engine) => {
   it("has one entry for each change of a webhook: who, when, from what to what, and no secret", async () => {
     await using at = await opened(engine);
     const { call, entries } = at;
@@ -94,7 +94,7 @@ describe.each(some)("on $name, the audit log", (engine) => {
     expect(crons.every(({ cron_id: id, actor }) => id === cron && actor === "alice")).toBe(true);
 
     const isChained = async () => (await entries("schedule")).every(({ link }) => link !== null);
-    await eventually(isChained, "the chain");
+    await eventually(isChained, "the chain", LONG_MS);
     expect((await verifyChain(service.deps.audit, tenantId("acme"))).problems).toEqual([]);
   });
 

@@ -60,7 +60,7 @@ async function opened(engine: Engine) {
 
 const some = engines().filter(({ name }) => name !== "dynalite");
 
-describe.each(some)("a long result on $name", (engine) => {
+describe.each(some)("a long result on $name", { timeout: 120_000 }, (engine) => {
   it("is kept as a body, shown whole, and removed with its thread; that it happened stays in the journal", async () => {
     await using at = await opened(engine);
     const threads = [await at.fetched(true), await at.fetched(true)];

@@ -237,13 +237,13 @@ describe("what follows a word", () => {
 
   it("is done by a worker when the API dies right after it", async () => {
     const effect = await parked();
-    const threads = {
-      ...service.deps.threads,
-      get: async () => {
+    const audit = {
+      ...service.deps.audit,
+      record: async () => {
         throw new HoldpointError("unavailable", "the process died");
       },
     };
-    const dying = onDeps({ threads });
+    const dying = onDeps({ audit });
     const ask = { said: { verdict: "happened", result: "paid" }, reason: "seen", intent: 1 } as const;
     expect((await dying.settle(bob, effect.id, ask)).settlement?.continuation).toBeUndefined();
     await goesOn(effect.thread_id, ["paid", "shipped"]);

@@ -78,7 +78,7 @@ interface Asking {
 
 const some = engines().filter(({ name }) => name !== "dynalite");
 
-describe.each(some)("on $name, what operators see and do", (engine) => {
+describe.each(some)("on $name, what operators see and do", { timeout: 120_000 }, (engine) => {
   it("is read by every role, and done by operators and admins only", async () => {
     await using at = await opened(engine);
     const { run } = await at.ran("parks");

@@ -248,14 +248,14 @@ describe("deep-agents-ui", () => {
     expect(values.log.at(-1)).toBe("edited by hand");
   });
 
-  it("goes step by step, before and after a node, without a review", async () => {
+  it("goes step by step, and a breakpoint is a question that it passes without an answer", async () => {
     const { thread_id: thread } = await desk.client().threads.create();
     const run = { assistant_id: "asks", input: {}, interrupt_before: ["ask"], interrupt_after: ["ask"] };
     expect((await post(`/threads/${thread}/runs/wait`, run)).status).toBe(200);
     expect(await get(`/threads/${thread}/state`)).toMatchObject({ next: ["ask"] });
-    expect(await desk.openOf(thread)).toEqual([]);
+    expect(await desk.openOf(thread)).toMatchObject([{ origin: "breakpoint", node: "ask" }]);
     expect((await post(`/threads/${thread}/runs/wait`, { ...run, input: null })).status).toBe(200);
-    expect(await desk.openOf(thread)).toHaveLength(1);
+    expect(await desk.openOf(thread)).toMatchObject([{ origin: "review", title: "Refund" }]);
   });
 });
 

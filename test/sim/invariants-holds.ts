@@ -25,6 +25,7 @@ export const holdInvariants: Invariants = {
   "nobody decides what somebody else has claimed": ({ facts }, report) => {
     for (const { fact, before, hold } of holdChanges(facts)) {
       const { claim, state, votes = [] } = before ?? {};
+      // Time is nobody: who claims a review does not stop it from expiring.
       if (state !== "pending" || !claim || hold.decision?.cause === "time") continue;
       const vote = hold.decision ?? hold.votes?.find(({ id }) => votes.every((old) => old.id !== id));
       if (!vote || claim.by === vote.by || claim.until <= vote.at) continue;

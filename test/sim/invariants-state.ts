@@ -32,7 +32,11 @@ export const stateInvariants: Invariants = {
         const brings = (final.runs.get(run.root) ?? run).kind === "input";
         if (run.threadId !== thread || run.kind !== "input" || !brings) continue;
         const times = log.filter((entry) => entry === `in ${tagOf(run)}`).length;
-        if (times > 1 || (times === 0 && run.status === "success"))
+        // The input of one that was parked just when its worker began may land after that, and a retry brings it again.
+        const late = [...final.runs.values()].filter(
+          ({ root, status, deliveries }) => root === run.root && status === "parked" && deliveries === 0,
+        );
+        if (times > 1 + late.length || (times === 0 && run.status === "success"))
           report(undefined, `run ${tagOf(run)} (${run.status}) is in the state ${times} times`);
       }
     }

@@ -75,6 +75,6 @@ export function tagOfAnswer(answer: Json, interruptId: string): string {
   const carried = carriedAnswer(answer);
   if (carried) return carried.decidedBy === BY_TIME ? `${BY_TIME} ${interruptId}` : (carried.comment ?? "");
   const outcome = outcomeOf(answer);
-  if (outcome?.kind === "arrived") return String(outcome.result);
+  if (outcome?.kind === "arrived") return JSON.stringify(outcome.result).replaceAll('"', "");
   return outcome ? `${BY_TIME} ${interruptId}` : JSON.stringify(answer).replaceAll('"', "");
 }

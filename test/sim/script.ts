@@ -229,7 +229,7 @@ async function attempt(
 async function effect(
   step: Step,
   taskId: string,
-  { do: _, ...asked }: Extract<Task, { do: "effect" }>,
+  asked: Extract<Task, { do: "effect" }>,
 ): Promise<"done" | DriveOutcome> {
   const { host, drive, position } = step;
   const index = tasksOf(position).findIndex(({ id }) => id === taskId);

@@ -10,12 +10,12 @@ import { real } from "./stage.ts";
 
 /**
  * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (4,000 unless given); a third as many are played
- * on contested reviews and on timers each, and a tenth as many on LangGraph.js itself.
- * `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one, told in full.
+ * on contested reviews and on timers each, a quarter as many on races, and a tenth as many on LangGraph.js itself.
+ * `HOLDPOINT_NIGHTLY=1`: 10,000 of races. `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one,
+ * told in full.
  */
 const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 4000);
-/** Nightly all that were ever asked for. */
-const RACES = process.env["HOLDPOINT_NIGHTLY"] === "1" ? 10_000 : Math.ceil(SCHEDULES / 2);
+const RACES = process.env["HOLDPOINT_NIGHTLY"] === "1" ? 10_000 : Math.ceil(SCHEDULES / 4);
 const FROM = Number(process.env["HOLDPOINT_SIM_FROM"] ?? 0);
 const ONLY = process.env["HOLDPOINT_SIM_SEED"];
 /** What a failure tells of the history before it. */
@@ -34,7 +34,7 @@ function failure({ seed, violations, facts }: Verdict, graphs: string): Error {
   return new Error(
     [
       `seed ${seed} (${graphs}): ${violations.length} violations; again with`,
-      `  HOLDPOINT_SIM_SEED=${seed} npx vitest run test/sim/simulation.test.ts`,
+      `  HOLDPOINT_SIM_SEED=${seed} npx vitest run test/sim/simulation.test.ts -t "${graphs}"`,
       ...violations.slice(0, 10).map(({ invariant, what }) => `- ${invariant}: ${what}`),
       ...(story.length > LINES ? [`… ${story.length - LINES} lines before`] : []),
       ...story.slice(-LINES),

@@ -47,7 +47,7 @@ const DRAIN_MS = 75_000;
 const NEWER_AGAIN_MS = 30_000;
 /** A lease is looked for this much beyond its length, by who has not the same time as its holder. */
 const CLOCKS_DIFFER_MS = 900_000;
-/** A hold whose run has not stopped yet is looked at again after this long. */
+/** What a run that has not stopped yet leaves waiting, a hold or an effect, is looked at again after this long. */
 const EARLY_AGAIN_MS = 250;
 /** From so many rows on there may be more. */
 const MANY_ROWS = 512;
@@ -184,7 +184,10 @@ class PollingWorker implements Worker {
     await eachRow(deps, ready.filter(isHold), (row) => this.#orLeave(row, () => followUp(deps, row.ref, holdOf(row))));
     await eachRow(deps, ready, async (row) => {
       const { effect } = row;
-      if (effect) await this.#orLeave(row, () => followUpEffect(this.#options, effect));
+      if (!effect) return;
+      // Its run may not have stopped yet, and be some time about it.
+      this.#look(row, EARLY_AGAIN_MS);
+      await this.#orLeave(row, () => followUpEffect(this.#options, effect));
     });
     this.#settle(past.filter(isHold));
     this.#sweep(past.filter((row) => !isHold(row)));
