@@ -26,6 +26,15 @@ export default defineConfig({
       { ...common, test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: PROCESSES } },
       {
         ...common,
+        test: {
+          ...everyTest,
+          name: "infra",
+          include: ["infra/test/**/*.test.ts"],
+          globalSetup: ["infra/test/global-setup.ts"],
+        },
+      },
+      {
+        ...common,
         // One file at a time, once all others are through.
         test: {
           ...everyTest,

@@ -1,5 +1,6 @@
 /** `npm run check`: format, lint with the layer rule, types and dead code, in one command that shows every finding. */
 import { styleText } from "node:util";
+import { installInfra } from "./infra.ts";
 import { capture } from "./run.ts";
 import type { Finished } from "./run.ts";
 
@@ -7,6 +8,7 @@ const checks: readonly (readonly [name: string, command: string, ...args: string
   ["format", "oxfmt", "--check"],
   ["lint and layers", "oxlint"],
   ["types", "tsc", "-p", "."],
+  ["types of infra", "tsc", "-p", "infra"],
   ["dead code", "knip", "--no-progress"],
 ];
 
@@ -18,6 +20,7 @@ function report({ name, code, output, tookMs }: Finished): void {
 
 /** Runs every check, prints what each found as it ends, and answers how many failed. */
 export async function check(): Promise<number> {
+  await installInfra();
   const ends = checks.map(async ([name, command, ...args]) => {
     const finished = await capture(name, command, args);
     report(finished);

@@ -38,6 +38,7 @@ const ALL = [
   "R7 duplicate offers",
   "R8 poison",
   "R9 overload",
+  "R11 workers replaced under load",
   "R12 decisions",
   "R12 payments",
   "R12 timers and callbacks",

@@ -75,6 +75,30 @@ async function oneRun({ table, runtime, worker }: Bench): Promise<Seen> {
   return { calls, chain: sequentialChain(ofTheRun), began, answered };
 }
 
+/** What one run of three nodes asks of a table, and what it leaves there: the middle of a few. */
+export interface RunUnits {
+  readonly writeUnits: number;
+  readonly readUnits: number;
+  /** Bytes of its items, the thread's included. */
+  readonly bytes: number;
+}
+
+/** Measures runs, each on a thread of its own; looks for work are left out, since a worker's serve all of its runs. */
+export async function measureUnits(runs: number, roundTripMs: number): Promise<RunUnits> {
+  const bench = await open(roundTripMs, true);
+  await using _worker = bench.worker;
+  await oneRun(bench);
+  const before = bench.table.bytes();
+  const seen: Seen[] = [];
+  for (let n = 0; n < runs; n += 1) seen.push(await oneRun(bench));
+  const own = seen.map(({ calls }) => calls.filter(({ operation }) => operation !== "queryIndex"));
+  return {
+    writeUnits: median(own.map((calls) => unitsOf(calls))),
+    readUnits: median(own.map((calls) => calls.reduce((sum, { readUnits }) => sum + readUnits, 0))),
+    bytes: (bench.table.bytes() - before) / runs,
+  };
+}
+
 const inMs = (value: number): string => value.toFixed(0);
 
 /** Every call of the run in the order of its start; those of the chain are numbered. */

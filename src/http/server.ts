@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import type { Express } from "express";
 
 /** Above the idle time-out of the load balancers in front, so that they never reuse a connection we just closed. */
-const KEEP_ALIVE_MS = 65_000;
+export const KEEP_ALIVE_MS = 65_000;
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 60_000;
 /** A connection on which nothing moves: every answer that takes its time sends something every few seconds. */

@@ -6,6 +6,7 @@ import { systemIds } from "../../src/core/ids.ts";
 import { writeKeyFile } from "../../src/local/key-file.ts";
 import { emptyKeyFile, withNewKey } from "../../src/storage/api-keys.ts";
 import { PROJECT } from "../../scripts/demo/process.ts";
+import type { Exit } from "../../scripts/demo/process.ts";
 import type { Service } from "../../scripts/demo/service.ts";
 import type { Fleet, FleetEngine, FleetStart } from "../support/fleet.ts";
 import { armedEnv } from "./armed.ts";
@@ -61,6 +62,8 @@ export interface Crew extends AsyncDisposable {
   workers(): readonly Service[];
   /** SIGKILL; another comes in its place. Resolves once it is gone. */
   kill(service: Service): Promise<void>;
+  /** As a deployment does: starts another worker, waits until it is ready, and asks this one to end. Resolves once it has. */
+  replace(service: Service): Promise<Exit>;
   killApi(): Promise<void>;
   /** How many processes died and were replaced. */
   readonly deaths: number;
@@ -117,6 +120,7 @@ export async function openCrew(engine: FleetEngine, options: CrewOptions): Promi
     },
     workers: () => processes.workers(),
     kill: (service) => processes.kill(service),
+    replace: (service) => processes.replace(service),
     killApi: () => processes.killApi(),
     get deaths() {
       return processes.deaths;
@@ -146,6 +150,8 @@ class Processes {
   readonly #folder: string;
   readonly #options: CrewOptions;
   readonly #workers = new Set<Service>();
+  /** Those whose place somebody else has taken before they end. */
+  readonly #retired = new Set<Service>();
   #startedWorkers = 0;
   #api: Service | undefined;
   #closed = false;
@@ -178,6 +184,12 @@ class Processes {
     await service.stop("SIGKILL");
   }
 
+  async replace(service: Service): Promise<Exit> {
+    await this.#keepWorker().ready;
+    this.#retired.add(service);
+    return service.stop("SIGTERM");
+  }
+
   async killApi(): Promise<void> {
     await this.#api?.stop("SIGKILL");
   }
@@ -203,7 +215,7 @@ class Processes {
     });
   }
 
-  #keepWorker(): void {
+  #keepWorker(): Service {
     const { concurrency = 10, workerEnv = {} } = this.#options;
     const service = this.#start({
       role: "worker",
@@ -215,10 +227,11 @@ class Processes {
     this.#workers.add(service);
     void service.exited.then(() => {
       this.#workers.delete(service);
-      if (this.#closed) return;
+      if (this.#closed || this.#retired.has(service)) return;
       note(this.#folder, { is: "died" }, service.pid);
       this.deaths += 1;
       this.#keepWorker();
     });
+    return service;
   }
 }

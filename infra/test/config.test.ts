@@ -1,0 +1,49 @@
+/** What may stand in a file of infra/environments, and what is refused with words that help. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { environmentConfig } from "../lib/config.ts";
+
+const read = (name: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(join(import.meta.dirname, "../environments", `${name}.json`), "utf8")) as Record<
+    string,
+    unknown
+  >;
+const DEVELOPMENT = read("development");
+const PRODUCTION = read("production");
+
+const problems = (config: unknown): readonly string[] =>
+  environmentConfig.safeParse(config).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
+
+describe("the configuration of an environment", () => {
+  it("is taken as the files have it", () => {
+    expect([problems(DEVELOPMENT), problems(PRODUCTION)]).toEqual([[], []]);
+  });
+
+  it.each([
+    ["a name that is not known", { imageTga: "1" }, /Unrecognized key: "imageTga"/],
+    [
+      "memory that Fargate does not give",
+      { api: { ...(PRODUCTION["api"] as object), memoryMiB: 16_384 } },
+      /^api.memoryMiB: Fargate gives 2048 to 8192/,
+    ],
+    [
+      "more tasks at least than at most",
+      { api: { ...(PRODUCTION["api"] as object), minTasks: 20 } },
+      /^api.minTasks: more than maxTasks/,
+    ],
+    [
+      "one task of what is protected",
+      { worker: { ...(PRODUCTION["worker"] as object), minTasks: 1 } },
+      /^worker.minTasks: two at least/,
+    ],
+    ["a tag that moves, of what is protected", { imageTag: "latest" }, /^imageTag: a digest/],
+    ["a public image without a way out", { natGateways: 0 }, /^collectorImage: without a NAT gateway/],
+    ["a certificate of another region", { region: "us-east-1" }, /^certificateArn: of another region/],
+    ["one zone", { zones: ["a"] }, /^zones/],
+    ["one zone twice", { zones: ["a", "a"] }, /^zones: one is named twice/],
+    ["an address that is none", { allowedCidrs: ["10.0.0.0"] }, /^allowedCidrs.0/],
+  ])("is refused with %s", (_, change, message) => {
+    expect(problems({ ...PRODUCTION, ...change })).toContainEqual(expect.stringMatching(message));
+  });
+});

@@ -1,0 +1,139 @@
+/** Dashboards, alarms and scaling look at what is emitted, and alarms lead to a runbook that exists. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { METRICS } from "../../src/core/metric-names.ts";
+import { collectorConfig } from "../lib/collector.ts";
+import { environments, listOf, resources } from "./infra-kit.ts";
+
+const PROJECT = join(import.meta.dirname, "../..");
+const OUR_NAMES: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.values(METRICS).map(({ name, dimensions }) => [name, dimensions]),
+);
+/** What AWS itself counts for what the stacks are made of. */
+const NAMESPACES_OF_AWS = ["AWS/ApplicationELB", "AWS/DynamoDB", "AWS/ECS", "ECS/ContainerInsights"];
+
+interface Asked {
+  readonly namespace: string;
+  readonly name: string;
+  readonly dimensions: readonly string[];
+}
+
+/** Every metric that a resource asks for, wherever it says so. */
+function asked(value: unknown): readonly Asked[] {
+  if (Array.isArray(value)) return (value as readonly unknown[]).flatMap(asked);
+  if (typeof value !== "object" || value === null) return [];
+  const fields = value as Readonly<Record<string, unknown>>;
+  const { MetricName: name, Namespace: namespace, Dimensions: dimensions = [] } = fields;
+  const here =
+    typeof name === "string" && typeof namespace === "string"
+      ? [{ name, namespace, dimensions: (dimensions as readonly { readonly Name: string }[]).map(({ Name }) => Name) }]
+      : [];
+  return [...here, ...Object.values(fields).flatMap(asked)];
+}
+
+/** A dashboard is a text of JSON with references in it. */
+function askedByDashboard(body: unknown): readonly Asked[] {
+  const parts = (body as { readonly "Fn::Join"?: readonly [string, readonly unknown[]] })["Fn::Join"]?.[1] ?? [body];
+  const text = parts.map((part) => (typeof part === "string" ? part : "reference")).join("");
+  const { widgets } = JSON.parse(text) as {
+    readonly widgets: readonly { readonly properties: { readonly metrics?: readonly (readonly unknown[])[] } }[];
+  };
+  return widgets.flatMap(({ properties }) =>
+    (properties.metrics ?? []).flatMap((metric) => {
+      const texts = metric.filter((one): one is string => typeof one === "string");
+      const [namespace, name, ...dimensions] = texts;
+      return namespace === undefined || name === undefined
+        ? []
+        : [{ namespace, name, dimensions: dimensions.filter((_, n) => n % 2 === 0) }];
+    }),
+  );
+}
+
+function everythingAsked(): readonly Asked[] {
+  const watching = resources("AWS::CloudWatch::Alarm", "AWS::ApplicationAutoScaling::ScalingPolicy");
+  const dashboards = resources("AWS::CloudWatch::Dashboard");
+  return [
+    ...asked(watching.map(({ properties }) => properties)),
+    ...dashboards.flatMap(({ properties }) => askedByDashboard(properties["DashboardBody"])),
+  ];
+}
+
+const unknown = (metrics: readonly Asked[]): readonly Asked[] =>
+  metrics.filter(({ namespace, name, dimensions }) => {
+    if (!namespace.startsWith("Holdpoint/")) return !NAMESPACES_OF_AWS.includes(namespace);
+    const allowed = OUR_NAMES.get(name);
+    return allowed === undefined || dimensions.some((dimension) => !allowed.includes(dimension));
+  });
+
+describe("what is looked at", () => {
+  it("is emitted by the service, or counted by AWS", () => {
+    const all = everythingAsked();
+    expect(unknown(all)).toEqual([]);
+    const ours = new Set(all.filter(({ namespace }) => namespace.startsWith("Holdpoint/")).map(({ name }) => name));
+    expect([...ours].toSorted()).toEqual([...OUR_NAMES.keys()].toSorted());
+  });
+
+  it("would not be passed with a name or a dimension that nobody emits (negative control)", () => {
+    const right = { namespace: "Holdpoint/production", name: METRICS.runsEnded.name, dimensions: ["outcome"] };
+    const wrong = [
+      { ...right, name: "holdpoint.gone" },
+      { ...right, dimensions: ["tenant"] },
+      { ...right, namespace: "AWS/Lambda" },
+    ];
+    expect(unknown([right, ...wrong])).toEqual(wrong);
+  });
+
+  it("has no tenant and no thread as a dimension", () => {
+    const dimensions = Object.values(METRICS).flatMap(({ dimensions: some }): readonly string[] => some);
+    expect(dimensions.filter((name) => /tenant|thread|run_id/.test(name))).toEqual([]);
+  });
+});
+
+describe("the collector", () => {
+  it("passes on every metric, under its own dimensions and under none", () => {
+    const { exporters } = JSON.parse(collectorConfig({ namespace: "n", region: "r", logGroupName: "l" })) as {
+      readonly exporters: { readonly awsemf: { readonly metric_declarations: readonly Declaration[] } };
+    };
+    const declared = exporters.awsemf.metric_declarations.map(
+      ({ metric_name_selectors: [selector = ""], dimensions }) => {
+        const name = [...OUR_NAMES.keys()].filter((one) => new RegExp(selector).test(one));
+        return [name.join(), dimensions.flat()];
+      },
+    );
+    expect(declared).toEqual([...OUR_NAMES]);
+  });
+});
+
+interface Declaration {
+  readonly metric_name_selectors: readonly string[];
+  readonly dimensions: readonly (readonly string[])[];
+}
+
+describe("every alarm", () => {
+  it("tells somebody, and names a runbook that is there", () => {
+    const alarms = resources("AWS::CloudWatch::Alarm").filter(({ at }) => at.includes("/observe/"));
+    expect(alarms).toHaveLength(16);
+    for (const { at, properties } of alarms) {
+      expect(listOf(properties["AlarmActions"])).toHaveLength(1);
+      const [, file = "", anchor] =
+        /What to do: (docs\/[\w-]+\.md)(?:#([\w-]+))?$/.exec(String(properties["AlarmDescription"])) ?? [];
+      expect([at, file, existsSync(join(PROJECT, file))]).toEqual([at, file, true]);
+      if (anchor !== undefined) expect([at, headings(file).includes(anchor)]).toEqual([at, true]);
+    }
+  });
+
+  it("is there for each of the two environments", () => {
+    expect(environments().map(({ environment }) => environment)).toEqual(["development", "production"]);
+  });
+});
+
+function headings(file: string): readonly string[] {
+  const text = readFileSync(join(PROJECT, file), "utf8");
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
+}
