@@ -1,6 +1,6 @@
 /** The OpenTelemetry collector beside each task: metrics to CloudWatch, traces to X-Ray. */
-import { METRICS } from "../../src/core/metric-names.ts";
-import type { MetricName } from "../../src/core/metric-names.ts";
+import { METRICS } from "../../src/telemetry/metric-names.ts";
+import type { MetricName } from "../../src/telemetry/metric-names.ts";
 import { COLLECTOR_PORT } from "./task-environment.ts";
 
 export interface CollectorConfig {

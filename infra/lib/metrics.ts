@@ -1,6 +1,6 @@
 import { Duration } from "aws-cdk-lib";
 import { Metric } from "aws-cdk-lib/aws-cloudwatch";
-import { METRICS } from "../../src/core/metric-names.ts";
+import { METRICS } from "../../src/telemetry/metric-names.ts";
 import type { EnvironmentConfig } from "./config.ts";
 
 export const namespaceOf = ({ name }: EnvironmentConfig): string => `Holdpoint/${name}`;

@@ -9,7 +9,7 @@ import {
   TargetTrackingScalingPolicy,
 } from "aws-cdk-lib/aws-applicationautoscaling";
 import type { Construct } from "constructs";
-import { METRICS } from "../../src/core/metric-names.ts";
+import { METRICS } from "../../src/telemetry/metric-names.ts";
 import type { EnvironmentConfig } from "./config.ts";
 import { namespaceOf, ownMetric } from "./metrics.ts";
 import type { Services } from "./service.ts";

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { METRICS } from "../../src/core/metric-names.ts";
+import { METRICS } from "../../src/telemetry/metric-names.ts";
 import { collectorConfig } from "../lib/collector.ts";
 import { environments, listOf, resources } from "./infra-kit.ts";
 

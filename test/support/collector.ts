@@ -15,6 +15,7 @@ import { until } from "./process.ts";
 const SOURCE = fileURLToPath(new URL("otelcol", import.meta.url));
 const CACHE = fileURLToPath(new URL("../../.cache/otelcol", import.meta.url));
 const START_MS = 60_000;
+const WANTED = process.env["HOLDPOINT_COLLECTOR"] === "1" || process.env["HOLDPOINT_NIGHTLY"] === "1";
 
 /** A program of these sources and no others. */
 function binary(): string {
@@ -26,6 +27,7 @@ function binary(): string {
 /** Why it cannot run here, in a few words; undefined when it can, after building it if need be: that takes minutes. */
 export async function whyNoCollector(): Promise<string | undefined> {
   if (existsSync(binary())) return undefined;
+  if (!WANTED) return "it is not built yet, which takes minutes: HOLDPOINT_COLLECTOR=1 has it built";
   if (!(await onPath("go"))) return "Go is not installed";
   try {
     await build();
