@@ -35,7 +35,8 @@ const BETWEEN_KILLS_MS = 600;
 /** Where both workers are killed at once nobody takes a lease until they have started again, which a busy machine lets take long. */
 const NOBODY_MS = 30_000;
 
-const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
+/** What was in hand at a kill waits for a minute: on DynamoDB Local in the nightly run. */
+const engines = fleetEngines().filter(({ name }) => name !== "dynalite" && (NIGHTLY || name.includes("SQLite")));
 const COMMAND = `HOLDPOINT_HOOKS_SEED=${SEED} HOLDPOINT_HOOKS_MINUTES=${MINUTES} npx vitest run test/crash/hooks.test.ts`;
 console.log(COMMAND);
 
