@@ -22,6 +22,8 @@ export default defineConfig({
   test: {
     // Here, and not in the projects: one DynamoDB Local serves them all.
     globalSetup: ["test/support/global-setup.ts"],
+    // By itself it leaves one core free.
+    maxWorkers: "100%",
     projects: [
       { ...common, test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: PROCESSES } },
       {
