@@ -9,6 +9,9 @@ const conditions = ["holdpoint-source", "node"];
 /** Tests of many real processes, which need the machine to themselves. */
 const PROCESSES = ["test/crash/**/*.test.ts", "test/e2e/**/*.test.ts"];
 
+/** Soaks, for `npm run test:nightly`. */
+const SOAKS = process.env["HOLDPOINT_NIGHTLY"] === "1" ? [] : ["test/**/*.nightly.test.ts"];
+
 const common = { resolve: { conditions }, ssr: { resolve: { conditions } } };
 const everyTest = {
   // The checkpoint-validation suite declares its cases with the globals.
@@ -33,6 +36,7 @@ export default defineConfig({
           ...everyTest,
           name: "processes",
           include: PROCESSES,
+          exclude: SOAKS,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },
