@@ -9,6 +9,9 @@ const conditions = ["holdpoint-source", "node"];
 /** Tests of many real processes, which need the machine to themselves. */
 const PROCESSES = ["test/crash/**/*.test.ts", "test/e2e/**/*.test.ts"];
 
+/** Soaks, for `npm run test:nightly`. */
+const SOAKS = process.env["HOLDPOINT_NIGHTLY"] === "1" ? [] : ["test/**/*.nightly.test.ts"];
+
 const common = { resolve: { conditions }, ssr: { resolve: { conditions } } };
 const everyTest = {
   // The checkpoint-validation suite declares its cases with the globals.
@@ -22,6 +25,8 @@ export default defineConfig({
   test: {
     // Here, and not in the projects: one DynamoDB Local serves them all.
     globalSetup: ["test/support/global-setup.ts"],
+    // By itself it leaves one core free.
+    maxWorkers: "100%",
     projects: [
       { ...common, test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: PROCESSES } },
       {
@@ -40,6 +45,7 @@ export default defineConfig({
           ...everyTest,
           name: "processes",
           include: PROCESSES,
+          exclude: SOAKS,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },

@@ -28,7 +28,6 @@ const ALL = [
   "R2 kills of the api at the policy desk",
   "R2 kills of the worker at the policy desk",
   "R2 random kills",
-  "R2 webhooks and schedules",
   "R3 frozen inside a transaction",
   "R3 zombies",
   "R4 storage faults",

@@ -155,7 +155,7 @@ export interface Hold extends HoldDesk {
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
   /**
-   * The highest fence that was given the decision to apply, or has given the hold back: only that one may say what came
+   * The highest fence that was given the decision to apply, has given the hold back, or has cancelled it for its run: only that one may say what came
    * of it, and a lower one has no say any more.
    */
   readonly handedTo?: number;

@@ -44,6 +44,12 @@ export async function checkDesk(
   };
 }
 
+interface Message {
+  readonly type: string;
+  readonly tool_calls?: readonly { readonly id: string }[];
+  readonly tool_call_id?: string;
+}
+
 async function checkCustomer(client: Client, url: string, customer: Acknowledged): Promise<void> {
   const { threadId, runs, decisions } = customer;
   const accepted = [...runs.map(({ runId }) => runId), ...decisions.map(({ continuation }) => continuation)];
@@ -69,12 +75,19 @@ async function checkCustomer(client: Client, url: string, customer: Acknowledged
 
   const { values, next } = await client.threads.getState(threadId);
   const { messages, outcome } = values as {
-    readonly messages: readonly { readonly type: string }[];
+    readonly messages: readonly Message[];
     readonly outcome: string;
   };
   expect(next, "nothing is left to do").toEqual([]);
   expect(outcome).toBe(decisions[0]?.winner === "approve" ? "refunded" : "not-approved");
   // A superstep that was executed again leaves no trace: one message of the customer and one answer for each turn.
-  expect(messages.map((message) => message.type)).toEqual(runs.flatMap(() => ["human", "ai"]));
+  const calls = messages.flatMap(({ tool_calls = [] }) => tool_calls.map(({ id }) => id));
+  const spoken = messages.filter(({ type, tool_calls = [] }) => type !== "tool" && tool_calls.length === 0);
+  expect(spoken.map(({ type }) => type)).toEqual(runs.flatMap(() => ["human", "ai"]));
+  expect(new Set(calls).size, "each tool call is there once").toBe(calls.length);
+  expect(
+    messages.flatMap(({ type, tool_call_id }) => (type === "tool" ? [tool_call_id] : [])),
+    "and is answered once",
+  ).toEqual(calls);
   expect((await client.threads.get(threadId)).status).toBe("idle");
 }

@@ -19,7 +19,7 @@ import { waitThrough } from "./waiting.ts";
 import { factsOf } from "./witness.ts";
 
 const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
-const EVERY = Number(process.env["HOLDPOINT_WAITS_EVERY"] ?? (NIGHTLY ? 1 : 24));
+const EVERY = Number(process.env["HOLDPOINT_WAITS_EVERY"] ?? (NIGHTLY ? 1 : 40));
 const SEED = Number(process.env["HOLDPOINT_WAITS_SEED"] ?? randomInt(2 ** 31));
 const LANES = [...TENANTS, ...TENANTS];
 const WORKERS = LANES.length + 1;

@@ -79,7 +79,7 @@ interface Asking {
 const some = engines().filter(({ name }) => name !== "dynalite");
 
 describe.each(some)("on $name, what operators see and do", { timeout: 120_000 }, (engine) => {
-  it("is read by every role, and done by operators and admins only", async () => {
+  it("is read by every role but the notifier, and done by operators and admins only", async () => {
     await using at = await opened(engine);
     const { run } = await at.ran("parks");
     const [parked] = (await at.get("/v1/effects")).items;
@@ -101,6 +101,8 @@ describe.each(some)("on $name, what operators see and do", { timeout: 120_000 },
       ...["viewer", "developer", "reviewer"].map((role) => [role, ...reads, 403, 403]),
       // It gets as far as its mistake: another intent than the one that stands. The run is parked already.
       ["operator", ...reads, 412, 202],
+      // What gives out links reads reviews, and nothing else.
+      ["notifier", 403, 403, 403, 403, 403, 403],
       ["auditor", ...reads, 403, 403],
       ["admin", ...reads, 412, 202],
     ]);

@@ -9,12 +9,12 @@ import type { Options, Verdict } from "./simulate.ts";
 import { real } from "./stage.ts";
 
 /**
- * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (3,000 unless given); a third as many are played
+ * `HOLDPOINT_SIM_SCHEDULES`: how many schedules (2,500 unless given); a third as many are played
  * on contested reviews and on timers each, a quarter as many on races, and a tenth as many on LangGraph.js itself.
  * `HOLDPOINT_NIGHTLY=1`: 10,000 of races. `HOLDPOINT_SIM_FROM`: the first seed. `HOLDPOINT_SIM_SEED`: only this one,
  * told in full.
  */
-const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 3000);
+const SCHEDULES = Number(process.env["HOLDPOINT_SIM_SCHEDULES"] ?? 2500);
 const RACES = process.env["HOLDPOINT_NIGHTLY"] === "1" ? 10_000 : Math.ceil(SCHEDULES / 4);
 const FROM = Number(process.env["HOLDPOINT_SIM_FROM"] ?? 0);
 const ONLY = process.env["HOLDPOINT_SIM_SEED"];

@@ -233,6 +233,28 @@ describe("a holder that was overtaken", () => {
     expect(await stateOf(kit, hold)).toBe("cancelled");
   });
 
+  it("raises none again that a later one has cancelled for its run", async () => {
+    const kit = createKit();
+    const run = looseRun(kit);
+    const hold = await laterHold(kit, run);
+    const saver = {
+      pendingInterrupts: async () => [],
+      waitingInterrupts: async () => [],
+      whereabouts: { root: () => run.root },
+      head: () => undefined,
+    } as never; // a thread without a log
+    const pause = { run, saver, handed: [] };
+    await leaveHolds(kit.deps, { ...pause, fence: 3, held: undefined, reason: "it was cancelled" });
+    const { interruptId: id, raisedBy, value, node } = hold;
+    const raising = (fence: number) =>
+      raiseHolds(kit.deps, { ...pause, fence, interrupts: [{ id, raisedBy, value, node }] });
+    await expect(raising(2)).rejects.toMatchObject({ code: "lost" });
+    expect(await stateOf(kit, hold)).toBe("cancelled");
+    // Its interrupt waits after all: whoever holds the thread then may ask again.
+    await raising(4);
+    expect(await stateOf(kit, hold)).toBe("pending");
+  });
+
   it("raises none that a later one has given back to the held run, whether it had raised it before or not", async () => {
     const kit = createKit();
     const before = looseRun(kit);

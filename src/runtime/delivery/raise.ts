@@ -126,7 +126,7 @@ export async function leaveHolds(
       // Also what this run never asked again: an earlier holder of it still could.
       if (held && waits(hold)) return givenBack(hold, held, { by: pause.fence, now });
       return hold.runId === run.runId
-        ? cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false })
+        ? { ...cancelledHold(hold, run.startedBy, reason, { now, followUpDue: false }), handedTo: pause.fence }
         : undefined;
     });
   }

@@ -22,9 +22,8 @@ import { openTarget } from "./target.ts";
 import type { Message } from "./target.ts";
 import { STEPS, killWhile, openTicking } from "./ticking.ts";
 
-const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
 /** Of each tenant's cron. */
-const MINUTES = Number(process.env["HOLDPOINT_HOOKS_MINUTES"] ?? (NIGHTLY ? 95 : 25));
+const MINUTES = Number(process.env["HOLDPOINT_HOOKS_MINUTES"] ?? 95);
 const SEED = Number(process.env["HOLDPOINT_HOOKS_SEED"] ?? randomInt(2 ** 31));
 /** The first message of every so many has its senders killed, twice at most: what they had in hand waits for a minute. */
 const DEADLY = 8;
@@ -36,7 +35,7 @@ const BETWEEN_KILLS_MS = 600;
 const NOBODY_MS = 30_000;
 
 const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
-const COMMAND = `HOLDPOINT_HOOKS_SEED=${SEED} HOLDPOINT_HOOKS_MINUTES=${MINUTES} npx vitest run test/crash/hooks.test.ts`;
+const COMMAND = `HOLDPOINT_HOOKS_SEED=${SEED} HOLDPOINT_HOOKS_MINUTES=${MINUTES} HOLDPOINT_NIGHTLY=1 npx vitest run test/crash/hooks.nightly.test.ts`;
 console.log(COMMAND);
 
 const ENV = { HOLDPOINT_WEBHOOK_HOSTS: "127.0.0.1" };
@@ -73,49 +72,45 @@ async function openStage(engine: FleetEngine) {
 }
 
 describe.each(engines)("kill -9 of who fires and who sends, on $name", (engine) => {
-  it(
-    "fires each due time once, and tells of each end, always under one id",
-    { timeout: NIGHTLY ? 1_200_000 : 300_000 },
-    async () => {
-      await using stage = await openStage(engine);
-      const { crew, target, deadly } = stage;
-      await using ticking = await openTicking(crew);
-      const missed = await Promise.all(TENANTS.map((tenant) => ticking.miss(tenant, MINUTES)));
-      const isBusy = async (): Promise<boolean> =>
-        (await Promise.all(missed.map(({ isFiring }) => isFiring()))).includes(true);
-      await killWhile(crew, isBusy, () => stage.random.int(BETWEEN_KILLS_MS));
-      const told = (await Promise.all(missed.map(({ over }) => over()))).flat();
-      for (const one of told) await restOf(crew, one);
-      const runs = told.flatMap((one) => one.runs);
-      const timesTold = (what: Partial<Message>): number =>
-        target.messages().filter((one) => one.run === what.run || one.id === what.id).length;
-      const allTold = (): boolean =>
-        runs.every((run) => timesTold({ run }) > 0) && [...deadly].every((id) => timesTold({ id }) > 1);
-      // What does not come is found below.
-      await patiently("every end to be told", () => allTold() || undefined).catch(() => undefined);
+  it("fires each due time once, and tells of each end, always under one id", { timeout: 1_200_000 }, async () => {
+    await using stage = await openStage(engine);
+    const { crew, target, deadly } = stage;
+    await using ticking = await openTicking(crew);
+    const missed = await Promise.all(TENANTS.map((tenant) => ticking.miss(tenant, MINUTES)));
+    const isBusy = async (): Promise<boolean> =>
+      (await Promise.all(missed.map(({ isFiring }) => isFiring()))).includes(true);
+    await killWhile(crew, isBusy, () => stage.random.int(BETWEEN_KILLS_MS));
+    const told = (await Promise.all(missed.map(({ over }) => over()))).flat();
+    for (const one of told) await restOf(crew, one);
+    const runs = told.flatMap((one) => one.runs);
+    const timesTold = (what: Partial<Message>): number =>
+      target.messages().filter((one) => one.run === what.run || one.id === what.id).length;
+    const allTold = (): boolean =>
+      runs.every((run) => timesTold({ run }) > 0) && [...deadly].every((id) => timesTold({ id }) > 1);
+    // What does not come is found below.
+    await patiently("every end to be told", () => allTold() || undefined).catch(() => undefined);
 
-      const { violations } = await judge(crew, {
-        test: "R2 webhooks and schedules",
-        engine: engine.name,
-        seed: SEED,
-        size: `${MINUTES} due times of each tenant`,
-        told,
-        found: [...mistold(runs, target.messages(), target.forged()), ...(await uninvited(crew, told))],
-        unwritableMs: NOBODY_MS,
-        stepsNeeded: told.length * STEPS,
-        counts: {
-          "due times": told.length,
-          messages: target.messages().length,
-          "senders killed by the target": deadly.size,
-        },
-        command: COMMAND,
-      });
-      expect(violations).toEqual([]);
-      expect(told.length).toBeGreaterThanOrEqual(MINUTES * TENANTS.length);
-      expect(deadly.size).toBe(MOST_DEADLY);
-      expect([...deadly].map((id) => timesTold({ id }) > 1)).toEqual([...deadly].map(() => true));
-    },
-  );
+    const { violations } = await judge(crew, {
+      test: "R2 webhooks and schedules",
+      engine: engine.name,
+      seed: SEED,
+      size: `${MINUTES} due times of each tenant`,
+      told,
+      found: [...mistold(runs, target.messages(), target.forged()), ...(await uninvited(crew, told))],
+      unwritableMs: NOBODY_MS,
+      stepsNeeded: told.length * STEPS,
+      counts: {
+        "due times": told.length,
+        messages: target.messages().length,
+        "senders killed by the target": deadly.size,
+      },
+      command: COMMAND,
+    });
+    expect(violations).toEqual([]);
+    expect(told.length).toBeGreaterThanOrEqual(MINUTES * TENANTS.length);
+    expect(deadly.size).toBe(MOST_DEADLY);
+    expect([...deadly].map((id) => timesTold({ id }) > 1)).toEqual([...deadly].map(() => true));
+  });
 });
 
 const INVARIANT = "the end of a run is told at least once, always under one id of its own";
