@@ -113,6 +113,26 @@ describe("a review that a dead delivery asked", () => {
     expect(await kit.deps.audit.kept(tenant, [entry])).toHaveLength(1);
   });
 
+  it("is superseded also when its answer was taken, and nothing came of that before its code asked for something else", async () => {
+    const answer = { type: "approve" as const };
+    const decision = { id: decisionId("d"), by: "bob", at: 1, answer, continuation: runId("r") };
+    const id = "1".repeat(32);
+    const nextAsks = (instead: Json): DriveOutcome => ({
+      kind: "interrupted",
+      interrupts: [{ id, value: instead, node: "ask", raisedBy: { ...RAISED_BY, id, ordinal: 1 } }],
+    });
+    const request = { number: 0, title: "Pay", action: "pay", args: { amount: 101 } };
+    const supersedes = reviewRequestOf(asking(100))?.digest ?? "";
+    const meanwhile = { state: "applied", decision } as const;
+    const stateAfter = async (outcome: DriveOutcome): Promise<string | undefined> => {
+      const { kit, old } = await takenOver(100, outcome, { meanwhile });
+      return (await kit.deps.holds.get(old, old.holdId))?.value.state;
+    };
+    expect(await stateAfter(nextAsks(reviewValue(request, { supersedes })))).toBe("superseded");
+    // A question that comes after it takes nothing back.
+    expect(await stateAfter(nextAsks(reviewValue({ ...request, number: 1 })))).toBe("applied");
+  });
+
   it("is open again when its code comes back to what it had asked before", async () => {
     const { old, open } = await takenOver(100, asks(100), {
       desk: () => ({ state: "superseded" }),
