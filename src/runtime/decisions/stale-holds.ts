@@ -4,7 +4,7 @@
  */
 import { ASKED_AGAIN, assertNotLaterThan, superseded } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
-import { supersedesOf } from "../../core/review-value.ts";
+import { isAskedInsteadOf } from "../../core/review-value.ts";
 import type { Run } from "../../core/run.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
@@ -33,10 +33,6 @@ export async function supersedeStale(deps: Deps, run: Run, fence: number, raised
   for (const { value } of holds.filter((stored) => isStale(stored.value)))
     await supersede(deps, value, { isStale, fence });
 }
-
-/** The same execution of the same node has looked at the answer, and asks again since what it was about has changed. */
-const isAskedInsteadOf = (asked: Hold, { digest, raisedBy }: Hold): boolean =>
-  supersedesOf(asked.value) === digest && asked.raisedBy.taskId === raisedBy.taskId;
 
 interface By {
   readonly isStale: (hold: Hold) => boolean;
