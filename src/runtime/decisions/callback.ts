@@ -157,11 +157,10 @@ function givenUp(ms: number): HoldpointError {
 
 function assertFits({ resultSchema }: Hold, result: Json): void {
   if (resultSchema === undefined) return;
-  const problems = schemaProblems(resultSchema, result);
-  if (problems.length === 0) return;
-  throw new HoldpointError("invalid", `what arrived does not fit its schema: ${problems.join("; ")}`, {
-    detail: { problems },
-  });
+  const errors = schemaProblems(resultSchema, result);
+  if (errors.length === 0) return;
+  const told = errors.map(({ pointer, message }) => `${pointer === "" ? "" : `${pointer}: `}${message}`).join("; ");
+  throw new HoldpointError("invalid", `what arrived does not fit its schema: ${told}`, { detail: { errors } });
 }
 
 /** Stored as a fact, and told to operators: whether the topic may send here is theirs to say. */
