@@ -25,8 +25,6 @@ const HEAD = [
 /** Every one that leaves a line, on one engine at least. */
 const ALL = [
   "R1 crash points",
-  "R2 kills of the api at the policy desk",
-  "R2 kills of the worker at the policy desk",
   "R2 random kills",
   "R3 frozen inside a transaction",
   "R3 zombies",

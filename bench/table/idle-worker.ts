@@ -7,7 +7,6 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "../../src/core/clock.ts";
-import { makeHoldId } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import { runId, systemIds, threadId } from "../../src/core/ids.ts";
 import { newThread } from "../../src/core/thread.ts";
@@ -22,6 +21,7 @@ import { createProgress } from "../support/progress.ts";
 import { WAYS } from "./idle-process.ts";
 import type { IdleAsked, Idled } from "./idle-process.ts";
 import { openApi, principal } from "./service.ts";
+import { holdOf } from "../../test/support/hold.ts";
 
 const LINE = {
   name: "idle-worker",
@@ -112,34 +112,20 @@ async function fill(path: string, count: number): Promise<void> {
 }
 
 function timerOf(now: number, dueAt: number): Hold {
-  const run = runId(systemIds.uuid());
-  const identity = {
+  return holdOf({
     tenant: principal.tenant,
     threadId: threadId(systemIds.uuid()),
-    generation: 0,
     interruptId: systemIds.token(16),
     digest: "timer",
-  };
-  return {
-    ...identity,
-    holdId: makeHoldId(identity),
-    fence: 1,
-    runId: run,
-    root: run,
+    runId: runId(systemIds.uuid()),
     graphId: "desk",
     assistantId: "desk",
-    pool: "default",
-    startedBy: "somebody",
     node: "pause",
     origin: "timer",
-    raisedBy: { id: identity.interruptId, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
     value: timerValue(dueAt),
-    state: "pending",
     times: { settlesAt: dueAt },
-    followUpDue: false,
     raisedAt: now,
-    updatedAt: now,
-  };
+  });
 }
 
 function sleeperOf({ tenant, threadId: id, runId: run, graphId, pool, times }: Hold, now: number) {

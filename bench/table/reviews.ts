@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/core/clock.ts";
-import { makeHoldId, reviewDigest } from "../../src/core/hold.ts";
+import { reviewDigest } from "../../src/core/hold.ts";
 import type { Hold, ReviewRequest } from "../../src/core/hold.ts";
 import { runId, systemIds } from "../../src/core/ids.ts";
 import { ended, marked, pendingRun } from "../../src/core/run.ts";
@@ -22,6 +22,7 @@ import { createProgress } from "../support/progress.ts";
 import { median } from "../support/stats.ts";
 import { newThread, openApi, principal, unitsOf } from "./service.ts";
 import type { Api } from "./service.ts";
+import { holdOf } from "../../test/support/hold.ts";
 
 const LINE = {
   name: "reviews",
@@ -64,31 +65,23 @@ interface Bench extends Api {
   readonly counted: Api & { readonly table: CountingTable };
 }
 
-function holdOf(threadId: Hold["threadId"], n: number, raisedAt: number): Hold {
+function openReview(threadId: Hold["threadId"], n: number, raisedAt: number): Hold {
   const request = requestOf(n);
   const digest = reviewDigest(request);
-  const identity = { tenant: principal.tenant, threadId, generation: 0, interruptId: `i${n}`, digest };
-  const run = runId(systemIds.uuid());
-  return {
-    ...identity,
-    holdId: makeHoldId(identity),
-    fence: 1,
-    runId: run,
-    root: run,
+  return holdOf({
+    tenant: principal.tenant,
+    threadId,
+    interruptId: `i${n}`,
+    digest,
+    runId: runId(systemIds.uuid()),
     graphId: "desk",
     assistantId: "desk",
-    pool: "default",
-    startedBy: "somebody",
     node: "propose",
     origin: "review",
-    raisedBy: { id: `i${n}`, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
     value: { title: request.title },
     request,
-    state: "pending",
-    followUpDue: false,
     raisedAt,
-    updatedAt: raisedAt,
-  };
+  });
 }
 
 async function fill({ deps }: Bench, count: number): Promise<void> {
@@ -97,7 +90,7 @@ async function fill({ deps }: Bench, count: number): Promise<void> {
   for (let n = 0; n < count; n += AT_ONCE) {
     const some = Array.from({ length: Math.min(AT_ONCE, count - n) }, (_, i) => n + i);
     await Promise.all(
-      some.map((i) => deps.holds.put(holdOf(systemIds.uuid() as Hold["threadId"], i, from + i), "absent")),
+      some.map((i) => deps.holds.put(openReview(systemIds.uuid() as Hold["threadId"], i, from + i), "absent")),
     );
     progress(n);
   }
@@ -106,7 +99,7 @@ async function fill({ deps }: Bench, count: number): Promise<void> {
 /** A review of a run that has ended as held, on a thread of its own. */
 async function raise({ deps, runtime }: Bench, n: number): Promise<Hold> {
   const threadId = await newThread(runtime);
-  const hold = holdOf(threadId, n, deps.table.now());
+  const hold = openReview(threadId, n, deps.table.now());
   const { tenant, runId: id, root, graphId, assistantId, pool, generation } = hold;
   const pending = pendingRun({
     tenant,

@@ -3,12 +3,12 @@
  * was. What a policy does not say, it does not approve.
  */
 import { policySchemaProblems } from "./policy-schema.ts";
-import type { Problem } from "./policy-schema.ts";
 import { continuationId, decided, keyedDecisionId } from "./hold.ts";
 import type { Hold, ReviewRequest } from "./hold.ts";
 import { isClaimedByOthers } from "./hold-desk.ts";
 import type { TenantId } from "./ids.ts";
 import { schemaProblems } from "./json-schema.ts";
+import type { Problem } from "./json-schema.ts";
 import type { JsonObject } from "./json.ts";
 
 /** Demands of a review that only a policy which names them passes over. */

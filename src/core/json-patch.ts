@@ -1,5 +1,6 @@
 /** What changed between two JSON values, as a JSON Patch (RFC 6902). */
 import type { Json, JsonObject } from "./json.ts";
+import { jsonPointer } from "./json-pointer.ts";
 
 export type PatchOperation =
   | { readonly op: "add" | "replace"; readonly path: string; readonly value: Json }
@@ -13,7 +14,7 @@ export function jsonPatch(before: Json, after: Json, path = ""): readonly PatchO
 }
 
 function objectPatch(before: JsonObject, after: JsonObject, path: string): readonly PatchOperation[] {
-  const at = (key: string): string => `${path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+  const at = (key: string): string => `${path}${jsonPointer([key])}`;
   const removed = Object.keys(before)
     .filter((key) => !Object.hasOwn(after, key))
     .map((key): PatchOperation => ({ op: "remove", path: at(key) }));

@@ -1,14 +1,23 @@
 import { z } from "zod";
 import type { Json, JsonObject } from "./json.ts";
+import { jsonPointer } from "./json-pointer.ts";
 
-/** What is wrong with a value by a JSON Schema, each with its pointer; a schema that cannot be checked is such a thing too. */
-export function schemaProblems(schema: JsonObject, value: Json): readonly string[] {
+/** What is wrong at a place of a value. */
+export interface Problem {
+  /** See `jsonPointer`. */
+  readonly pointer: string;
+  readonly message: string;
+}
+
+/** What is wrong with a value by a JSON Schema; a schema that cannot be checked is such a thing too. */
+export function schemaProblems(schema: JsonObject, value: Json): readonly Problem[] {
   let checkable: z.ZodType;
   try {
     checkable = z.fromJSONSchema(schema);
   } catch {
-    return ["/: its schema cannot be checked"];
+    return [{ pointer: "", message: "its schema cannot be checked" }];
   }
   const parsed = checkable.safeParse(value);
-  return parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `/${path.join("/")}: ${message}`);
+  if (parsed.success) return [];
+  return parsed.error.issues.map(({ path, message }) => ({ pointer: jsonPointer(path), message }));
 }

@@ -4,11 +4,8 @@
  */
 import { z } from "zod";
 import type { JsonObject } from "./json.ts";
-
-export interface Problem {
-  readonly pointer: string;
-  readonly message: string;
-}
+import { jsonPointer } from "./json-pointer.ts";
+import type { Problem } from "./json-schema.ts";
 
 const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
   object: ["properties", "required", "additionalProperties"],
@@ -49,8 +46,8 @@ function within(schema: unknown, pointer: string, depth: number): readonly Probl
   const keys = Object.keys(schema).filter((key) => key !== "type" && !REMARKS.includes(key));
   const wrong = keys.flatMap((key) =>
     known.includes(key)
-      ? ofKeyword(key, schema[key], { pointer: `${pointer}/${escaped(key)}`, depth })
-      : [at(`${pointer}/${escaped(key)}`, `is nothing that a policy can say of a value of type ${String(type)}`)],
+      ? ofKeyword(key, schema[key], { pointer: `${pointer}${jsonPointer([key])}`, depth })
+      : [at(`${pointer}${jsonPointer([key])}`, `is nothing that a policy can say of a value of type ${String(type)}`)],
   );
   return type === "object" && !(OTHERS in schema) ? [...wrong, at(`${pointer}/${OTHERS}`, OPEN)] : wrong;
 }
@@ -66,7 +63,7 @@ function ofAlone(
   { pointer, depth }: Place,
 ): readonly Problem[] {
   const others = Object.keys(schema).filter((key) => key !== keyword && !REMARKS.includes(key));
-  const beside = others.map((key) => at(`${pointer}/${escaped(key)}`, `does not stand beside ${keyword}`));
+  const beside = others.map((key) => at(`${pointer}${jsonPointer([key])}`, `does not stand beside ${keyword}`));
   const value = schema[keyword];
   switch (keyword) {
     case "anyOf":
@@ -87,7 +84,9 @@ function ofKeyword(key: string, value: unknown, { pointer, depth }: Place): read
   switch (key) {
     case "properties":
       if (!isObject(value)) return [at(pointer, "must be an object of schemas")];
-      return Object.entries(value).flatMap(([name, each]) => within(each, `${pointer}/${escaped(name)}`, depth + 1));
+      return Object.entries(value).flatMap(([name, each]) =>
+        within(each, `${pointer}${jsonPointer([name])}`, depth + 1),
+      );
     case "items":
       return within(value, pointer, depth + 1);
     case "required":
@@ -120,4 +119,3 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** RFC 6901. */
-const escaped = (part: string): string => part.replaceAll("~", "~0").replaceAll("/", "~1");

@@ -5,7 +5,7 @@
  */
 import { HoldpointError } from "./errors.ts";
 import { reviewDigest } from "./hold.ts";
-import type { Answer, ReviewRequest } from "./hold.ts";
+import type { Answer, Hold, RaisedBy, ReviewRequest } from "./hold.ts";
 import type { Json, JsonObject } from "./json.ts";
 
 /** A review as it was recognised in an interrupt's value. */
@@ -91,6 +91,12 @@ export function isReviewRequest(value: unknown): boolean {
 export function supersedesOf(value: unknown): string | undefined {
   return reviewRequestOf(value)?.supersedes;
 }
+
+/** Whether a question stands in the place of one that the same task asked before: its code has refused what was answered to that. */
+export const isAskedInsteadOf = (
+  asked: { readonly value: unknown; readonly raisedBy: RaisedBy | undefined },
+  before: Pick<Hold, "digest" | "raisedBy">,
+): boolean => supersedesOf(asked.value) === before.digest && asked.raisedBy?.taskId === before.raisedBy.taskId;
 
 /** An answer as the code that raised the review receives it. */
 export interface CarriedAnswer {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import { isUuid } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
+import { jsonPointer } from "../core/json-pointer.ts";
 
 const SHOWN_ISSUES = 3;
 
@@ -13,7 +14,7 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown, where: "body" | "
   throw new HoldpointError(
     "invalid",
     shown.map((issue) => `${[where, ...issue.path.map(String)].join(".")}: ${issue.message}`).join("; "),
-    { detail: { errors: shown.map(({ path, message }) => ({ pointer: `/${path.map(String).join("/")}`, message })) } },
+    { detail: { errors: shown.map(({ path, message }) => ({ pointer: jsonPointer(path), message })) } },
   );
 }
 

@@ -1,22 +1,17 @@
 /** Auto-approval on every engine: what a process that died had only raised is decided by the next ones, and once. */
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
-import { systemClock } from "../../src/core/clock.ts";
 import { HoldpointError } from "../../src/core/errors.ts";
 import { systemIds, tenantId, threadId } from "../../src/core/ids.ts";
-import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { review } from "../../src/graph/review.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import type { Run } from "../../src/core/run.ts";
-import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
-import { langGraphEngine } from "../../src/runtime/engine.ts";
-import { createWorker } from "../../src/runtime/worker/worker.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { engines } from "../support/engines.ts";
 import { eventually } from "../support/eventually.ts";
-import { createMemoryLog } from "../support/http.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
+import { openProcess } from "../support/own-process.ts";
 
 const ALICE = { tenant: tenantId("acme"), subject: "alice", roles: ["admin"], groups: [] } as const;
 const RULE = {
@@ -49,22 +44,8 @@ function processOn({ blobs, paid }: World, table: Table, owner: string) {
     })
     .addEdge(START, "pay")
     .addEdge("pay", END);
-  const deps = createDeps({
-    table,
-    blobs,
-    graphs: createRegistry([registeredGraph("pays", pays.compile())]),
-    clock: systemClock,
-    ids: systemIds,
-    log: createMemoryLog(),
-    settings: { leaseMs: 1000, concurrency: 2, pool: "default", shards: 1, owner, limits: DEFAULT_LIMITS },
-  });
-  const runtime = createRuntime(deps);
-  const { assistants } = runtime;
-  const workerWith = (own: Partial<Deps>) => {
-    const host = { deps: { ...deps, ...own }, engine: langGraphEngine, assistants, services: () => ({}) as never };
-    return createWorker({ ...host, isKnownDead: () => false });
-  };
-  return { deps, runtime, workerWith };
+  const graphs = createRegistry([registeredGraph("pays", pays.compile())]);
+  return openProcess({ table, blobs, graphs, owner });
 }
 
 /** Sees the policies when the review is raised, and never again: as if it died before it could ask them. */

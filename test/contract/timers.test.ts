@@ -1,22 +1,17 @@
 /** Timers and callbacks where tables are real: a run sleeps under one worker and goes on under another, at its time. */
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
-import { systemClock } from "../../src/core/clock.ts";
 import { systemIds, tenantId, threadId } from "../../src/core/ids.ts";
-import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { callback } from "../../src/graph/callback.ts";
 import { until } from "../../src/graph/until.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import type { Run } from "../../src/core/run.ts";
-import { createDeps, createRuntime } from "../../src/runtime/create.ts";
 import type { Deps } from "../../src/runtime/deps.ts";
-import { langGraphEngine } from "../../src/runtime/engine.ts";
-import { createWorker } from "../../src/runtime/worker/worker.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { engines } from "../support/engines.ts";
 import { eventually } from "../support/eventually.ts";
-import { createMemoryLog } from "../support/http.ts";
 import { createMemoryBlobs } from "../support/memory-blobs.ts";
+import { openProcess } from "../support/own-process.ts";
 
 const ALICE = { tenant: tenantId("acme"), subject: "alice", roles: ["admin"], groups: [] } as const;
 const NAP_MS = 1500;
@@ -50,19 +45,9 @@ function graphOf({ tokens, woken }: World, table: Table) {
 }
 
 function processOn(world: World, table: Table, owner: string) {
-  const deps = createDeps({
-    table,
-    blobs: world.blobs,
-    graphs: createRegistry([registeredGraph("naps", graphOf(world, table).compile())]),
-    clock: systemClock,
-    ids: systemIds,
-    log: createMemoryLog(),
-    settings: { leaseMs: 1000, concurrency: 2, pool: "default", shards: 1, owner, limits: DEFAULT_LIMITS },
-  });
-  const runtime = createRuntime(deps);
-  const { assistants } = runtime;
-  const host = { deps, engine: langGraphEngine, assistants, services: () => ({}) as never };
-  return { deps, runtime, worker: createWorker({ ...host, isKnownDead: () => false }) };
+  const graphs = createRegistry([registeredGraph("naps", graphOf(world, table).compile())]);
+  const { workerWith, ...process } = openProcess({ table, blobs: world.blobs, graphs, owner });
+  return { ...process, worker: workerWith() };
 }
 
 async function isAsleep(deps: Deps, run: Run, holds: number): Promise<boolean> {

@@ -9,6 +9,7 @@ import { sweepRun } from "../../src/runtime/worker/sweep.ts";
 import { scheduleKeys } from "../../src/storage/keys.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { engines } from "../support/engines.ts";
+import { EVERY_MINUTE } from "../support/schedule.ts";
 import { ALICE, createKit, inputFor } from "../unit/runtime-kit.ts";
 
 const MINUTE = 60_000;
@@ -79,15 +80,7 @@ describe.each(engines())("on $name", (engine) => {
     await using opened = await engine.open();
     const first = processOn(opened.table);
     const { schedule } = await first.runtime.schedules.create(ALICE, {
-      assistantId: "g",
-      threadId: null,
-      expression: "* * * * *",
-      timezone: "UTC",
-      endAt: null,
-      enabled: true,
-      missed: "latest",
-      overlap: "queue",
-      metadata: {},
+      ...EVERY_MINUTE,
       request,
     });
     const dueAt = schedule.nextAt ?? NaN;

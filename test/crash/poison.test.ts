@@ -19,7 +19,8 @@ import { factsOf } from "./witness.ts";
 import type { Fact } from "./witness.ts";
 
 const NIGHTLY = process.env["HOLDPOINT_NIGHTLY"] === "1";
-const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
+/** What a graph does to its process is the same on every table: on DynamoDB Local at night. */
+const engines = fleetEngines().filter(({ name }) => (NIGHTLY ? name !== "dynalite" : name.includes("SQLite")));
 const ROUNDS = Number(process.env["HOLDPOINT_POISON_ROUNDS"] ?? (NIGHTLY ? 20 : 1));
 const WORKERS = 4;
 /** Long enough that no innocent worker is taken for one that stands still, on a machine on which others spin. */

@@ -102,16 +102,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     off: "a decision is conditional on the hold as it was read",
-    options: {
-      adapt: (deps) => ({
-        ...deps,
-        holds: {
-          ...deps.holds,
-          put: async (hold, when) =>
-            deps.holds.put(hold, when === "absent" ? when : await versionOf(deps.holds.get(hold, hold.holdId), when)),
-        },
-      }),
-    },
+    options: { adapt: (deps) => blindly(deps, () => true) },
   },
   {
     off: "what is due is so by the table's time, and not by the machine's",
@@ -122,22 +113,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     off: "what time decides is conditional on the hold as it was read",
-    options: {
-      plan: drawTimed,
-      adapt: (deps) => ({
-        ...deps,
-        holds: {
-          ...deps.holds,
-          put: async (hold, when) =>
-            deps.holds.put(
-              hold,
-              when === "absent" || hold.decision?.cause !== "time"
-                ? when
-                : await versionOf(deps.holds.get(hold, hold.holdId), when),
-            ),
-        },
-      }),
-    },
+    options: { plan: drawTimed, adapt: (deps) => blindly(deps, (hold) => hold.decision?.cause === "time") },
   },
   {
     off: "a hold whose time has come is found by its own row",

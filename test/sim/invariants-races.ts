@@ -1,4 +1,5 @@
 /** What must be true where several want the same: votes, callbacks, retries, and words on effects. */
+import { ASKED_AGAIN } from "../../src/core/hold.ts";
 import { auditId } from "../../src/core/audit.ts";
 import type { Decision, Hold } from "../../src/core/hold.ts";
 import { decisionId } from "../../src/core/ids.ts";
@@ -50,7 +51,9 @@ export const raceInvariants: Invariants = {
     for (const { fact, before, hold } of holdChanges(facts)) {
       const isOver = before?.state === "applied" || before?.state === "superseded" || before?.state === "cancelled";
       const isAnew = before?.state !== "applied" && (hold.state === "pending" || hold.state === "decided");
-      if (!isOver || before.state === hold.state || (isAnew && hold.fence > before.fence)) continue;
+      // Whether that reason is true is another invariant's matter.
+      const isTakenBack = hold.state === "superseded" && hold.reason === ASKED_AGAIN;
+      if (!isOver || before.state === hold.state || isTakenBack || (isAnew && hold.fence > before.fence)) continue;
       report(fact, `hold ${hold.holdId} went from ${before.state} to ${hold.state}`);
     }
   },

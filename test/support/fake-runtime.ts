@@ -23,6 +23,7 @@ import type {
   ThreadUseCases,
 } from "../../src/runtime/runtime.ts";
 import type { DecideRequest } from "../../src/runtime/decisions/decide.ts";
+import { holdOf } from "./hold.ts";
 
 export interface FakeRuntime {
   readonly runtime: Runtime;
@@ -91,21 +92,21 @@ export function createFakeRuntime(): FakeRuntime {
       },
       reviews: {
         list: async (principal, page) => ({
-          items: [holdOf(principal)],
+          items: [reviewOf(principal)],
           ...(page.after === undefined ? { next: `after ${principal.tenant}` } : {}),
         }),
-        get: async (principal) => holdOf(principal),
-        work: async (principal) => holdOf(principal),
+        get: async (principal) => reviewOf(principal),
+        work: async (principal) => reviewOf(principal),
         count: () => Promise.reject(new Error("this test does not count")),
         decideMany: () => Promise.reject(new Error("this test decides one")),
         statistics: () => Promise.reject(new Error("this test does not count")),
         async *watch(principal) {
-          yield { kind: "review", hold: holdOf(principal) };
+          yield { kind: "review", hold: reviewOf(principal) };
         },
         async decide(principal, _id, decision) {
           if (fake.refusal) throw fake.refusal;
           fake.decisions.push(decision);
-          return holdOf(principal);
+          return reviewOf(principal);
         },
       },
     },
@@ -145,20 +146,14 @@ function runOf(principal: Principal, request: AcceptRequest, n: number): Run {
   });
 }
 
-function holdOf(principal: Principal): Hold {
-  const thread = threadId(namedUuid("thread", NAMESPACE));
-  const run = runId(namedUuid("run", NAMESPACE));
-  return {
-    tenant: principal.tenant,
-    threadId: thread,
+function reviewOf({ tenant }: Principal): Hold {
+  return holdOf({
+    tenant,
+    threadId: threadId(namedUuid("thread", NAMESPACE)),
     holdId: holdId("0123"),
-    generation: 0,
-    fence: 1,
-    runId: run,
-    root: run,
+    runId: runId(namedUuid("run", NAMESPACE)),
     graphId: "desk",
     assistantId: "desk",
-    pool: "default",
     startedBy: "somebody",
     node: "propose",
     origin: "review",
@@ -167,9 +162,6 @@ function holdOf(principal: Principal): Hold {
     value: { action_requests: [] },
     request: { number: 0, title: "Refund above limit", action: "refund", args: { amount: 100 } },
     digest: "d1",
-    state: "pending",
-    followUpDue: false,
     raisedAt: 1_700_000_000_000,
-    updatedAt: 1_700_000_000_000,
-  };
+  });
 }

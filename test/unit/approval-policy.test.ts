@@ -4,36 +4,16 @@ import { approves, byPolicy } from "../../src/core/approval-policy.ts";
 import type { ApprovalPolicy, PolicyRule } from "../../src/core/approval-policy.ts";
 import { dueAt } from "../../src/core/hold-time.ts";
 import { timesAgain } from "../../src/core/hold-times.ts";
-import type { Hold } from "../../src/core/hold.ts";
-import { decisionId, holdId, runId, tenantId, threadId } from "../../src/core/ids.ts";
+import { decisionId } from "../../src/core/ids.ts";
+import { holdOf } from "../support/hold.ts";
 
 const NOW = 1_800_000_000_000;
-const RUN = runId("00000000-0000-7000-8000-000000000001");
-const HOLD: Hold = {
-  tenant: tenantId("acme"),
-  threadId: threadId("case"),
-  holdId: holdId("0".repeat(32)),
-  generation: 0,
-  fence: 1,
-  runId: RUN,
-  root: RUN,
-  graphId: "g",
-  assistantId: "a",
-  pool: "default",
-  startedBy: "ann",
-  node: "review",
+const HOLD = holdOf({
   origin: "review",
-  interruptId: "i",
-  raisedBy: { id: "i", ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
-  value: null,
   request: { number: 1, title: "Refund", action: "refund", args: { amount: 7 }, risk: "low" },
-  digest: "d",
-  state: "pending",
   times: { policyAt: NOW },
-  followUpDue: false,
   raisedAt: NOW,
-  updatedAt: NOW,
-};
+});
 const RULE: PolicyRule = {
   enabled: true,
   description: "",

@@ -9,11 +9,12 @@ import type { Run } from "../../src/core/run.ts";
 import { review } from "../../src/graph/review.ts";
 import type { ReviewSpec } from "../../src/graph/review.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
+import { createRuntime } from "../../src/runtime/create.ts";
 import { settleDue } from "../../src/runtime/decisions/expiry.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
 import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
-import { pass, until } from "./runtime-pass.ts";
+import { pass, settle, until } from "./runtime-pass.ts";
 
 const BOB = { ...ALICE, subject: "bob", groups: ["leads"] };
 const MINUTE_MS = 60_000;
@@ -123,10 +124,37 @@ describe("a review that nobody decides", () => {
       payload: { command: { resume: { type: "approve" } } },
     };
     await expect(kit.runtime.runs.accept(ALICE, resumes)).rejects.toMatchObject({ code: "gone" });
-    expect((await holdOf(kit, run)).state).toBe("pending");
+    expect(await holdOf(kit, run)).toMatchObject({ decision: { cause: "time" } });
     await using worker = kit.worker(langGraphEngine);
     worker.start();
     expect(await saidBy(kit, run)).toBe("reject by holdpoint:time");
+  });
+
+  it("is not decided by an answer that was still on its way when its repeat was told that it came too late", async () => {
+    const kit = kitOf({ dueInMs: MINUTE_MS });
+    const run = await (async () => {
+      await using worker = kit.worker(langGraphEngine);
+      worker.start();
+      return await asked(kit);
+    })();
+    const { holdId, digest } = await holdOf(kit, run);
+    const answer = { answer: { type: "approve" }, digest, idempotencyKey: "k" } as const;
+    const id = `${run.threadId}.${holdId}`;
+    let arrives = (): void => undefined;
+    const onItsWay = new Promise<void>((resolve) => void (arrives = resolve));
+    const put: Kit["deps"]["holds"]["put"] = async (hold, when) => {
+      await onItsWay;
+      return kit.deps.holds.put(hold, when);
+    };
+    const slow = createRuntime({ ...kit.deps, holds: { ...kit.deps.holds, put } });
+    const first = slow.reviews.decide(ALICE, id, answer);
+    first.catch(() => undefined);
+    await settle();
+    kit.clock.advance(2 * MINUTE_MS);
+    await expect(kit.runtime.reviews.decide(ALICE, id, answer)).rejects.toMatchObject({ code: "gone" });
+    arrives();
+    await expect(first).rejects.toMatchObject({ code: "gone" });
+    expect(await holdOf(kit, run)).toMatchObject({ decision: { cause: "time" } });
   });
 
   it("does not begin its answer again and again while what it leads to fails", async () => {

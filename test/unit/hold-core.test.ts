@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Answer, Decision, Hold, ReviewRequest } from "../../src/core/hold.ts";
+import type { Answer, Decision, ReviewRequest } from "../../src/core/hold.ts";
 import {
   applied,
   assertNotLaterThan,
@@ -21,34 +21,18 @@ import {
 } from "../../src/core/hold.ts";
 import { decisionId, holdId, isUuid, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import type { Run } from "../../src/core/run.ts";
+import { holdOf } from "../support/hold.ts";
 
 const NOW = 1_800_000_000_000;
 const run = runId("00000000-0000-7000-8000-000000000001");
 const request: ReviewRequest = { number: 1, title: "Refund", action: "refund", args: { amount: 100, to: "ann" } };
-const hold: Hold = {
-  tenant: tenantId("acme"),
-  threadId: threadId("case"),
-  holdId: holdId("0".repeat(32)),
-  generation: 0,
-  fence: 1,
+const hold = holdOf({
   runId: run,
-  root: run,
-  graphId: "g",
-  assistantId: "a",
-  pool: "default",
-  startedBy: "ann",
-  node: "review",
   origin: "review",
-  interruptId: "i",
-  raisedBy: { id: "i", ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
-  value: null,
   request,
   digest: reviewDigest(request),
-  state: "pending",
-  followUpDue: false,
   raisedAt: NOW,
-  updatedAt: NOW,
-};
+});
 const decision = (by: string, answer: Decision["answer"]): Decision => {
   const id = decisionId(`d-${by}`);
   return { id, by, at: NOW + 1, answer, continuation: continuationId(hold.holdId, id) };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decisionId, threadId } from "../../src/core/ids.ts";
-import { decided, handedTo, makeHoldId, plainDigest } from "../../src/core/hold.ts";
+import { decided, handedTo, plainDigest } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import { reviewValue } from "../../src/core/review-value.ts";
 import type { Json } from "../../src/core/json.ts";
@@ -14,6 +14,7 @@ import type { Value } from "../../src/storage/table.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
+import { holdOf } from "../support/hold.ts";
 
 /** As LangGraph's own: 32 hex digits. */
 const interruptId = (n: number): string => String(n).padStart(32, "0");
@@ -184,30 +185,19 @@ describe("a question that new input has cancelled", () => {
 
 describe("a holder that was overtaken", () => {
   async function laterHold(kit: Kit, run: Run, interruptId = "i"): Promise<Hold> {
-    const { tenant, threadId } = run;
-    const identity = { tenant, threadId, generation: 0, interruptId, digest: plainDigest(null) };
-    const hold: Hold = {
-      ...identity,
-      holdId: makeHoldId(identity),
-      fence: 2,
-      runId: run.runId,
-      root: run.root,
-      graphId: "g",
-      assistantId: "g",
-      pool: "default",
-      startedBy: "alice",
-      node: "n",
-      origin: "interrupt",
-      raisedBy: { id: interruptId, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
-      value: null,
-      state: "pending",
-      followUpDue: false,
-      raisedAt: 1,
-      updatedAt: 1,
-    };
+    const { tenant, threadId, runId: asking } = run;
+    const hold = holdOf({ tenant, threadId, runId: asking, interruptId, digest: plainDigest(null), fence: 2 });
     await kit.deps.holds.put(hold, "absent");
     return hold;
   }
+  /** All that is asked of the saver of a thread without a log. */
+  const withoutLog = (run: Run) =>
+    ({
+      pendingInterrupts: async () => [],
+      waitingInterrupts: async () => [],
+      whereabouts: { root: () => run.root },
+      head: () => undefined,
+    }) as never;
   const stateOf = async (kit: Kit, hold: Hold) => (await kit.deps.holds.get(hold, hold.holdId))?.value.state;
 
   it("drops no plain interrupt that was raised after it", async () => {
@@ -225,7 +215,7 @@ describe("a holder that was overtaken", () => {
     const kit = createKit();
     const run = looseRun(kit);
     const hold = await laterHold(kit, run);
-    const saver = { pendingInterrupts: async () => [], waitingInterrupts: async () => [] } as never; // a thread without a log
+    const saver = withoutLog(run);
     const pause = { run, saver, handed: [], held: undefined, reason: "it failed" };
     await expect(leaveHolds(kit.deps, { ...pause, fence: 1 })).rejects.toMatchObject({ code: "lost" });
     expect(await stateOf(kit, hold)).toBe("pending");
@@ -237,12 +227,7 @@ describe("a holder that was overtaken", () => {
     const kit = createKit();
     const run = looseRun(kit);
     const hold = await laterHold(kit, run);
-    const saver = {
-      pendingInterrupts: async () => [],
-      waitingInterrupts: async () => [],
-      whereabouts: { root: () => run.root },
-      head: () => undefined,
-    } as never; // a thread without a log
+    const saver = withoutLog(run);
     const pause = { run, saver, handed: [] };
     await leaveHolds(kit.deps, { ...pause, fence: 3, held: undefined, reason: "it was cancelled" });
     const { interruptId: id, raisedBy, value, node } = hold;
@@ -298,12 +283,7 @@ describe("a holder that was overtaken", () => {
       handedTo(decided(stored, decision), 4, run.runId),
     );
     if (!handed) throw new Error("it was handed over");
-    const saver = {
-      pendingInterrupts: async () => [],
-      waitingInterrupts: async () => [],
-      whereabouts: { root: () => run.root },
-      head: () => undefined,
-    } as never; // a thread without a log
+    const saver = withoutLog(run);
     const pause = { run, saver, handed: [handed.value] };
     const [raising, leaving] = [{ interrupts: [] }, { held: undefined, reason: "it failed" }];
     const isLost = { code: "lost" };

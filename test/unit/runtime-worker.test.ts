@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HoldpointError } from "../../src/core/errors.ts";
-import { decided, makeHoldId } from "../../src/core/hold.ts";
+import { decided } from "../../src/core/hold.ts";
 import type { Hold } from "../../src/core/hold.ts";
 import { decisionId, runId, tenantId, threadId } from "../../src/core/ids.ts";
 import { ended, marked } from "../../src/core/run.ts";
@@ -10,6 +10,7 @@ import { FUTURE_PREFIX, LEASE_PREFIX, threadKeys } from "../../src/storage/keys.
 import { eventually } from "../support/eventually.ts";
 import { ALICE, LEASE_MS, createKit, inputFor, looseRun } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
+import { holdOf } from "../support/hold.ts";
 
 const statusOf = async (kit: Kit, run: Run) => (await kit.deps.runs.get(run, run.runId))?.value.status;
 
@@ -26,26 +27,7 @@ async function poisonHold(kit: Kit): Promise<Hold> {
   await kit.runtime.threads.create(ALICE, { threadId: run.threadId, metadata: {}, ifExists: "raise" });
   await kit.deps.runs.create({ ...run, payload: { input: "x".repeat(5000) } });
   await kit.table.remove(threadKeys.runBody(run, run.runId), "any");
-  const identity = { tenant: run.tenant, threadId: run.threadId, generation: 0, interruptId: "i", digest: "d" };
-  const hold: Hold = {
-    ...identity,
-    holdId: makeHoldId(identity),
-    fence: 1,
-    runId: run.runId,
-    root: run.root,
-    graphId: "g",
-    assistantId: "g",
-    pool: "default",
-    startedBy: "alice",
-    node: "n",
-    origin: "interrupt",
-    raisedBy: { id: "i", ns: "", checkpointId: "c", taskId: "t", ordinal: 0 },
-    value: null,
-    state: "pending",
-    followUpDue: false,
-    raisedAt: 1,
-    updatedAt: 1,
-  };
+  const hold = holdOf({ tenant: run.tenant, threadId: run.threadId, runId: run.runId });
   const decision = {
     id: decisionId("d"),
     by: "bob",

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import { assertFires, fired, firingIds, nextDue, planned, scheduleDue } from "../../src/core/schedule.ts";
 import type { Schedule } from "../../src/core/schedule.ts";
+import { EVERY_MINUTE } from "../support/schedule.ts";
 
 const at = (text: string): number => Date.parse(text);
 const dueTimes = (expression: string, timezone: string, from: string, n: number): readonly string[] => {
@@ -21,15 +22,8 @@ const NOW = at("2026-03-01T12:00:00Z");
 const every5: Schedule = {
   tenant: tenantId("acme"),
   scheduleId: "c",
-  assistantId: "a",
-  threadId: null,
+  ...EVERY_MINUTE,
   expression: "*/5 * * * *",
-  timezone: "UTC",
-  endAt: null,
-  enabled: true,
-  missed: "latest",
-  overlap: "queue",
-  metadata: {},
   createdBy: "alice",
   nextAt: NOW,
   firing: [],

@@ -10,21 +10,14 @@ import type { NewSchedule } from "../../src/runtime/schedules/use-cases.ts";
 import { scheduleKeys } from "../../src/storage/keys.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { createFaultyTable } from "../support/faulty-table.ts";
+import { EVERY_MINUTE } from "../support/schedule.ts";
 import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
 import { until } from "./runtime-pass.ts";
 
 const MINUTE = 60_000;
 const wanted: NewSchedule = {
-  assistantId: "g",
-  threadId: null,
-  expression: "* * * * *",
-  timezone: "UTC",
-  endAt: null,
-  enabled: true,
-  missed: "latest",
-  overlap: "queue",
-  metadata: {},
+  ...EVERY_MINUTE,
   request: { payload: { input: {} }, settings: { ...inputFor(undefined).settings, onCompletion: "keep" }, body: {} },
 };
 

@@ -2,7 +2,6 @@
 import { describe, expect, it } from "vitest";
 import { auditId } from "../../src/core/audit.ts";
 import { decisionId, runId } from "../../src/core/ids.ts";
-import { makeHoldId } from "../../src/core/hold.ts";
 import { deskVersion, worked } from "../../src/core/hold-desk.ts";
 import { isEnded } from "../../src/core/run.ts";
 import type { Hold } from "../../src/core/hold.ts";
@@ -13,6 +12,7 @@ import type { DriveOutcome } from "../../src/langgraph/drive.ts";
 import { eventually } from "../support/eventually.ts";
 import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
 import type { Kit } from "./runtime-kit.ts";
+import { holdOf } from "../support/hold.ts";
 
 const INTERRUPT = "0".repeat(32);
 const RAISED_BY = { id: INTERRUPT, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 };
@@ -29,17 +29,11 @@ async function leftBehind(kit: Kit, run: Run, amount: number, desk: Partial<Hold
   const raised = reviewRequestOf(value);
   if (!raised) throw new Error("no review");
   const { request, digest } = raised;
-  const hold: Hold = {
-    tenant: run.tenant,
-    threadId: run.threadId,
-    generation: 0,
+  const { tenant, threadId } = run;
+  const hold = holdOf({
+    tenant,
+    threadId,
     runId: run.runId,
-    root: run.root,
-    graphId: "g",
-    assistantId: "g",
-    pool: "default",
-    startedBy: "alice",
-    node: "ask",
     origin: "review",
     interruptId: INTERRUPT,
     raisedBy: RAISED_BY,
@@ -47,13 +41,9 @@ async function leftBehind(kit: Kit, run: Run, amount: number, desk: Partial<Hold
     request,
     digest,
     fence: 0,
-    state: "pending",
-    holdId: makeHoldId({ ...run, interruptId: INTERRUPT, digest }),
-    followUpDue: false,
     raisedAt: kit.table.now(),
-    updatedAt: kit.table.now(),
     ...desk,
-  };
+  });
   await kit.deps.holds.put(hold, "absent");
   return hold;
 }
@@ -111,6 +101,26 @@ describe("a review that a dead delivery asked", () => {
     const { tenant, threadId } = old;
     const entry = auditId({ tenant, kind: "decision", key: [threadId, old.holdId, id] });
     expect(await kit.deps.audit.kept(tenant, [entry])).toHaveLength(1);
+  });
+
+  it("is superseded also when its answer was taken, and nothing came of that before its code asked for something else", async () => {
+    const answer = { type: "approve" as const };
+    const decision = { id: decisionId("d"), by: "bob", at: 1, answer, continuation: runId("r") };
+    const id = "1".repeat(32);
+    const nextAsks = (instead: Json): DriveOutcome => ({
+      kind: "interrupted",
+      interrupts: [{ id, value: instead, node: "ask", raisedBy: { ...RAISED_BY, id, ordinal: 1 } }],
+    });
+    const request = { number: 0, title: "Pay", action: "pay", args: { amount: 101 } };
+    const supersedes = reviewRequestOf(asking(100))?.digest ?? "";
+    const meanwhile = { state: "applied", decision } as const;
+    const stateAfter = async (outcome: DriveOutcome): Promise<string | undefined> => {
+      const { kit, old } = await takenOver(100, outcome, { meanwhile });
+      return (await kit.deps.holds.get(old, old.holdId))?.value.state;
+    };
+    expect(await stateAfter(nextAsks(reviewValue(request, { supersedes })))).toBe("superseded");
+    // A question that comes after it takes nothing back.
+    expect(await stateAfter(nextAsks(reviewValue({ ...request, number: 1 })))).toBe("applied");
   });
 
   it("is open again when its code comes back to what it had asked before", async () => {

@@ -94,16 +94,25 @@ describe("a worker that has lost no claim to another", () => {
 });
 
 describe("a claim that came too late", () => {
-  it("says whose process has the thread, and an update of the header by nobody's process says nothing", async () => {
+  it("says which worker has the thread; an append to the queue and an update of the state say nothing", async () => {
     const kit = createKit();
     const lostTo: string[] = [];
-    const late = { lostTo: (process: string) => void lostTo.push(process) };
+    const late = { lostTo: (worker: string) => void lostTo.push(worker) };
     const thread = threadId(kit.deps.ids.uuid());
     const run = await kit.runtime.runs.accept(ALICE, inputFor(thread));
     const seen = await kit.deps.threads.get(run);
     if (!seen) throw new Error("the thread is not there");
     await kit.runtime.runs.accept(ALICE, inputFor(thread));
     expect(await Lease.claim(kit.deps, seen, late)).toBeUndefined();
+    expect(lostTo).toEqual([]);
+    const free = await kit.deps.threads.get(run);
+    if (!free) throw new Error("the thread is not there");
+    {
+      await using update = await Lease.claim(kit.deps, free, { purpose: "update" });
+      expect(update).toBeDefined();
+      expect(await Lease.claim(kit.deps, free, late)).toBeUndefined();
+      await update?.release();
+    }
     expect(lostTo).toEqual([]);
     const fresh = await kit.deps.threads.get(run);
     await using lease = fresh && (await Lease.claim(kit.deps, fresh));

@@ -7,6 +7,7 @@ import { HoldpointError } from "../../core/errors.ts";
 import { isWait } from "../../core/hold.ts";
 import type { Answer, Hold, HoldAnswer } from "../../core/hold.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
+import { jsonPointer } from "../../core/json-pointer.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
 import type { MiddlewareAction } from "../../core/middleware-value.ts";
 import { parseAnswer } from "../../core/review-value.ts";
@@ -115,7 +116,7 @@ function assertFits(schema: JsonObject | undefined, args: JsonObject, pointer: s
   const parsed = checkable(schema).safeParse(args);
   if (parsed.success) return;
   const errors = parsed.error.issues.map(({ path, message }) => ({
-    pointer: pointer + path.map((part) => `/${escaped(String(part))}`).join(""),
+    pointer: pointer + jsonPointer(path),
     message,
   }));
   const said = errors.map((error) => `${error.pointer}: ${error.message}`).join("; ");
@@ -123,7 +124,6 @@ function assertFits(schema: JsonObject | undefined, args: JsonObject, pointer: s
 }
 
 /** RFC 6901. */
-const escaped = (part: string): string => part.replaceAll("~", "~0").replaceAll("/", "~1");
 
 /** An edit that cannot be checked is not let through. */
 function checkable(schema: JsonObject): z.ZodType {

@@ -4,7 +4,6 @@
  */
 import { HoldpointError } from "../../core/errors.ts";
 import { hasPolicy, isClaimedByOthers } from "../../core/hold-desk.ts";
-import { isOverdue } from "../../core/hold-time.ts";
 import { decided, isWait, namesHold } from "../../core/hold.ts";
 import type { Decision, Hold, HoldAnswer } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
@@ -17,6 +16,7 @@ import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
 import { answerInReply } from "./answers.ts";
+import { inItsTime } from "./expiry.ts";
 
 /**
  * Decides what waits on the thread with the run itself as the continuation. A map of interrupt ids
@@ -28,7 +28,8 @@ export async function decideByResume(
   run: Run,
   resume: Json,
 ): Promise<HoldpointError | undefined> {
-  const open = await openHolds(deps, run);
+  const found = await Promise.all((await openHolds(deps, run)).map((stored) => inItsTime(deps, stored)));
+  const open = found.filter((stored) => stored !== undefined);
   const byId = asInterruptMap(resume);
   const stale = Object.keys(byId ?? {}).find((id) => !open.some(({ value }) => value.interruptId === id));
   if (stale !== undefined) {
@@ -40,6 +41,10 @@ export async function decideByResume(
       `${open.length} interrupts wait: resume with a map from interrupt id to answer`,
     );
   }
+  const expired = open.find(
+    ({ value }) => value.decision?.cause === "time" && (byId === undefined || value.interruptId in byId),
+  );
+  if (expired) return gone(expired.value);
   const replies = open.flatMap((stored) => {
     const reply = byId ? byId[stored.value.interruptId] : resume;
     return reply === undefined || stored.value.state !== "pending"
@@ -90,7 +95,6 @@ function asInterruptMap(resume: Json): Readonly<Record<string, Json>> | undefine
 /** A review with a policy of its own is decided as a review, where the policy can be enforced. */
 export function mayResume(principal: Principal, hold: Hold, now: number): HoldpointError | undefined {
   const review = `${hold.threadId}.${hold.holdId}`;
-  if (isOverdue(hold, now)) return new HoldpointError("gone", `review ${review} has expired`, { detail: { review } });
   if (hasPolicy(hold)) {
     return new HoldpointError("forbidden", `decide this under /v1/reviews/${review}`, {
       detail: { review, subject: principal.subject },
@@ -98,6 +102,11 @@ export function mayResume(principal: Principal, hold: Hold, now: number): Holdpo
   }
   if (!isClaimedByOthers(principal.subject, hold, now)) return undefined;
   return new HoldpointError("conflict", `${hold.claim?.by} has claimed review ${review}`, { detail: { review } });
+}
+
+function gone({ threadId, holdId }: Hold): HoldpointError {
+  const review = `${threadId}.${holdId}`;
+  return new HoldpointError("gone", `review ${review} has expired`, { detail: { review } });
 }
 
 interface DecideWith {

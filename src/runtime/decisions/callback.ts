@@ -6,7 +6,6 @@
 import { canonicalJson } from "../../core/json.ts";
 import type { Json } from "../../core/json.ts";
 import { HoldpointError } from "../../core/errors.ts";
-import { isOverdue } from "../../core/hold-time.ts";
 import { continuationId, decided, keyedDecisionId } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import { sha256 } from "../../core/ids.ts";
@@ -19,6 +18,7 @@ import { outcomeValue } from "../../core/wait-value.ts";
 import type { WaitOutcome } from "../../core/wait-value.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
+import { inItsTime } from "./expiry.ts";
 import { followUpSoon } from "./follow-up.ts";
 import { opennessOf } from "./open.ts";
 
@@ -94,7 +94,7 @@ async function answered(
     const { state, kept } = stored.value;
     const before = state === "pending" && !kept ? undefined : overBefore(stored.value, bodyDigest);
     if (before) return before;
-    if (isOverdue(stored.value, deps.table.now())) throw givenUp(stored.value.times?.settlesAt);
+    if ((await inItsTime(deps, stored)) !== stored) continue;
     if (outcome.kind === "arrived") assertFits(stored.value, outcome.result);
     const open = await opennessOf(deps, stored.value);
     if (open.kind === "over") throw new HoldpointError("gone", `nobody waits for this callback: ${open.why}`);
@@ -150,18 +150,17 @@ function overBefore({ state, kept, decision = kept, reason }: Hold, bodyDigest: 
   throw new HoldpointError("gone", `nobody waits for this callback: it is ${state}: ${reason ?? "no reason recorded"}`);
 }
 
-function givenUp(ms: number | undefined): HoldpointError {
-  const at = ms === undefined ? undefined : new Date(ms).toISOString();
+function givenUp(ms: number): HoldpointError {
+  const at = new Date(ms).toISOString();
   return new HoldpointError("gone", `the callback was given up at ${at}`, { detail: { timed_out_at: at } });
 }
 
 function assertFits({ resultSchema }: Hold, result: Json): void {
   if (resultSchema === undefined) return;
-  const problems = schemaProblems(resultSchema, result);
-  if (problems.length === 0) return;
-  throw new HoldpointError("invalid", `what arrived does not fit its schema: ${problems.join("; ")}`, {
-    detail: { problems },
-  });
+  const errors = schemaProblems(resultSchema, result);
+  if (errors.length === 0) return;
+  const told = errors.map(({ pointer, message }) => `${pointer === "" ? "" : `${pointer}: `}${message}`).join("; ");
+  throw new HoldpointError("invalid", `what arrived does not fit its schema: ${told}`, { detail: { errors } });
 }
 
 /** Stored as a fact, and told to operators: whether the topic may send here is theirs to say. */

@@ -16,11 +16,13 @@ import { isOverdue } from "../../core/hold-time.ts";
 import { continuationId, decided, keyedDecisionId, namesHold } from "../../core/hold.ts";
 import type { Hold, HoldAnswer, Vote } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
+import type { DecisionId } from "../../core/ids.ts";
 import { canonicalJson } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { Stored } from "../../storage/records.ts";
 import { auditVote } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
+import { inItsTime } from "./expiry.ts";
 import { assertCommented, assertForPeople, fittingAnswer } from "./answers.ts";
 
 export interface DecideRequest {
@@ -57,29 +59,20 @@ export async function decide(
     const mine = [hold.decision, ...(hold.votes ?? [])].find((vote) => vote?.id === id);
     if (mine) return request.link ? hold : repeated(hold, mine.answer, request.answer);
     assertUnused(hold, request);
+    const inTime: Stored<Hold> | undefined = await inItsTime(deps, current);
+    if (inTime !== current) {
+      current = inTime;
+      continue;
+    }
     const answer = answerTo(hold, { principal, request, now: deps.table.now() });
     const newer = await assertOpen(deps, hold);
     if (newer) {
       current = newer;
       continue;
     }
-    const vote: Vote = {
-      id,
-      by: principal.subject,
-      at: deps.table.now(),
-      ...(request.comment === undefined ? {} : { comment: request.comment }),
-      answer,
-      ...(principal.origin === undefined ? {} : { origin: principal.origin }),
-      ...(request.link === undefined ? {} : { linkBy: request.link.issuedBy }),
-    };
-    const isLast = decides(hold, answer);
-    const after = isLast
-      ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) })
-      : voted(hold, vote);
+    const { next, vote } = answered(hold, { id, answer, principal, request, now: deps.table.now() });
     // A decision is recorded with what follows it.
-    if (!isLast) await auditVote(deps, hold, vote);
-    const usedLinks = [...(hold.usedLinks ?? []), ...(request.link ? [request.link.id] : [])];
-    const next = request.link ? { ...after, usedLinks } : after;
+    if (next.state === "pending") await auditVote(deps, hold, vote);
     const written = await deps.holds.put(next, { version: current.version });
     if (written.won) {
       const ageMs = next.updatedAt - next.raisedAt;
@@ -91,6 +84,34 @@ export async function decide(
   throw new HoldpointError("not_found", "the review was removed");
 }
 
+interface Answered {
+  readonly id: DecisionId;
+  readonly answer: HoldAnswer;
+  readonly principal: Principal;
+  readonly request: DecideRequest;
+  readonly now: number;
+}
+
+/** The hold with one more answer: decided, unless it needs others. */
+function answered(
+  hold: Hold,
+  { id, answer, principal: { subject, origin }, request: { comment, link }, now }: Answered,
+): { readonly next: Hold; readonly vote: Vote } {
+  const vote: Vote = {
+    id,
+    by: subject,
+    at: now,
+    ...(comment === undefined ? {} : { comment }),
+    answer,
+    ...(origin === undefined ? {} : { origin }),
+    ...(link === undefined ? {} : { linkBy: link.issuedBy }),
+  };
+  const after = decides(hold, answer)
+    ? decided(hold, { ...vote, continuation: continuationId(hold.holdId, id) })
+    : voted(hold, vote);
+  return { next: link ? { ...after, usedLinks: [...(hold.usedLinks ?? []), link.id] } : after, vote };
+}
+
 /** What `decide` would refuse is refused, and nothing is written. @throws HoldpointError as `decide` does */
 export async function assertDecidable(
   deps: Deps,
@@ -100,7 +121,9 @@ export async function assertDecidable(
 ): Promise<void> {
   let current: Stored<Hold> | undefined = first;
   while (current) {
-    answerTo(current.value, { principal, request, now: deps.table.now() });
+    const now = deps.table.now();
+    answerTo(current.value, { principal, request, now });
+    if (isOverdue(current.value, now)) throw expired(current.value);
     current = await assertOpen(deps, current.value);
   }
 }
@@ -128,7 +151,6 @@ function answerTo(hold: Hold, { principal, request, now }: Asked): HoldAnswer {
       detail: { version },
     });
   }
-  assertInTime(hold, now);
   const answer = fittingAnswer(hold, request.answer);
   assertCommented(hold, answer, request.comment);
   assertUnclaimed(principal, hold, now);
@@ -171,11 +193,6 @@ export function assertUndecided(hold: Hold): void {
         detail: { state: hold.state, reason: hold.reason ?? null },
       });
   }
-}
-
-/** @throws HoldpointError `gone` where the time of a review is over and no worker was there to answer it */
-export function assertInTime(hold: Hold, now: number): void {
-  if (isOverdue(hold, now)) throw expired(hold);
 }
 
 function expired({ decision, times, updatedAt }: Hold): HoldpointError {

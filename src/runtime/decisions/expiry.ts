@@ -11,12 +11,13 @@
  * - What was settled stays due until it is carried on (I11): see `follow-up.ts`.
  */
 import { byPolicy } from "../../core/approval-policy.ts";
-import { BY_TIME, dueAt, inTime } from "../../core/hold-time.ts";
+import { BY_TIME, dueAt, inTime, isOverdue } from "../../core/hold-time.ts";
 import type { InTime } from "../../core/hold-time.ts";
 import { cancelledHold } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
+import type { Stored } from "../../storage/records.ts";
 import type { Deps } from "../deps.ts";
 import { tellInTime } from "../webhooks/announce.ts";
 import { followUpSoon } from "./follow-up.ts";
@@ -48,6 +49,17 @@ export async function settleDue(deps: Deps, ref: ThreadRef, holdId: HoldId): Pro
     if (came.hold.state === "decided") await followUpSoon(deps, came.hold);
     return true;
   }
+}
+
+/**
+ * A hold as it is once time has had its say. Where that is overdue, since no worker is there, it is said here before
+ * anybody is told so: an answer that came earlier and is still on its way then comes too late as well. Undefined when the
+ * hold was removed.
+ */
+export async function inItsTime(deps: Deps, stored: Stored<Hold>): Promise<Stored<Hold> | undefined> {
+  const { value: hold } = stored;
+  if (!isOverdue(hold, deps.table.now())) return stored;
+  return (await settleDue(deps, hold, hold.holdId)) ? deps.holds.get(hold, hold.holdId) : stored;
 }
 
 /** What policies say comes before everything but the end of its time; they are asked once. */

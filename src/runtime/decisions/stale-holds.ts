@@ -4,6 +4,7 @@
  */
 import { ASKED_AGAIN, assertNotLaterThan, superseded } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
+import { isAskedInsteadOf } from "../../core/review-value.ts";
 import type { Run } from "../../core/run.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
@@ -11,7 +12,8 @@ import { tellOfDecision } from "../webhooks/announce.ts";
 
 /**
  * Supersedes the undecided holds of this run that are not among `raised`, and those of the interrupts that it raised again
- * with other content: also decided ones, since a decision on what was shown before answers nothing of what is shown now.
+ * with other content: also decided and applied ones, since a decision on what was shown before answers nothing of what is
+ * shown now.
  * @throws HoldpointError `lost` when a later holder than that of `fence` has one of them
  */
 export async function supersedeStale(deps: Deps, run: Run, fence: number, raised: readonly Hold[]): Promise<void> {
@@ -19,8 +21,12 @@ export async function supersedeStale(deps: Deps, run: Run, fence: number, raised
   if (run.deliveries === 0 && run.kind !== "continuation") return;
   const now = new Set(raised.map(({ holdId }) => holdId));
   const again = new Set(raised.map(({ interruptId }) => interruptId));
-  const isStale = ({ state, holdId, interruptId, runId, fence: raisedBy }: Hold): boolean => {
-    if (now.has(holdId) || (state !== "pending" && state !== "decided")) return false;
+  const isStale = (hold: Hold): boolean => {
+    const { state, holdId, interruptId, runId, fence: raisedBy } = hold;
+    if (now.has(holdId)) return false;
+    // An earlier delivery had taken the answer, and died before what it made of it was stored.
+    if (state === "applied") return raised.some((asked) => isAskedInsteadOf(asked, hold));
+    if (state !== "pending" && state !== "decided") return false;
     return again.has(interruptId) || (state === "pending" && runId === run.runId && raisedBy < fence);
   };
   const holds = await deps.holds.ofThread(run, run.generation);

@@ -41,7 +41,8 @@ export interface Advancing {
   readonly hasExpired: boolean;
   /** Whether this worker may take the thread now; asked right before the claim, with the header and the strikes that it will say. */
   readonly admits: (thread: Thread) => boolean;
-  readonly lostTo: (process: string) => void;
+  /** Hears who had the thread first. */
+  readonly lostTo: (worker: string) => void;
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
 }

@@ -21,8 +21,8 @@ import type { Deps } from "../deps.ts";
 export interface ClaimOptions {
   readonly purpose?: "run" | "update";
   readonly strikes?: Strikes;
-  /** Hears whose process has the thread instead, by the name that its settings give it. */
-  readonly lostTo?: (process: string) => void;
+  /** Hears which worker has the thread instead, by the name that its settings give its process. */
+  readonly lostTo?: (worker: string) => void;
 }
 
 /** A thread that this process holds under one fence. */
@@ -59,7 +59,9 @@ export class Lease implements AsyncDisposable {
     const written = await deps.threads.put(taken, { version: seen.version });
     const stored = written.won ? written.stored : written.current;
     if (stored && holds(stored.value, owner, seen.value.fence + 1)) return new Lease(deps, stored, sentAt);
-    if (stored?.value.lease) lostTo?.(stored.value.lease.owner.replace(/\/[^/]*$/, ""));
+    const { lease, active } = stored?.value ?? {};
+    // Who updates the state for a moment is no worker.
+    if (lease && active?.kind === "run") lostTo?.(lease.owner.slice(0, lease.owner.lastIndexOf("/")));
     return undefined;
   }
 

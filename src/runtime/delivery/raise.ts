@@ -32,7 +32,7 @@ import type { HoldTimes } from "../../core/hold-times.ts";
 import { runId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import { middlewareActions } from "../../core/middleware-value.ts";
-import { reviewRequestOf, supersedesOf } from "../../core/review-value.ts";
+import { isAskedInsteadOf, reviewRequestOf } from "../../core/review-value.ts";
 import { waitOf } from "../../core/wait-value.ts";
 import { LOOKS_AFTER_MS } from "../../core/run.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
@@ -80,9 +80,10 @@ export async function raiseHolds(
   const root = saver.whereabouts.root() ?? run.root;
   const strictly = strictness(deps, run);
   const asks = interrupts.some(({ value }) => reviewRequestOf(value) !== undefined);
-  const policies = asks ? await deps.policies.list(run.tenant) : [];
+  const [policies, startedBy] = asks
+    ? await Promise.all([deps.policies.list(run.tenant), starterOf(deps, run, root)])
+    : [[], run.startedBy];
   const head = saver.head()?.checkpointId ?? "";
-  const startedBy = asks ? await starterOf(deps, run, root) : run.startedBy;
   const drafts = interrupts
     .flatMap((interrupt) => draftHold(deps, { run, fence, root, startedBy, interrupt: named(interrupt, head) }) ?? [])
     .map((draft) => ({ ...draft, ...strictly }))
@@ -165,10 +166,9 @@ async function settleAll(
   const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
   const waiting = await waitingAtHead(saver);
   const atHead = new Set(waiting.map(({ id }) => id));
-  for (const { holdId, interruptId, digest, raisedBy } of handed) {
-    const isAskedAgain = waiting.some(
-      (next) => supersedesOf(next.value) === digest && next.raisedBy?.taskId === raisedBy.taskId,
-    );
+  for (const before of handed) {
+    const { holdId, interruptId } = before;
+    const isAskedAgain = waiting.some((next) => isAskedInsteadOf(next, before));
     const dropped = unanswered.has(interruptId) && !atHead.has(interruptId);
     if (dropped)
       deps.log.error({ thread: run.threadId, hold: holdId }, "the thread moved on before a decision could be applied");

@@ -73,7 +73,7 @@ async function modeOf(deps: Deps, saver: FencedSaver, run: Run): Promise<RetryMo
   else if (head?.checkpointId === meant.end?.checkpointId) return meant.kind === "input" ? "restart" : "continue";
   throw refused(`thread ${run.threadId} has moved on since run ${run.runId} failed`, {
     head: head?.checkpointId ?? null,
-    headRun: head?.runId ?? null,
+    head_run: head?.runId ?? null,
   });
 }
 

@@ -1,7 +1,7 @@
 import type { ThreadId } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Principal } from "../../core/principal.ts";
-import type { MissedPolicy, OverlapPolicy, Schedule, ScheduledRequest } from "../../core/schedule.ts";
+import type { Schedule, ScheduledRequest } from "../../core/schedule.ts";
 
 /** A schedule with the request that it fires. */
 export interface ScheduleView {
@@ -9,18 +9,18 @@ export interface ScheduleView {
   readonly request: ScheduledRequest;
 }
 
-export interface NewSchedule {
-  readonly assistantId: string;
-  readonly threadId: ThreadId | null;
-  readonly expression: string;
-  readonly timezone: string;
-  readonly endAt: number | null;
-  readonly enabled: boolean;
-  readonly missed: MissedPolicy;
-  readonly overlap: OverlapPolicy;
-  readonly metadata: JsonObject;
-  readonly request: ScheduledRequest;
-}
+/** What a client says of a schedule. */
+type Wanted =
+  | "assistantId"
+  | "threadId"
+  | "expression"
+  | "timezone"
+  | "endAt"
+  | "enabled"
+  | "missed"
+  | "overlap"
+  | "metadata";
+export type NewSchedule = Pick<Schedule, Wanted> & { readonly request: ScheduledRequest };
 
 /** Metadata is merged; everything else replaces what was there. */
 export type ScheduleChange = Partial<Omit<NewSchedule, "assistantId" | "threadId">>;

@@ -57,7 +57,7 @@ export interface SlotsOptions {
   /** Aborted when the worker drains. */
   readonly drain: AbortSignal;
   /** Hears who had a thread first. */
-  readonly lostTo: (process: string) => void;
+  readonly lostTo: (worker: string) => void;
   /** What was found in the index is used up, or old. */
   readonly readAgain: () => void;
 }

@@ -91,7 +91,7 @@ class PollingWorker implements Worker {
       protection: options.protection ?? noProtection,
       left: this.#left,
       drain: this.#drain.signal,
-      lostTo: (process) => this.#contenders.lostTo(process),
+      lostTo: (worker) => this.#contenders.lostTo(worker),
       readAgain: () => this.#wake.abort(),
     });
     this.#cancels = new Cancels(options.deps, () => this.#slots.taken);

@@ -21,7 +21,7 @@ import { lostRuns, violationsOf } from "./invariants.ts";
 import { openLook } from "./look.ts";
 import { report } from "./report.ts";
 
-const ROUNDS = Number(process.env["HOLDPOINT_CRASH_ROUNDS"] ?? (process.env["HOLDPOINT_NIGHTLY"] === "1" ? 50 : 3));
+const ROUNDS = Number(process.env["HOLDPOINT_CRASH_ROUNDS"] ?? 50);
 const SEED = Number(process.env["HOLDPOINT_CRASH_SEED"] ?? randomInt(2 ** 31));
 const CUSTOMERS = 2;
 const ROUND_MS = 60_000;
@@ -65,7 +65,7 @@ class Victims {
 
 const engines = fleetEngines().filter(({ name }) => name !== "dynalite");
 
-const COMMAND = `HOLDPOINT_CRASH_SEED=${SEED} HOLDPOINT_CRASH_ROUNDS=${ROUNDS} npx vitest run test/crash/kills.test.ts`;
+const COMMAND = `HOLDPOINT_CRASH_SEED=${SEED} HOLDPOINT_CRASH_ROUNDS=${ROUNDS} HOLDPOINT_NIGHTLY=1 npx vitest run test/crash/kills.nightly.test.ts`;
 // A test that fails, or hangs, has said how to see it again.
 console.log(COMMAND);
 
