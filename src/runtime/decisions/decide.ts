@@ -76,7 +76,7 @@ export async function decide(
     const written = await deps.holds.put(next, { version: current.version });
     if (written.won) {
       const ageMs = next.updatedAt - next.raisedAt;
-      if (isLast) deps.telemetry.metrics.holdDecided({ graph: next.graphId, ageMs });
+      if (next.state !== "pending") deps.telemetry.metrics.holdDecided({ graph: next.graphId, ageMs });
       return written.stored.value;
     }
     current = written.current;
