@@ -21,8 +21,8 @@ import { LeftToOthers } from "./left-to-others.ts";
 import { Rota } from "./rota.ts";
 import type { TaskProtection } from "./task-protection.ts";
 
-/** What was read of the index is picked from for this long. */
-const FRESH_MS = 100;
+/** What was read of the index is picked from for so long while there is some left, and read again after that. */
+const FRESH_MS = { some: 500, none: 100 } as const;
 /** A run whose graph is not here is left to workers that have it for so long, and meanwhile looked at this often. */
 const OTHERS_FIRST_MS = { for: 3000, again: 1000 } as const;
 /** Beyond this many, who waits is found in the index again. */
@@ -174,10 +174,11 @@ export class Slots {
   }
 
   #left({ holding, offer }: Place): void {
-    const mayHaveMissed = this.isFull || this.#waiting.length > 0;
+    const hasSome = this.#waiting.length > 0;
+    const mayHaveMissed = this.isFull || hasSome;
     this.#places.delete(nameOf(offer.ref));
-    const { clock } = this.#options.host.deps;
-    if (mayHaveMissed && clock.monotonic() - this.#foundAt > FRESH_MS) this.#options.readAgain();
+    const age = this.#options.host.deps.clock.monotonic() - this.#foundAt;
+    if (mayHaveMissed && age > (hasSome ? FRESH_MS.some : FRESH_MS.none)) this.#options.readAgain();
     if (holding.again) this.hinted({ ref: holding.ref });
     if (this.#places.size === 0) this.#emptied();
     this.#fill();

@@ -54,7 +54,7 @@ const EARLY_AGAIN_MS = 250;
 const MANY_ROWS = 512;
 const CHANGED_POLL_MS = { busy: 10, idle: 50 } as const;
 /** With every slot taken only what needs none is looked for: a slot that becomes free looks for itself. */
-const REMOTE_POLL_MS = { busy: 50, full: 250, idle: 1000 } as const;
+const REMOTE_POLL_MS = { busy: 50, full: 500, idle: 1000 } as const;
 
 export function createWorker(options: WorkerOptions): Worker {
   return new PollingWorker(options);
