@@ -68,28 +68,35 @@ export function pendingAmong(
   return [...Map.groupBy(pending, ({ id }) => id).values()].flatMap(([first]) => first ?? []);
 }
 
-/** Of these interrupts those that still wait. `writesAt`: the visible writes of the checkpoint at which one was raised. */
-export async function stillWaiting(
+/** How one of a task's interrupts stands, by all that the task has written. */
+export type Standing = (owner: InterruptOwner, own: readonly CheckpointPendingWrite[]) => boolean;
+
+/** It was raised, and no answer to it was taken: its task waits for one, or has come to its end without. */
+export const isUnanswered: Standing = (owner, own) => {
+  const raised = own.some(
+    ([, channel, value]) => channel === INTERRUPT && interruptsIn(value).some(({ id }) => id === owner.id),
+  );
+  return raised && answersAmong(own.map(([, channel, value]): PendingWrite => [channel, value])) <= owner.ordinal;
+};
+
+/** It is unanswered, and its task has not come to its end. */
+export const stillWaits: Standing = (owner, own) =>
+  isUnanswered(owner, own) && !own.some(([, channel]) => isOutput(channel));
+
+/** Of these interrupts those that stand so. `writesAt`: the visible writes of the checkpoint at which one was raised. */
+export async function standingSo(
+  standing: Standing,
   owners: readonly InterruptOwner[],
   writesAt: (ns: string, checkpointId: string) => Promise<readonly CheckpointPendingWrite[] | undefined>,
 ): Promise<readonly InterruptOwner[]> {
   const places = Map.groupBy(owners, ({ ns, checkpointId }) => `${ns}\u0000${checkpointId}`);
-  const waiting = await Promise.all(
+  const found = await Promise.all(
     [...places.values()].map(async ([first, ...others]) => {
       const writes = first && (await writesAt(first.ns, first.checkpointId));
-      return writes ? [first, ...others].filter((owner) => stillWaits(owner, writes)) : [];
+      const ownOf = ({ taskId }: InterruptOwner) => (writes ?? []).filter(([writer]) => writer === taskId);
+      return writes ? [first, ...others].filter((owner) => standing(owner, ownOf(owner))) : [];
     }),
   );
-  const ids = new Set(waiting.flat().map(({ id }) => id));
+  const ids = new Set(found.flat().map(({ id }) => id));
   return owners.filter(({ id }) => ids.has(id));
-}
-
-function stillWaits(owner: InterruptOwner, writes: readonly CheckpointPendingWrite[]): boolean {
-  const own = writes.filter(([taskId]) => taskId === owner.taskId);
-  const raised = own.some(
-    ([, channel, value]) => channel === INTERRUPT && interruptsIn(value).some(({ id }) => id === owner.id),
-  );
-  const finished = own.some(([, channel]) => isOutput(channel));
-  const answers = answersAmong(own.map(([, channel, value]): PendingWrite => [channel, value]));
-  return raised && !finished && answers <= owner.ordinal;
 }

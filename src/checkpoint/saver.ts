@@ -23,8 +23,8 @@ import type { Branch } from "./branch.ts";
 import type { Loaded, View } from "./view.ts";
 import { hasRoot, headOf } from "./head.ts";
 import { historyOf } from "./history.ts";
-import { outputOrError, pendingAmong, stillWaiting } from "./interrupts.ts";
-import type { PendingInterrupt } from "./interrupts.ts";
+import { outputOrError, pendingAmong, standingSo } from "./interrupts.ts";
+import type { PendingInterrupt, Standing } from "./interrupts.ts";
 import { createBranches, firstIndexOf } from "./branches.ts";
 import type { Branches } from "./branches.ts";
 import { createLifecycle } from "./lifecycle.ts";
@@ -291,9 +291,9 @@ export class FencedSaver extends BaseCheckpointSaver {
     return pendingAmong(writes, (id) => this.#reports.ownerOf(id));
   }
 
-  /** Of these interrupts those that still wait, by the writes of the task that raised each. */
-  waitingInterrupts(owners: readonly InterruptOwner[]): Promise<readonly InterruptOwner[]> {
-    return stillWaiting(owners, async (ns, checkpointId) => {
+  /** Of these interrupts those that stand so, by the writes of the task that raised each. */
+  interruptsThat(stand: Standing, owners: readonly InterruptOwner[]): Promise<readonly InterruptOwner[]> {
+    return standingSo(stand, owners, async (ns, checkpointId) => {
       const branch = await this.#bound(ns);
       if (this.#options.lease === undefined) branch.forget();
       else if (ns !== "") await this.#trust(branch);

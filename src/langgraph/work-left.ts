@@ -1,5 +1,5 @@
 import type { FencedSaver } from "../checkpoint/saver.ts";
-import { isOutput } from "../checkpoint/interrupts.ts";
+import { isOutput, stillWaits } from "../checkpoint/interrupts.ts";
 import type { ThreadId } from "../core/ids.ts";
 import type { RegisteredGraph } from "./registry.ts";
 
@@ -23,7 +23,7 @@ export async function hasWorkLeft(graph: RegisteredGraph, saver: FencedSaver, th
   if (unfinished.length === 0) return tasks.length > 0;
   // The parents' writes lag behind: whether an interrupt still waits is said by the task that raised it.
   const owners = pending.flatMap(({ owner }) => owner ?? []);
-  const still = new Set((await saver.waitingInterrupts(owners)).map(({ id }) => id));
+  const still = new Set((await saver.interruptsThat(stillWaits, owners)).map(({ id }) => id));
   const waiting = new Set(
     pending.filter(({ id, owner }) => owner === undefined || still.has(id)).map(({ taskId }) => taskId),
   );

@@ -4,6 +4,7 @@
  */
 import { Command } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
+import { stillWaits } from "../../src/checkpoint/interrupts.ts";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { Table } from "../../src/storage/table.ts";
@@ -50,7 +51,7 @@ async function deliver({ table, fence }: Holder, build: Build): Promise<FencedSa
   await saver.barrier();
   const pending = await saver.pendingInterrupts();
   const owners = pending.flatMap(({ owner }) => (owner ? [owner] : []));
-  const waiting = await saver.waitingInterrupts(owners);
+  const waiting = await saver.interruptsThat(stillWaits, owners);
   const resume = Object.fromEntries(waiting.map(({ id }) => [id, "yes"]));
   // An interrupt that no task's write shows at the root yet is raised again by going on.
   const answerable = waiting.length > 0 && waiting.length === pending.length;

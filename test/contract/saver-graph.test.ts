@@ -1,6 +1,7 @@
 /** Real LangGraph graphs driven to their end through the saver, under a lease, on every engine. */
 import { Command, MemorySaver } from "@langchain/langgraph";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { stillWaits } from "../../src/checkpoint/interrupts.ts";
 import { FencedSaver } from "../../src/checkpoint/saver.ts";
 import type { SaverOptions } from "../../src/checkpoint/options.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
@@ -85,14 +86,14 @@ for (const engine of everyTable()) {
       const again = await second.pendingInterrupts();
       expect(again).toEqual(shown);
       const owners = again.flatMap(({ owner }) => (owner ? [owner] : []));
-      expect(await second.waitingInterrupts(owners)).toEqual(owners);
+      expect(await second.interruptsThat(stillWaits, owners)).toEqual(owners);
       const strict = { ...config, configurable: { ...config.configurable, __pregel_strict_resume: true } };
       const result = await askingGraph(second).invoke(new Command({ resume: answers(again) }), strict);
       const peer = askingGraph(new MemorySaver());
       await peer.invoke({ rounds: 0 }, config);
       const asked = (await peer.getState(config)).tasks.flatMap(({ interrupts }) => interrupts);
       expect(result).toEqual(await peer.invoke(new Command({ resume: answers(asked) }), config));
-      expect(await second.waitingInterrupts(owners)).toEqual([]);
+      expect(await second.interruptsThat(stillWaits, owners)).toEqual([]);
       expect(await second.pendingInterrupts()).toEqual([]);
       expect(second.head()).toMatchObject({ root: "run-1", fence: 2 });
     });
@@ -117,11 +118,11 @@ for (const engine of everyTable()) {
       const again = await fourth.pendingInterrupts();
       const owners = again.flatMap(({ owner }) => (owner ? [owner] : []));
       expect(owners).toHaveLength(2);
-      expect(await fourth.waitingInterrupts(owners)).toEqual(owners);
+      expect(await fourth.interruptsThat(stillWaits, owners)).toEqual(owners);
       const strict = { ...config, configurable: { ...config.configurable, __pregel_strict_resume: true } };
       await askingGraph(fourth).invoke(new Command({ resume: answers(again) }), strict);
-      expect(await fourth.waitingInterrupts(owners)).toEqual([]);
-      expect(await holder(thread, 5).waitingInterrupts(owners)).toEqual([]);
+      expect(await fourth.interruptsThat(stillWaits, owners)).toEqual([]);
+      expect(await holder(thread, 5).interruptsThat(stillWaits, owners)).toEqual([]);
     });
 
     it("keeps values of 90 KB, 200 KB, 700 KB and 5 MB, in checkpoints and in task writes", async () => {

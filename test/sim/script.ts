@@ -6,6 +6,7 @@
  */
 import { INTERRUPT, RESUME, uuid5 } from "@langchain/langgraph-checkpoint";
 import type { Checkpoint, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
+import { stillWaits } from "../../src/checkpoint/interrupts.ts";
 import type { FencedSaver } from "../../src/checkpoint/saver.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { isHoldpointError } from "../../src/core/errors.ts";
@@ -102,7 +103,7 @@ export function createScriptEngine(host: ScriptHost): Engine {
       const open = tasksOf(position).filter(({ id }) => !position.done.has(id));
       if (open.length === 0) return true;
       const waiting = new Set((await saver.pendingInterrupts()).flatMap(({ owner }) => owner ?? []));
-      const still = new Set((await saver.waitingInterrupts([...waiting])).map(({ taskId }) => taskId));
+      const still = new Set((await saver.interruptsThat(stillWaits, [...waiting])).map(({ taskId }) => taskId));
       return open.some(({ id }) => !still.has(id));
     },
   };

@@ -447,7 +447,10 @@ describe("the summary of what waits", () => {
       value,
       owner: { ...raisedBy, id },
     }));
-    const saver = { pendingInterrupts: async () => waits, waitingInterrupts: async (all: unknown) => all } as never; // all it asks
+    const saver = {
+      pendingInterrupts: async () => waits,
+      interruptsThat: async (_: unknown, all: unknown) => all,
+    } as never; // all it asks
     const left = await leaveHolds(kit.deps, { run: failing, saver, fence: 9, handed: [], held, reason: "it failed" });
     expect(left.waiting).toEqual({ reviews: 0, plain: 0 });
   });

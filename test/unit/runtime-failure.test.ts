@@ -194,7 +194,7 @@ describe("a holder that was overtaken", () => {
   const withoutLog = (run: Run) =>
     ({
       pendingInterrupts: async () => [],
-      waitingInterrupts: async () => [],
+      interruptsThat: async () => [],
       whereabouts: { root: () => run.root },
       head: () => undefined,
     }) as never;
@@ -252,7 +252,7 @@ describe("a holder that was overtaken", () => {
     // A thread at whose head both wait.
     const saver = {
       pendingInterrupts: async () => interrupts.map(({ raisedBy, ...rest }) => ({ ...rest, owner: raisedBy })),
-      waitingInterrupts: async () => interrupts.map(({ raisedBy }) => raisedBy),
+      interruptsThat: async () => interrupts.map(({ raisedBy }) => raisedBy),
       whereabouts: { root: () => run.root },
       head: () => undefined,
     } as never;

@@ -1,6 +1,7 @@
 /**
- * What a run has asked and asks no more: an earlier delivery of it died after it had put its holds, and the one that took
- * over came to other content, or to no question at all. Nobody could decide such a hold, so none is left to look open.
+ * What was asked and is asked no more: an earlier delivery died after it had put its holds, and the one that took over came
+ * to other content, or to no question at all; or a task that was executed again, because another one's answer had come,
+ * ended without asking. Nothing waits for such a hold, so none is left to look open.
  */
 import { ASKED_AGAIN, assertNotLaterThan, superseded } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
@@ -11,9 +12,9 @@ import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
 
 /**
- * Supersedes the undecided holds of this run that are not among `raised`, and those of the interrupts that it raised again
- * with other content: also decided and applied ones, since a decision on what was shown before answers nothing of what is
- * shown now.
+ * Supersedes the undecided holds of the thread that are not among `raised`, which is all that waits at its head, and those of
+ * the interrupts that were raised again with other content: also decided and applied ones, since a decision on what was
+ * shown before answers nothing of what is shown now.
  * @throws HoldpointError `lost` when a later holder than that of `fence` has one of them
  */
 export async function supersedeStale(deps: Deps, run: Run, fence: number, raised: readonly Hold[]): Promise<void> {
@@ -22,12 +23,11 @@ export async function supersedeStale(deps: Deps, run: Run, fence: number, raised
   const now = new Set(raised.map(({ holdId }) => holdId));
   const again = new Set(raised.map(({ interruptId }) => interruptId));
   const isStale = (hold: Hold): boolean => {
-    const { state, holdId, interruptId, runId, fence: raisedBy } = hold;
+    const { state, holdId, interruptId } = hold;
     if (now.has(holdId)) return false;
     // An earlier delivery had taken the answer, and died before what it made of it was stored.
     if (state === "applied") return raised.some((asked) => isAskedInsteadOf(asked, hold));
-    if (state !== "pending" && state !== "decided") return false;
-    return again.has(interruptId) || (state === "pending" && runId === run.runId && raisedBy < fence);
+    return state === "pending" || (state === "decided" && again.has(interruptId));
   };
   const holds = await deps.holds.ofThread(run, run.generation);
   for (const { value } of holds.filter((stored) => isStale(stored.value)))

@@ -29,6 +29,7 @@ import type { Json } from "../../core/json.ts";
 import { isAskedInsteadOf, reviewRequestOf } from "../../core/review-value.ts";
 import { LOOKS_AFTER_MS } from "../../core/run.ts";
 import type { Run, RunEnd } from "../../core/run.ts";
+import { isUnanswered, stillWaits } from "../../checkpoint/interrupts.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -156,7 +157,14 @@ async function settleAll(
   come: (hold: Hold, now: number) => Hold,
 ): Promise<void> {
   if (handed.length === 0) return;
-  const unanswered = new Set((await saver.waitingInterrupts(handed.map((hold) => hold.raisedBy))).map(({ id }) => id));
+  const unanswered = new Set(
+    (
+      await saver.interruptsThat(
+        isUnanswered,
+        handed.map((hold) => hold.raisedBy),
+      )
+    ).map(({ id }) => id),
+  );
   const waiting = await waitingAtHead(saver);
   const atHead = new Set(waiting.map(({ id }) => id));
   for (const before of handed) {
@@ -187,7 +195,12 @@ const NOT_HEARD = "the run that asked was over before it heard of it";
 export async function waitingAtHead(saver: FencedSaver): Promise<readonly WaitingInterrupt[]> {
   const pending = await saver.pendingInterrupts();
   const still = new Set(
-    (await saver.waitingInterrupts(pending.flatMap(({ owner }) => owner ?? []))).map((owner) => owner.id),
+    (
+      await saver.interruptsThat(
+        stillWaits,
+        pending.flatMap(({ owner }) => owner ?? []),
+      )
+    ).map((owner) => owner.id),
   );
   return pending
     .filter(({ id, owner }) => owner === undefined || still.has(id))
