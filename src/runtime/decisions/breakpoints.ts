@@ -21,8 +21,7 @@ import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
-import { decideWith, mayResume, openHolds } from "./by-resume.ts";
-import { assertUndecided } from "./decide.ts";
+import { decideWith, mayResume, openHolds, whyDecided } from "./by-resume.ts";
 import { followUp } from "./follow-up.ts";
 
 export const isBreakpoint = ({ origin }: Hold): boolean => origin === "breakpoint";
@@ -58,16 +57,6 @@ export async function approveBreakpoint(
     if (await decideWith(deps, stored, { principal, run, answer: { type: "approve" } })) return undefined;
   }
   return new HoldpointError("conflict", "the breakpoint at which this thread waited was passed meanwhile");
-}
-
-function whyDecided(hold: Hold): HoldpointError | undefined {
-  try {
-    assertUndecided(hold);
-    return undefined;
-  } catch (error) {
-    if (error instanceof HoldpointError) return error;
-    throw error;
-  }
 }
 
 export interface Passed {
