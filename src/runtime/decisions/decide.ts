@@ -49,13 +49,12 @@ export async function decide(
   first: Stored<Hold>,
   request: DecideRequest,
 ): Promise<Hold> {
-  const id =
-    request.idempotencyKey === undefined
-      ? decisionId(deps.ids.uuid())
-      : keyedDecisionId(first.value.holdId, principal.subject, request.idempotencyKey);
+  const { idempotencyKey: key } = request;
+  const unkeyed = decisionId(deps.ids.uuid());
   let current: Stored<Hold> | undefined = first;
   while (current) {
     const hold: Hold = current.value;
+    const id = key === undefined ? unkeyed : keyedDecisionId(hold.holdId, principal.subject, key, hold.returned);
     const mine = [hold.decision, ...(hold.votes ?? [])].find((vote) => vote?.id === id);
     if (mine) return request.link ? hold : repeated(hold, mine.answer, request.answer);
     assertUnused(hold, request);
