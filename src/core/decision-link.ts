@@ -3,7 +3,7 @@
  * from the link.
  */
 import { keyedDecisionId } from "./hold.ts";
-import type { HoldAnswer } from "./hold.ts";
+import type { Hold, HoldAnswer } from "./hold.ts";
 import { holdId as asHoldId, tenantId, threadId as asThreadId } from "./ids.ts";
 import type { DecisionId, HoldId, TenantId, ThreadId } from "./ids.ts";
 import type { Json } from "./json.ts";

@@ -5,6 +5,7 @@ import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts
 import { threadKeys } from "../../src/storage/keys.ts";
 import type { Table } from "../../src/storage/table.ts";
 import { engines } from "../support/engines.ts";
+import { eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 import { createTracedTable } from "../support/traced-table.ts";
@@ -52,10 +53,10 @@ const decide = async ({ app }: Service, { id, digest }: Review, value: string): 
 const resume = ({ app }: Service, thread: string, answers: unknown): Promise<Response> =>
   app.call("POST", `/threads/${thread}/runs`, { json: { assistant_id: "pair", command: { resume: answers } } });
 
-describe.each(engines())("an answer by command.resume that comes too late, on $name", ({ open }) => {
+describe.each(engines())("an answer by command.resume that comes too late, on $name", (engine) => {
   /** A thread at which both nodes wait, and nobody who executes anything. */
   async function asked(graph: "one" | "pair") {
-    const handles = stack.use(await open());
+    const handles = stack.use(await engine.open());
     const serve = async (table: Table, worker = false): Promise<Service> =>
       stack.use(await startService({ graphs, table, worker }));
     const worked = await serve(await handles.another(), true);
@@ -67,8 +68,9 @@ describe.each(engines())("an answer by command.resume that comes too late, on $n
     const of = (name: string): Review => found.find(({ value }) => value.from === name) ?? none();
     const went = async (): Promise<readonly string[]> => {
       const later = await serve(await handles.another(), true);
-      await expect.poll(() => reviewsOf(later, thread)).toEqual([]);
-      await expect.poll(async () => (await later.client("acme").threads.get(thread)).status).toBe("idle");
+      const isIdle = async () => (await later.client("acme").threads.get(thread)).status === "idle";
+      await eventually(async () => (await reviewsOf(later, thread)).length === 0, "that nothing waits");
+      await eventually(isIdle, "that the thread is idle");
       return (await later.client("acme").threads.getState<{ log: string[] }>(thread)).values.log.toSorted();
     };
     return { service, thread, of, went, serve, handles };
