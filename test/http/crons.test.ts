@@ -74,6 +74,35 @@ describe("a cron", () => {
     await expect(client.crons.delete(made.cron_id)).rejects.toThrow(/404/);
   });
 
+  it("takes every field that the SDK sends, and of a change none that it does not know", async () => {
+    const all = {
+      schedule: "0 0 1 1 *",
+      input: { text: "x" },
+      config: { tags: ["a"] },
+      context: {},
+      metadata: { a: 1 },
+      interruptBefore: ["say"],
+      interruptAfter: ["say"],
+      webhook: "https://example.com/hook",
+      multitaskStrategy: "enqueue",
+      checkpointDuring: true,
+      durability: "sync",
+      enabled: true,
+      timezone: "UTC",
+      streamMode: "values",
+      streamSubgraphs: true,
+      streamResumable: true,
+      endTime: "2099-01-01T00:00:00Z",
+      onRunCompleted: "keep",
+    } as const;
+    const made = await client.crons.create("echo", all);
+    const { multitaskStrategy: _, checkpointDuring: __, ...rest } = all;
+    const { cron_id: id } = await client.crons.update(made.cron_id, rest);
+    const misspelt = await service.app.call("PATCH", `/runs/crons/${id}`, { json: { overlap_polcy: "skip" } });
+    expect([misspelt.status, await misspelt.text()]).toEqual([422, expect.stringContaining("body.overlap_polcy")]);
+    await client.crons.delete(id);
+  });
+
   it("on a thread belongs to it", async () => {
     const { thread_id: thread } = await client.threads.create();
     const made = await client.crons.createForThread(thread, "echo", { schedule: "0 0 1 1 *", input: { text: "x" } });
@@ -95,6 +124,8 @@ describe("a cron", () => {
     [{ schedule: "* * * * *", assistant_id: "nobody" }, 404, /not found/],
     [{ schedule: "* * * * *", webhook: "http://169.254.169.254/" }, 422, /webhook/],
     [{ schedule: "* * * * *", missed_policy: "some" }, 422, /missed_policy/],
+    [{ schedule: "* * * * *", missed_polcy: "skip" }, 422, /body\.missed_polcy: a cron has no such field/],
+    [{ schedule: "* * * * *", onRunCompleted: "keep" }, 422, /body\.onRunCompleted/],
     [{ schedule: "* * * * *", after_seconds: 5 }, 422, /after_seconds/],
     [{ schedule: "* * * * *", stream_mode: "nonsense" }, 422, /stream_mode/],
     [{ schedule: "* * * * *", input: { text: "x".repeat(200_000) } }, 413, /128 KB/],
