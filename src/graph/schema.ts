@@ -65,7 +65,7 @@ function ofObjects(json: Json): JsonObject {
   const { type } = schema;
   const types = Array.isArray(type) ? (type as readonly Json[]) : [type];
   if (type !== undefined && !types.includes("object"))
-    throw noSchema(`arguments are an object, and no ${String(type)}`);
+    throw noSchema(`arguments are an object, and no ${JSON.stringify(type)}`);
   return schema;
 }
 

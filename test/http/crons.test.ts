@@ -5,6 +5,8 @@ import { createTestGraphs } from "../support/graphs.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
+type NewCron = NonNullable<Parameters<Client["crons"]["create"]>[1]>;
+
 let service: Service;
 let client: Client;
 
@@ -75,7 +77,7 @@ describe("a cron", () => {
   });
 
   it("takes every field that the SDK sends, and of a change none that it does not know", async () => {
-    const all = {
+    const all: NewCron = {
       schedule: "0 0 1 1 *",
       input: { text: "x" },
       config: { tags: ["a"] },
@@ -94,7 +96,7 @@ describe("a cron", () => {
       streamResumable: true,
       endTime: "2099-01-01T00:00:00Z",
       onRunCompleted: "keep",
-    } as const;
+    };
     const made = await client.crons.create("echo", all);
     const { multitaskStrategy: _, checkpointDuring: __, ...rest } = all;
     const { cron_id: id } = await client.crons.update(made.cron_id, rest);
