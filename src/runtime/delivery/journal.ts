@@ -15,6 +15,8 @@ export interface JournalDeps {
   readonly fence: number;
   /** Of the thread as it is now: long results are removed with it. */
   readonly generation: number;
+  /** Keeps an outcome; that of `effects` unless given. */
+  readonly keep?: Effects["kept"];
   /** Puts an outcome on the record. Awaited before it stands: what the journal returns once is never called again. */
   readonly record?: (entry: EffectEntry, outcome: EffectOutcome) => Promise<void>;
 }
@@ -78,11 +80,11 @@ async function unpark({ effects, table }: JournalDeps, { value, version }: Store
 
 /** What came of a call is true whatever was said of it meanwhile, and takes the place of "it did not happen". */
 async function settle(
-  { effects, table, fence, generation, record }: JournalDeps,
+  { effects, table, fence, generation, record, keep = effects.kept }: JournalDeps,
   { ask: { tenant, threadId }, entry, version }: Intent,
   outcome: EffectOutcome,
 ): Promise<EffectOutcome | "lost"> {
-  const kept = await effects.kept(tenant, outcome, { threadId, generation });
+  const kept = await keep(tenant, outcome, { threadId, generation });
   await record?.(entry, kept);
   let current: Stored<EffectEntry> | undefined = { value: entry, version };
   while (current) {
