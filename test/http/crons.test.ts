@@ -87,7 +87,6 @@ describe("a cron", () => {
       interruptAfter: ["say"],
       webhook: "https://example.com/hook",
       multitaskStrategy: "enqueue",
-      checkpointDuring: true,
       durability: "sync",
       enabled: true,
       timezone: "UTC",
@@ -98,7 +97,10 @@ describe("a cron", () => {
       onRunCompleted: "keep",
     };
     const made = await client.crons.create("echo", all);
-    const { multitaskStrategy: _, checkpointDuring: __, ...rest } = all;
+    const older = { assistant_id: "echo", schedule: "0 0 1 1 *", checkpoint_during: true };
+    const { cron_id: other } = (await (await post("/runs/crons", older)).json()) as { readonly cron_id: string };
+    await client.crons.delete(other);
+    const { multitaskStrategy: _, ...rest } = all;
     const { cron_id: id } = await client.crons.update(made.cron_id, rest);
     const misspelt = await service.app.call("PATCH", `/runs/crons/${id}`, { json: { overlap_polcy: "skip" } });
     expect([misspelt.status, await misspelt.text()]).toEqual([422, expect.stringContaining("body.overlap_polcy")]);
