@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { HoldpointError } from "./core/errors.ts";
 import { DEFAULT_LIMITS, LIMIT_SETTINGS } from "./core/limits.ts";
 import type { Limits } from "./core/limits.ts";
+import type { SnsSignatures } from "./core/sns-signature.ts";
 import { environment } from "./settings.ts";
 import type { Environment } from "./settings.ts";
 
@@ -59,6 +60,7 @@ export interface Config {
   readonly corsOrigins: readonly string[];
   /** Hosts that webhooks may reach wherever they are. */
   readonly webhookHosts: readonly string[];
+  readonly snsSignatures: SnsSignatures;
   readonly documents: string | undefined;
   readonly ledgerUrl: string | undefined;
 }
@@ -171,6 +173,7 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     logLevel: env.HOLDPOINT_LOG_LEVEL,
     corsOrigins: listOf(env.HOLDPOINT_CORS_ORIGINS),
     webhookHosts: listOf(env.HOLDPOINT_WEBHOOK_HOSTS),
+    snsSignatures: env.HOLDPOINT_SNS_SIGNATURES,
     documents: env.HOLDPOINT_DOCUMENTS,
     ledgerUrl: env.HOLDPOINT_LEDGER_URL,
   };

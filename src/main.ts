@@ -16,6 +16,7 @@ import { readGraphConfig } from "./langgraph/graph-config.ts";
 import { loadGraphs } from "./langgraph/load.ts";
 import { loadStoreSettings } from "./langgraph/store-config.ts";
 import { openModels } from "./open-models.ts";
+import { openSns } from "./open-sns.ts";
 import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
@@ -92,6 +93,7 @@ async function openCore(
   const deps = createDeps({
     ...loaded,
     callbackKeys,
+    ...(await openSns(config)),
     table,
     blobs,
     sealers,

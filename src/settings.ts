@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { DEFAULT_LIMITS, MAX_QUEUE } from "./core/limits.ts";
 import type { Limits } from "./core/limits.ts";
+import { SNS_SIGNATURES } from "./core/sns-signature.ts";
 
 const wholeNumber = (least: number, most: number) => {
   const error = `a whole number from ${least} to ${most} is expected`;
@@ -121,6 +122,10 @@ export const environment = z.object({
   HOLDPOINT_WEBHOOK_HOSTS: text.optional().meta({
     description:
       "Hosts that webhooks may reach although they are not public, without TLS as well, separated by commas; for development and tests. None by default.",
+  }),
+  HOLDPOINT_SNS_SIGNATURES: z.enum(SNS_SIGNATURES).default("checked").meta({
+    description:
+      "Signatures of messages of Amazon SNS that answer callbacks: ignored, checked where a message has one, or required. Their certificates are fetched from Amazon SNS.",
   }),
   HOLDPOINT_DOCUMENTS: text.optional().meta({
     flag: "documents",

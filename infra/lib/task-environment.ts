@@ -56,6 +56,7 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   LANGGRAPH_AES_KEY: "data keys are wrapped by AWS KMS",
   HOLDPOINT_DOCUMENTS: "for one machine: the folder's index is not shared",
   HOLDPOINT_WEBHOOK_HOSTS: "for development: webhooks reach public hosts only",
+  HOLDPOINT_SNS_SIGNATURES: "checked, unless an environment says otherwise",
   HOLDPOINT_LEDGER_URL: "of the shipped example",
   HOLDPOINT_POOL: "one pool, unless an environment sets another",
   HOLDPOINT_CORS_ORIGINS: "no browser, unless an environment names origins",

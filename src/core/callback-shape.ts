@@ -5,6 +5,7 @@
 import { HoldpointError } from "./errors.ts";
 import { assertSafeJson } from "./json.ts";
 import type { Json, JsonObject } from "./json.ts";
+import { regionOfTopic } from "./sns-signature.ts";
 
 export type Arrival =
   | { readonly kind: "arrived"; readonly result: Json }
@@ -20,7 +21,7 @@ export type Arrival =
  *   subscription whose topic or address is not one of Amazon SNS
  */
 export function arrivalOf(body: Json | undefined, token: string): Arrival {
-  const notice = noticeOf(body);
+  const notice = snsMessageOf(body);
   if (!notice) return resultOf(body ?? null, token);
   switch (notice["Type"]) {
     case "SubscriptionConfirmation":
@@ -33,11 +34,10 @@ export function arrivalOf(body: Json | undefined, token: string): Arrival {
 }
 
 const MAX_URL = 2048;
-const TOPIC = /^arn:aws(?:-[a-z-]+)?:sns:([a-z0-9-]{1,32}):\d{12}:[\w-]{1,256}(?:\.fifo)?$/;
 
 /** An operator is going to look at the address: so it is of the topic's own region, and nobody else's. */
 function subscriptionOf(topicArn: string, subscribeUrl: string): Arrival {
-  const region = TOPIC.exec(topicArn)?.[1];
+  const region = regionOfTopic(topicArn);
   const url = subscribeUrl.length <= MAX_URL && URL.canParse(subscribeUrl) ? new URL(subscribeUrl) : undefined;
   const hosts = [`https://sns.${region}.amazonaws.com`, `https://sns.${region}.amazonaws.com.cn`];
   const isAmazons = url?.username === "" && url.password === "" && hosts.includes(url.origin);
@@ -48,7 +48,8 @@ function subscriptionOf(topicArn: string, subscribeUrl: string): Arrival {
 
 const NOTICES: ReadonlySet<unknown> = new Set(["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]);
 
-function noticeOf(body: Json | undefined): JsonObject | undefined {
+/** Undefined for what is no message of Amazon SNS. */
+export function snsMessageOf(body: Json | undefined): JsonObject | undefined {
   if (!isObject(body) || !NOTICES.has(body["Type"])) return undefined;
   const isNotice = ["MessageId", "TopicArn", "Message"].every((name) => typeof body[name] === "string");
   return isNotice ? body : undefined;

@@ -3,7 +3,7 @@
  * from the link.
  */
 import { keyedDecisionId } from "./hold.ts";
-import type { HoldAnswer } from "./hold.ts";
+import type { Hold, HoldAnswer } from "./hold.ts";
 import { holdId as asHoldId, tenantId, threadId as asThreadId } from "./ids.ts";
 import type { DecisionId, HoldId, TenantId, ThreadId } from "./ids.ts";
 import type { Json } from "./json.ts";
@@ -51,7 +51,7 @@ export const bearerOf = ({ tenant, user, groups }: DecisionLink): Principal => (
 /** What no `Idempotency-Key` can be, which stands in a header. */
 export const linkKey = ({ id }: DecisionLink): string => `\u0000link ${id}`;
 
-export const linkDecisionId = (link: DecisionLink): DecisionId =>
-  keyedDecisionId(link.holdId, link.user, linkKey(link));
+export const linkDecisionId = (link: DecisionLink, { returned }: Pick<Hold, "returned">): DecisionId =>
+  keyedDecisionId(link.holdId, link.user, linkKey(link), returned);
 
 export const linkAnswer = ({ answer }: DecisionLink): HoldAnswer => ({ type: answer });

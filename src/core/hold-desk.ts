@@ -155,8 +155,10 @@ export function deskVersion(hold: Hold): string {
  * was over before.
  */
 export function raisedAgain(draft: Hold, before: Hold): Hold {
-  const { raisedAt, votes, claim, assignee, snoozedUntil, comments, usedLinks } = before;
+  const { raisedAt, votes, claim, assignee, snoozedUntil, comments, usedLinks, returned } = before;
   const kept = before.state === "pending" ? { votes, claim, snoozedUntil } : {};
-  const desk = Object.entries({ ...kept, assignee, comments, usedLinks }).filter(([, value]) => value !== undefined);
+  const desk = Object.entries({ ...kept, assignee, comments, usedLinks, returned }).filter(
+    ([, value]) => value !== undefined,
+  );
   return { ...draft, raisedAt, ...Object.fromEntries(desk) };
 }

@@ -152,6 +152,8 @@ export interface Hold extends HoldDesk {
    * again later.
    */
   readonly kept?: Decision;
+  /** How often a decision has come back, because the run that was to carry it on did not. */
+  readonly returned?: number;
   /** The run that carries the decision on, once that is known: another decision's continuation may do so as well. */
   readonly carriedBy?: RunId;
   /**
@@ -216,9 +218,12 @@ export function continuationId(hold: HoldId, decision: string): RunId {
   return runId(namedUuid(canonicalJson([hold, decision]), NAMESPACE));
 }
 
-/** A decision's id made from an idempotency key, so that a repeat is recognised as the same decision. */
-export function keyedDecisionId(hold: HoldId, by: string, key: string): DecisionId {
-  return decisionId(namedUuid(canonicalJson([hold, by, key]), NAMESPACE));
+/**
+ * A decision's id made from an idempotency key, so that a repeat is recognised as the same decision. `returned`: that of
+ * the hold; what is decided under a key once more, after it came back, is another decision.
+ */
+export function keyedDecisionId(hold: HoldId, by: string, key: string, returned = 0): DecisionId {
+  return decisionId(namedUuid(canonicalJson([hold, by, key, ...(returned === 0 ? [] : [returned])]), NAMESPACE));
 }
 
 export function decided(hold: Hold, decision: Decision): Hold {
@@ -243,7 +248,8 @@ export function handedTo(hold: Hold, fence: number, run: RunId): Hold | undefine
  * earlier holder may raise it anew. Who has answered a callback has done so for good.
  */
 export function reopened(hold: Hold, reason: string, now: number): Hold {
-  const { decision, carriedBy: _carriedBy, votes: _votes, times, ...rest } = hold;
+  const { decision, carriedBy: _carriedBy, votes: _votes, times, ...before } = hold;
+  const rest = { ...before, returned: (hold.returned ?? 0) + 1 };
   if (hold.origin === "callback" && decision !== undefined && decision.cause !== "time") {
     const soon = timesAgain({ ...times, settlesAt: now }, now);
     return { ...rest, kept: decision, times: soon, state: "pending", followUpDue: false, reason, updatedAt: now };

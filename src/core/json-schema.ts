@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { errorInfo } from "./errors.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { jsonPointer } from "./json-pointer.ts";
 
@@ -7,6 +8,16 @@ export interface Problem {
   /** See `jsonPointer`. */
   readonly pointer: string;
   readonly message: string;
+}
+
+/** Why no value can be checked against a JSON Schema; undefined when it can be. */
+export function uncheckable(schema: JsonObject): string | undefined {
+  try {
+    z.fromJSONSchema(schema);
+    return undefined;
+  } catch (error) {
+    return errorInfo(error).message;
+  }
 }
 
 /** What is wrong with a value by a JSON Schema; a schema that cannot be checked is such a thing too. */

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { callbackKey } from "../core/callback-token.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { uncheckable } from "../core/json-schema.ts";
 import { strictJson } from "../core/plain-json.ts";
 import { callbackValue, outcomeOf } from "../core/wait-value.ts";
 import type { WaitOutcome } from "../core/wait-value.ts";
@@ -74,7 +75,11 @@ function jsonSchemaOf<T>(schema: z.ZodType<T> | JsonObject): JsonObject {
   const json = strictJson(isZod(schema) ? z.toJSONSchema(schema, { io: "input" }) : schema);
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new HoldpointError("invalid", "callback(): `schema` must be an object");
-  return json as JsonObject; // neither null nor a list
+  const given = json as JsonObject; // neither null nor a list
+  const problem = isZod(schema) ? undefined : uncheckable(given);
+  if (problem !== undefined)
+    throw new HoldpointError("invalid", `callback(): \`schema\`: no answer can be checked against it: ${problem}`);
+  return given;
 }
 
 const isZod = <T>(schema: CallbackSpec<T>["schema"]): schema is z.ZodType<T> =>

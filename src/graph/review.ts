@@ -49,7 +49,7 @@ export type ReviewAnswer<Args = JsonObject> = (
 /**
  * Waits for a person. The run ends as `held`; the answer starts a new run of the same root, in which this returns.
  * @throws HoldpointError `unsupported` in a subgraph compiled without a checkpointer, where nobody could answer it;
- * `invalid` for a policy or arguments that cannot be
+ * `invalid`, naming the field, for what cannot be shown, checked or answered
  */
 export async function review<const Schema extends ArgsSchema = object>(
   config: NodeConfig,
@@ -57,6 +57,7 @@ export async function review<const Schema extends ArgsSchema = object>(
 ): Promise<ReviewAnswer<ArgsOf<Schema>>> {
   const number = nextCall(config, "review");
   assertAnswerable(config, "review");
+  assertShown(spec);
   assertTimes(spec);
   const times = reviewTimesValue(spec);
   const request = requestOf(number, spec);
@@ -92,6 +93,22 @@ function requestOf(number: number, spec: ReviewSpec<ArgsSchema>): ReviewRequest 
     ...(fourEyes === undefined ? {} : { fourEyes }),
     ...(tags === undefined ? {} : { tags }),
   };
+}
+
+/** Characters. */
+const LONGEST = { title: 1_000, action: 256, description: 64_000 } as const;
+
+/** Graphs are loaded without being type-checked, and people must be able to tell what they decide. */
+function assertShown(spec: ReviewSpec<ArgsSchema>): void {
+  for (const name of ["title", "action", "description"] as const) {
+    const text: unknown = spec[name];
+    if (name === "description" && text === undefined) continue;
+    if (typeof text !== "string") throw new HoldpointError("invalid", `review(): \`${name}\` is no text`);
+    if (name !== "description" && text.trim() === "")
+      throw new HoldpointError("invalid", `review(): \`${name}\` is empty`);
+    if (text.length > LONGEST[name])
+      throw new HoldpointError("invalid", `review(): \`${name}\` is longer than ${LONGEST[name]} characters`);
+  }
 }
 
 const MAX_QUORUM = 10;

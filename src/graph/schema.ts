@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { uncheckable } from "../core/json-schema.ts";
 import { strictJson } from "../core/plain-json.ts";
 
 /** A zod schema (version 4), or a JSON Schema. */
@@ -42,14 +43,33 @@ type Primitive<T> = T extends "string"
 
 const isZod = (schema: ArgsSchema): schema is z.ZodType => "_zod" in schema;
 
-/** What a reviewer is shown, and what an edit must fit. @throws HoldpointError `invalid` for what is no schema */
+/**
+ * What a reviewer is shown, and what an edit must fit.
+ * @throws HoldpointError `invalid` for what is no schema, or one that no edit could be checked against, or fit
+ */
 export function shownSchema(schema: ArgsSchema): JsonObject {
-  const shown = isZod(schema) ? z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) : schema;
-  const json = strictJson(isZod(schema) ? JSON.parse(JSON.stringify(shown)) : shown);
-  if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw new HoldpointError("invalid", "a review's argsSchema must be an object");
-  return json as JsonObject; // neither null nor a list
+  if (typeof schema !== "object" || schema === null) throw noSchema("it is neither a zod schema nor a JSON Schema");
+  if (isZod(schema)) {
+    const shown = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+    return ofObjects(strictJson(JSON.parse(JSON.stringify(shown))));
+  }
+  const json = ofObjects(strictJson(schema));
+  const problem = uncheckable(json);
+  if (problem !== undefined) throw noSchema(`no edit can be checked against it: ${problem}`);
+  return json;
 }
+
+function ofObjects(json: Json): JsonObject {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw noSchema("it is no object");
+  const schema = json as JsonObject; // neither null nor a list
+  const { type } = schema;
+  const types = Array.isArray(type) ? (type as readonly Json[]) : [type];
+  if (type !== undefined && !types.includes("object"))
+    throw noSchema(`arguments are an object, and no ${JSON.stringify(type)}`);
+  return schema;
+}
+
+const noSchema = (why: string): HoldpointError => new HoldpointError("invalid", `review(): \`argsSchema\`: ${why}`);
 
 export type Parsed =
   | { readonly success: true; readonly args: unknown }

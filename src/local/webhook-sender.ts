@@ -4,17 +4,16 @@
  * nothing. No redirects, no proxy from the environment, no kept connections; of an answer the status is read, and of its
  * body only so much that a polite target can finish.
  */
-import { lookup as dnsLookup } from "node:dns";
-import type { LookupAddress } from "node:dns";
 import { request as httpRequest } from "node:http";
 import type { IncomingMessage, RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import type { LookupFunction } from "node:net";
-import { callbackify } from "node:util";
 import { errorInfo } from "../core/errors.ts";
 import type { HookRequest, HookSender, Sent } from "../core/webhook.ts";
 import { hostOf, isPublicAddress } from "../core/webhook-address.ts";
+import { guardedLookup, notPublic, resolveAll } from "./guarded-lookup.ts";
+import type { Resolve } from "./guarded-lookup.ts";
 
 export interface WebhookSenderOptions {
   /** Hosts that may be reached wherever they are. */
@@ -24,8 +23,6 @@ export interface WebhookSenderOptions {
   /** Resolves names, as `dns.lookup` with `all` does; that one by default. */
   readonly resolve?: Resolve;
 }
-
-type Resolve = (host: string) => Promise<readonly LookupAddress[]>;
 
 const TIMEOUT_MS = 15_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
@@ -43,7 +40,7 @@ export function createWebhookSender(options: WebhookSenderOptions): HookSender {
       // Node connects to an address without looking it up.
       if (isIP(host) !== 0 && !isAllowed && !isPublicAddress(host)) return failed(notPublic(host));
       const signal = AbortSignal.any([request.signal, closing.signal, AbortSignal.timeout(timeoutMs)]);
-      return post(url, request, { signal, lookup: guarded(resolve, isAllowed) });
+      return post(url, request, { signal, lookup: guardedLookup(resolve, isAllowed) });
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
@@ -52,35 +49,6 @@ export function createWebhookSender(options: WebhookSenderOptions): HookSender {
 }
 
 const failed = (error: string): Sent => ({ kind: "failed", error });
-const notPublic = (address: string): string => `the address ${address} is not public`;
-
-const resolveAll: Resolve = (host) =>
-  new Promise((resolve, reject) => {
-    dnsLookup(host, { all: true, order: "verbatim" }, (error, addresses) =>
-      error ? reject(error) : resolve(addresses),
-    );
-  });
-
-/** One address that is not public is enough to refuse a name: nobody publishes such by accident. */
-async function reachable(host: string, resolve: Resolve, isAllowed: boolean): Promise<readonly LookupAddress[]> {
-  const addresses = await resolve(host);
-  const refused = isAllowed ? undefined : addresses.find(({ address }) => !isPublicAddress(address));
-  if (refused) throw new Error(notPublic(refused.address));
-  if (addresses.length === 0) throw new Error("the name has no address");
-  return addresses;
-}
-
-/** What is connected to is what was checked. */
-function guarded(resolve: Resolve, isAllowed: boolean): LookupFunction {
-  const look = callbackify(reachable);
-  return (host, options, done) =>
-    look(host, resolve, isAllowed, (error: Error | null, addresses?: readonly LookupAddress[]) => {
-      const [first] = addresses ?? [];
-      if (error || !first) done(error ?? new Error("the name has no address"), "", 0);
-      else if (options.all === true) done(null, [...(addresses ?? [])]);
-      else done(null, first.address, first.family);
-    });
-}
 
 interface Through {
   readonly signal: AbortSignal;

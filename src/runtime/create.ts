@@ -46,7 +46,7 @@ import { createScheduleUseCases } from "./schedules/schedules.ts";
 
 /** Everything that is made from the adapters and the settings, and not chosen. */
 export type GivenDeps = Pick<Deps, "table" | "blobs" | "graphs" | "clock" | "ids" | "log" | "settings"> &
-  Partial<Pick<Deps, "sealers" | "telemetry">> & {
+  Partial<Pick<Deps, "sealers" | "telemetry" | "sns">> & {
     /** How the stores of graphs search, and how long they keep what they are given. */
     readonly store?: StoreSettings;
     /** Of threads that are given none of their own. */

@@ -3,6 +3,7 @@ import type { TableStore } from "../checkpoint/store/store.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdSource, TenantId } from "../core/ids.ts";
 import type { Limits } from "../core/limits.ts";
+import type { SnsCertificates, SnsSignatures } from "../core/sns-signature.ts";
 import type { GraphRegistry } from "../langgraph/registry.ts";
 import type { Audit } from "../storage/audit.ts";
 import type { Blobs } from "../storage/blobs.ts";
@@ -45,6 +46,12 @@ export interface Settings {
   readonly webhookHosts?: readonly string[];
 }
 
+/** How messages of Amazon SNS are looked at. */
+export interface SnsSettings {
+  readonly signatures: Exclude<SnsSignatures, "ignored">;
+  readonly certificates: SnsCertificates;
+}
+
 /** What every use case is made of. */
 export interface Deps {
   readonly table: Table;
@@ -63,6 +70,8 @@ export interface Deps {
   /** The long-term memory of each tenant. */
   readonly stores: (tenant: TenantId) => TableStore;
   readonly callbacks: CallbackTokens;
+  /** Without it, nobody asks whether messages of Amazon SNS are signed. */
+  readonly sns?: SnsSettings;
   readonly graphs: GraphRegistry;
   readonly webhooks: Webhooks;
   /** Which tenants want to be told of what. */

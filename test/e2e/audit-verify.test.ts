@@ -25,7 +25,8 @@ interface Finished {
 }
 
 function verify(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
-  const flags = ["--conditions=holdpoint-source", SCRIPT, "--tenant", "acme", ...args];
+  const tenant = args.includes("--tenant") ? [] : ["--tenant", "acme"];
+  const flags = ["--conditions=holdpoint-source", SCRIPT, ...tenant, ...args];
   return new Promise((resolve) => {
     execFile(process.execPath, flags, { env: { PATH: "", ...env } }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr }),
@@ -72,6 +73,9 @@ async function story(table: Table, run: (args: readonly string[]) => Promise<Fin
   });
   const head = /^head (\S+)$/m.exec(whole.output)?.[1] ?? "";
   expect(await run(["--head", head])).toMatchObject({ code: 0 });
+  const misspelt = await run(["--tenant", "amce"]);
+  expect([misspelt.code, misspelt.output]).toEqual([2, expect.stringContaining("no audit log of a tenant amce")]);
+  expect(await run(["--tenant", "young", "--head", `0:${"0".repeat(64)}`])).toMatchObject({ code: 0 });
   const cut = await run(["--head", head.replace(/^2/, "3")]);
   expect([cut.code, cut.output]).toEqual([1, expect.stringContaining("link 3: the chain was cut off")]);
   await damage(table);

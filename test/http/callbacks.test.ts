@@ -7,6 +7,7 @@ import type { NodeConfig } from "../../src/graph/context.ts";
 import { callback } from "../../src/graph/callback.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { eventually } from "../support/eventually.ts";
+import { TOPIC, createTopic } from "../support/sns-topic.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
@@ -40,12 +41,14 @@ const any = new StateGraph(State)
   .addEdge("wait", END)
   .compile();
 
+const topic = createTopic();
 let service: Service;
 let client: Client;
 
 beforeAll(async () => {
   service = await startService({
     graphs: createRegistry([registeredGraph("ship", ship), registeredGraph("any", any)]),
+    sns: { signatures: "checked", certificates: topic.certificates },
   });
   client = service.client("acme");
 });
@@ -195,7 +198,6 @@ describe("a callback", () => {
 });
 
 describe("who answers a callback", () => {
-  const TOPIC = "arn:aws:sns:eu-central-1:123456789012:parcels";
   const SUBSCRIBE = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=t1";
   const notice = (type: string, message: string) => ({
     Type: type,
@@ -241,14 +243,17 @@ describe("who answers a callback", () => {
     await client.runs.cancel(asked.thread, asked.run);
   });
 
-  it("is not asked who it is beyond its token: a topic whose signature is none is heard as well", async () => {
+  it("is a topic only with a signature that counts, where its message has one: otherwise the callback waits on", async () => {
     const asked = await waiting("ship");
-    const unsigned = {
-      ...notice("Notification", JSON.stringify(BOX)),
-      Signature: "none",
-      SigningCertURL: "http://[::1]/",
-    };
-    expect((await post(asked.token, unsigned, { "content-type": "text/plain" })).status).toBe(200);
+    const headers = { "content-type": "text/plain" };
+    const { SubscribeURL: _, ...message } = notice("Notification", JSON.stringify(BOX));
+    const signed = topic.signed(message);
+    const forged = await post(asked.token, { ...signed, Message: JSON.stringify({ ...BOX, grams: 1 }) }, headers);
+    expect([forged.status, await forged.text()]).toEqual([403, expect.stringContaining("Amazon SNS")]);
+    const elsewhere = await post(asked.token, { ...signed, SigningCertURL: "http://[::1]/" }, headers);
+    expect(elsewhere.status).toBe(403);
+    expect((await post("no-such-token", signed, headers)).status).toBe(404);
+    expect((await post(asked.token, signed, headers)).status).toBe(200);
     expect(await logOf(asked)).toEqual([{ kind: "arrived", result: BOX }]);
   });
 

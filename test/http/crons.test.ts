@@ -5,6 +5,8 @@ import { createTestGraphs } from "../support/graphs.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
+type NewCron = NonNullable<Parameters<Client["crons"]["create"]>[1]>;
+
 let service: Service;
 let client: Client;
 
@@ -74,6 +76,37 @@ describe("a cron", () => {
     await expect(client.crons.delete(made.cron_id)).rejects.toThrow(/404/);
   });
 
+  it("takes every field that the SDK sends, and of a change none that it does not know", async () => {
+    const all: NewCron = {
+      schedule: "0 0 1 1 *",
+      input: { text: "x" },
+      config: { tags: ["a"] },
+      context: {},
+      metadata: { a: 1 },
+      interruptBefore: ["say"],
+      interruptAfter: ["say"],
+      webhook: "https://example.com/hook",
+      multitaskStrategy: "enqueue",
+      durability: "sync",
+      enabled: true,
+      timezone: "UTC",
+      streamMode: "values",
+      streamSubgraphs: true,
+      streamResumable: true,
+      endTime: "2099-01-01T00:00:00Z",
+      onRunCompleted: "keep",
+    };
+    const made = await client.crons.create("echo", all);
+    const older = { assistant_id: "echo", schedule: "0 0 1 1 *", checkpoint_during: true };
+    const { cron_id: other } = (await (await post("/runs/crons", older)).json()) as { readonly cron_id: string };
+    await client.crons.delete(other);
+    const { multitaskStrategy: _, ...rest } = all;
+    const { cron_id: id } = await client.crons.update(made.cron_id, rest);
+    const misspelt = await service.app.call("PATCH", `/runs/crons/${id}`, { json: { overlap_polcy: "skip" } });
+    expect([misspelt.status, await misspelt.text()]).toEqual([422, expect.stringContaining("body.overlap_polcy")]);
+    await client.crons.delete(id);
+  });
+
   it("on a thread belongs to it", async () => {
     const { thread_id: thread } = await client.threads.create();
     const made = await client.crons.createForThread(thread, "echo", { schedule: "0 0 1 1 *", input: { text: "x" } });
@@ -95,6 +128,8 @@ describe("a cron", () => {
     [{ schedule: "* * * * *", assistant_id: "nobody" }, 404, /not found/],
     [{ schedule: "* * * * *", webhook: "http://169.254.169.254/" }, 422, /webhook/],
     [{ schedule: "* * * * *", missed_policy: "some" }, 422, /missed_policy/],
+    [{ schedule: "* * * * *", missed_polcy: "skip" }, 422, /body\.missed_polcy: a cron has no such field/],
+    [{ schedule: "* * * * *", onRunCompleted: "keep" }, 422, /body\.onRunCompleted/],
     [{ schedule: "* * * * *", after_seconds: 5 }, 422, /after_seconds/],
     [{ schedule: "* * * * *", stream_mode: "nonsense" }, 422, /stream_mode/],
     [{ schedule: "* * * * *", input: { text: "x".repeat(200_000) } }, 413, /128 KB/],

@@ -5,10 +5,12 @@ import { join } from "node:path";
 import { Annotation, START, StateGraph } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { describe, expect, it } from "vitest";
+import { runId, tenantId } from "../../src/core/ids.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { engines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
+import { eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
 
 /** 300 KB. */
@@ -18,10 +20,14 @@ const State = Annotation.Root({
   done: Annotation<number[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
 });
 
+/** What happens between the call of the effect and its result. */
+let onTheWay = async (): Promise<void> => {};
+
 const graph = new StateGraph(State)
   .addNode("fetch", async ({ answers }: typeof State.State, config: LangGraphRunnableConfig) => {
     const text = await effect(config, { name: "fetch", policy: "unsafe" }, async () => {
       if (!answers) throw new Error("no answer");
+      await onTheWay();
       return LONG;
     });
     return { done: [text.length] };
@@ -51,6 +57,10 @@ async function opened(engine: Engine) {
       await service.client("acme").runs.wait(thread, "fetching", { input: { answers }, raiseError: false });
       return thread;
     },
+    hasHappened: async (run: string) => {
+      const entries = await service.deps.effects.ofRoot(tenantId("acme"), runId(run));
+      return entries.some(({ outcome }) => outcome?.kind === "result" && outcome.body !== undefined);
+    },
     /** How many bodies there are, of whatever. */
     count: async () =>
       (await readdir(bodies, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).length,
@@ -76,6 +86,25 @@ describe.each(some)("a long result on $name", { timeout: 120_000 }, (engine) => 
       result_omitted: expect.stringMatching(/removed with its thread/) as string,
     });
     await at.client.threads.delete(threads[1] ?? "");
+    expect(await at.count()).toBe(0);
+  });
+
+  it("that comes when its thread was deleted already is removed by who has stored it", async () => {
+    await using at = await opened(engine);
+    const { thread_id: thread } = await at.client.threads.create();
+    const called = Promise.withResolvers<void>();
+    const deleted = Promise.withResolvers<void>();
+    onTheWay = async () => {
+      called.resolve();
+      await deleted.promise;
+    };
+    const { run_id: run } = await at.client.runs.create(thread, "fetching", { input: { answers: true } });
+    await called.promise;
+    onTheWay = async () => {};
+    await at.client.threads.delete(thread);
+    expect(await at.count()).toBe(0);
+    deleted.resolve();
+    await eventually(() => at.hasHappened(run), "the result in the journal");
     expect(await at.count()).toBe(0);
   });
 

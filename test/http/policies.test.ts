@@ -93,6 +93,14 @@ describe("a policy", () => {
     expect((await become({ action: "c", args: { amount: 1 }, risk: "low" })).decision?.by).toBe("policy:small-c@2");
   });
 
+  it("about a graph that is not there says so when it is made and when it is tried, and is taken", async () => {
+    const lost = small("w", { graph: "aks" });
+    const warned = { warnings: [expect.stringMatching(/^\/graph: there is no graph aks here.*asks/) as string] };
+    expect(await bodyOf<unknown>(await put("small-w", lost))).toMatchObject({ ...warned, version: 1 });
+    expect(await dryRun(lost)).toMatchObject(warned);
+    expect(await bodyOf<unknown>(await put("small-w", small("w", { graph: "asks" })))).toMatchObject({ warnings: [] });
+  });
+
   it("passes over groups, quorum and four eyes only where it says so", async () => {
     const guarded = { action: "d", args: { amount: 1 }, risk: "low", quorum: 2, fourEyes: true } as const;
     await put("small-d", small("d", { overrides: ["quorum"] }));

@@ -5,6 +5,7 @@ import { keyAuthenticator } from "../../src/http/auth.ts";
 import { review } from "../../src/graph/review.ts";
 import type { ReviewSpec } from "../../src/graph/review.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
+import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import type { NodeConfig } from "../../src/graph/context.ts";
 import { createTestKeys } from "./http.ts";
 import type { TestKey } from "./http.ts";
@@ -84,12 +85,13 @@ const both = graphOf(async ({ spec }, config) => {
   return { log: [JSON.stringify(await review(config, { title: "Pay", action: "pay", args: {}, ...spec }))] };
 });
 
-export async function startReviewDesk(): Promise<ReviewDesk> {
+/** `more`: graphs beside its own. */
+export async function startReviewDesk(...more: readonly RegisteredGraph[]): Promise<ReviewDesk> {
   const people = Object.keys(KEYS) as readonly Person[]; // its own keys
   const { apiKeys, texts } = createTestKeys(Object.values(KEYS));
   const keyOf = (person: Person): string => texts[people.indexOf(person)] ?? "";
   const graphs = createRegistry(
-    [registeredGraph("asks", asks), registeredGraph("plain", plain), registeredGraph("both", both)],
+    [registeredGraph("asks", asks), registeredGraph("plain", plain), registeredGraph("both", both), ...more],
     [],
   );
   const service = await startService({ graphs, app: { auth: keyAuthenticator(apiKeys) } });

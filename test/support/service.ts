@@ -44,6 +44,7 @@ export interface ServiceOptions {
   readonly bodies?: string;
   readonly sealers?: Sealers;
   readonly telemetry?: Telemetry;
+  readonly sns?: NonNullable<Deps["sns"]>;
 }
 
 export interface Service extends AsyncDisposable {
@@ -92,6 +93,7 @@ async function openDeps(
     bodies = join(dir, "blobs"),
     sealers = plainSealers,
     telemetry = noTelemetry,
+    sns,
   }: Omit<ServiceOptions, "worker" | "app">,
   opening: AsyncDisposableStack,
 ): Promise<Deps> {
@@ -108,6 +110,7 @@ async function openDeps(
     log: createMemoryLog(),
     telemetry,
     ...(store && { store }),
+    ...(sns && { sns }),
     settings: {
       leaseMs: 5_000,
       concurrency: 10,

@@ -64,6 +64,8 @@ const linkItem = async (table: Table, n: number): Promise<Item> => {
   if (!item) throw new Error(`there is no link ${n}`);
   return item;
 };
+const strayed = (link: number, one: AuditEntry | undefined): string =>
+  `${link}: entry ${one && auditId(one)} says that it is in this link, and is in none`;
 const change = async (table: Table, item: Item, attributes: Item["attributes"]): Promise<void> =>
   void (await table.put({ ...item, attributes: { ...item.attributes, ...attributes } }, "any"));
 
@@ -122,13 +124,17 @@ describe.each(everyTable())("the chain on $name", (engine) => {
     const forged = linkAfter(before[0], { tenant: ACME, entries: kept, at: T0 });
     const pairs = forged.entries.map(({ id, digest }) => [id, digest]);
     await change(log.table, item, { a: T0, e: JSON.stringify(pairs), h: forged.hash });
-    expect(await problemsOf(log)).toEqual([expect.stringMatching(/^3: does not follow link 2/) as string]);
+    expect(await problemsOf(log)).toEqual([
+      expect.stringMatching(/^3: does not follow link 2/) as string,
+      strayed(2, log.entries[5]),
+    ]);
   });
 
   it("finds a link that is missing", async () => {
     const log = await openLog();
     await log.table.remove(auditKeys.link(ACME, 2), "any");
-    expect(await problemsOf(log)).toEqual(["3: links 2 to 2 are missing"]);
+    const strays = log.entries.slice(3, 6).toReversed();
+    expect(await problemsOf(log)).toEqual(["3: links 2 to 2 are missing", ...strays.map((stray) => strayed(2, stray))]);
   });
 
   it("finds entries that were reordered within a link, and links that changed places", async () => {
@@ -142,10 +148,50 @@ describe.each(everyTable())("the chain on $name", (engine) => {
     expect((await problemsOf(log)).filter((what) => what.includes("does not follow"))).not.toEqual([]);
   });
 
+  it("finds an entry that names a link which it is not in: another one, or one that is not there", async () => {
+    const log = await openLog();
+    const [one, other] = log.entries;
+    if (!one || !other) throw new Error("there are no entries");
+    for (const [of, link] of [
+      [one, 3],
+      [other, 9],
+    ] as const) {
+      const item = await log.table.get(auditKeys.entry(ACME, auditId(of)));
+      if (!item) throw new Error("it is not there");
+      await change(log.table, item, { n: link });
+    }
+    expect((await problemsOf(log)).toSorted()).toEqual([
+      `3: entry ${auditId(one)} says that it is in this link, and is in link 1`,
+      `9: entry ${auditId(other)} says that it is in this link, and is in link 1`,
+    ]);
+  });
+
+  it("finds an entry that was put beside the chain, and counts those that no link has yet", async () => {
+    const log = await openLog();
+    const [smuggled, young] = [entry(20), entry(21)];
+    await log.audit.record(smuggled);
+    await log.audit.mark(ACME, idsOf([smuggled]), 2);
+    await log.audit.record(young);
+    expect(await problemsOf(log)).toEqual([strayed(2, smuggled)]);
+    expect(await verifyChain(log.audit, ACME)).toMatchObject({ entries: 12, unchained: 1 });
+  });
+
+  it("finds an end that was cut off, where its entries are still there", async () => {
+    const log = await openLog();
+    await log.table.remove(auditKeys.link(ACME, 4), "any");
+    expect(await problemsOf(log)).toEqual(
+      log.entries
+        .slice(9)
+        .toReversed()
+        .map((stray) => strayed(4, stray)),
+    );
+  });
+
   it("finds an end that was cut off, against a head that was noted", async () => {
     const log = await openLog();
     const noted = await log.audit.head(ACME);
     await log.table.remove(auditKeys.link(ACME, 4), "any");
+    for (const id of idsOf(log.entries.slice(9))) await log.table.remove(auditKeys.entry(ACME, id), "any");
     expect(await problemsOf(log)).toEqual([]);
     expect(await problemsOf(log, noted)).toEqual([expect.stringMatching(/^4: the chain was cut off/) as string]);
     await chainEntries(log, ACME, idsOf(log.entries.slice(0, 1)));
@@ -158,6 +204,7 @@ describe.each(everyTable())("the chain on $name", (engine) => {
     const kept = await log.audit.kept(ACME, idsOf(log.entries.slice(9, 11)));
     await log.table.remove(auditKeys.link(ACME, 4), "any");
     await log.audit.append(ACME, linkAfter({ n: 3, hash }, { tenant: ACME, entries: kept, at: T0 }));
+    for (const id of idsOf(log.entries.slice(11))) await log.table.remove(auditKeys.entry(ACME, id), "any");
     expect(await problemsOf(log)).toEqual([]);
     expect(await problemsOf(log, noted)).toEqual([expect.stringMatching(/^4: .*written anew/) as string]);
   });
@@ -263,9 +310,10 @@ describe("chaining", () => {
       mark: async (tenant, ids, link) => (link === 1 ? undefined : audit.mark(tenant, ids, link)),
     };
     await chainEntries({ audit: forgetful, table }, ACME, idsOf([entry(1)]));
-    expect((await verifyChain(audit, ACME)).problems).toEqual([
-      { link: 2, what: `entry ${auditId(entry(1))} stands in link 1 already` },
-    ]);
+    expect((await verifyChain(audit, ACME)).problems).toContainEqual({
+      link: 2,
+      what: `entry ${auditId(entry(1))} stands in link 1 already`,
+    });
   });
 });
 

@@ -1,6 +1,7 @@
 /** What a graph that nobody type-checked says wrongly about a review fails its run, and leaves the review to nobody. */
 import { Annotation, START, StateGraph } from "@langchain/langgraph";
 import { expect, it } from "vitest";
+import { z } from "zod";
 import type { NodeConfig } from "../../src/graph/context.ts";
 import { review } from "../../src/graph/review.ts";
 import type { ReviewSpec } from "../../src/graph/review.ts";
@@ -18,6 +19,24 @@ async function asking(mistake: object) {
 }
 
 it.each([
+  [{ title: "" }, /title. is empty/],
+  [{ title: " " }, /title. is empty/],
+  [{ title: undefined }, /title. is no text/],
+  [{ title: "x".repeat(1_001) }, /title. is longer than 1000/],
+  [{ action: "" }, /action. is empty/],
+  [{ action: 5 }, /action. is no text/],
+  [{ action: "x".repeat(257) }, /action. is longer than 256/],
+  [{ description: { text: "x" } }, /description. is no text/],
+  [{ description: "x".repeat(64_001) }, /description. is longer than 64000/],
+  [{ args: "x" }, /args must be an object/],
+  [{ argsSchema: "x" }, /argsSchema.: it is neither/],
+  [{ argsSchema: null }, /argsSchema.: it is neither/],
+  [{ argsSchema: [] }, /argsSchema.: it is no object/],
+  [{ argsSchema: { type: "objct" } }, /argsSchema.: .*objct/],
+  [{ argsSchema: { type: "object", properties: { a: { type: "nmber" } } } }, /argsSchema.: .*checked.*nmber/],
+  [{ argsSchema: { type: "object", properties: { a: { type: "string", pattern: "(" } } } }, /argsSchema.: .*checked/],
+  [{ argsSchema: { type: "array" } }, /argsSchema.: arguments are an object, and no "array"/],
+  [{ argsSchema: z.string() }, /argsSchema.: arguments are an object, and no "string"/],
   [{ groups: "payments" }, /groups. is a list/],
   [{ groups: [5] }, /groups. is a list/],
   [{ groups: [""] }, /groups. is a list/],
@@ -38,6 +57,8 @@ it.each([
 });
 
 it("what is right is asked (negative control)", async () => {
+  const shown = { title: "x".repeat(1_000), description: "", argsSchema: { type: "object", properties: {} } };
+  expect(interruptsOf(await asking(shown))).toHaveLength(1);
   const spec = { groups: ["payments"], tags: [], fourEyes: true, risk: "low", quorum: 2, dueInMs: 1000 };
   expect(interruptsOf(await asking({ ...spec, onExpiry: "reject" }))).toHaveLength(1);
 });

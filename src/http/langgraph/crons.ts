@@ -24,7 +24,7 @@ import type { Call, Routes } from "../route.ts";
 import { isoTime } from "./objects.ts";
 import { setPageHeaders } from "./pages.ts";
 import { threadIdOf } from "./paths.ts";
-import { parseRunBody } from "./run-body.ts";
+import { RUN_FIELDS, parseRunBody } from "./run-body.ts";
 
 const CRON = "/runs/crons/:cron_id";
 const SORT_BY = ["cron_id", "assistant_id", "thread_id", "created_at", "updated_at", "next_run_date"] as const;
@@ -129,9 +129,14 @@ function endOf(text: string | null | undefined): number | null | undefined {
   return Date.parse(/(Z|[+-]\d\d:?\d\d)$/i.test(text) ? text : `${text}Z`);
 }
 
-/** The part of a body that is the request of a run. */
+/**
+ * The part of a body that is the request of a run. A field that nobody knows is refused: a cron with a misspelt policy
+ * would fire for years as nobody meant it.
+ */
 function bodyOf(value: unknown): JsonObject {
   const body = parse(jsonObject, value, "body");
+  const unknown = Object.keys(body).find((key) => !OWN.has(key) && !RUN_FIELDS.has(key));
+  if (unknown !== undefined) throw new HoldpointError("invalid", `body.${unknown}: a cron has no such field`);
   const meant = NOT_SCHEDULED.find((key) => body[key] !== undefined && body[key] !== null);
   if (meant !== undefined) throw new HoldpointError("invalid", `body.${meant}: a cron cannot have it`);
   return Object.fromEntries(Object.entries(body).filter(([key, inner]) => !OWN.has(key) || isKept(key, inner)));

@@ -60,6 +60,17 @@ const runBody = z.object({
 });
 type RunBody = z.infer<typeof runBody>;
 
+/** Fields that the request of a run may have, those included that are accepted and have no effect. */
+export const RUN_FIELDS: ReadonlySet<string> = new Set([
+  ...Object.keys(runBody.shape),
+  "checkpoint_during",
+  "checkpoint_map",
+  "include",
+  "langsmith_tracer",
+  "namespace",
+  "strict_resume",
+]);
+
 /** A request for a run, understood. */
 export interface RunRequest {
   readonly assistantId: string;

@@ -18,9 +18,10 @@ export function addCallbackRoutes(routes: Routes, callbacks: CallbackUseCases): 
   routes.byToken("/callbacks/:token", async ({ request, response, enter }) => {
     const { token } = parse(tokenPath, request.params, "path");
     using entered = enter(await callbacks.tenantOf(token));
-    const body = await entered.body();
     // It was read as JSON, and what of that is not safe was refused.
-    const receipt = await callbacks.arrive(token, arrivalOf(body as Json | undefined, token));
+    const body = (await entered.body()) as Json | undefined;
+    await callbacks.assertGenuine(body);
+    const receipt = await callbacks.arrive(token, arrivalOf(body, token));
     response.json({ state: receipt.state, at: isoTime(receipt.at) });
   });
 

@@ -48,11 +48,14 @@ export function addPolicyRoutes(routes: Routes, policies: PolicyUseCases): void 
   routes.put(PATH, "policies:write", async (call) => {
     const { reason, ...given } = parse(putBody, call.body, "body");
     const change = { rule: ruleOf(given), ...present({ reason, ifMatch: versionOf(call.request) }) };
-    answer(call, await policies.put(call.principal, nameOf(call), change));
+    const made = await policies.put(call.principal, nameOf(call), change);
+    answer(call, made, { warnings: policies.warnings(made.rule) });
   });
   routes.post("/policies/dry-run", "policies:read", async ({ principal, body, response }) => {
     const { policy, last = MAX_SHOWN } = parse(dryRunBody, body, "body");
-    response.json(dryRunObject(await policies.dryRun(principal, ruleOf(policy), last)));
+    const asked = ruleOf(policy);
+    const ran = dryRunObject(await policies.dryRun(principal, asked, last));
+    response.json({ ...ran, warnings: policies.warnings(asked) });
   });
 }
 
@@ -79,9 +82,9 @@ function versionOf(request: Request): number | undefined {
   return Number(given);
 }
 
-function answer({ response }: Call, policy: ApprovalPolicy): void {
+function answer({ response }: Call, policy: ApprovalPolicy, more: JsonObject = {}): void {
   response.setHeader("etag", `"${policy.version}"`);
-  response.json(policyObject(policy));
+  response.json({ ...policyObject(policy), ...more });
 }
 
 function policyObject({

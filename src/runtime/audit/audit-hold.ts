@@ -2,7 +2,8 @@ import type { AuditEntry } from "../../core/audit.ts";
 import type { DecisionLink } from "../../core/decision-link.ts";
 import type { Hold, Vote } from "../../core/hold.ts";
 import { jsonPatch } from "../../core/json-patch.ts";
-import type { Origin } from "../../core/principal.ts";
+import type { Origin, Principal } from "../../core/principal.ts";
+import type { Run } from "../../core/run.ts";
 import type { Deps } from "../deps.ts";
 
 /**
@@ -61,6 +62,25 @@ export async function auditLink(
     ...(origin === undefined ? {} : { origin }),
     action: "link",
     detail: { ...common.detail, user, groups, answer, expires_at: new Date(expiresAt).toISOString() },
+  };
+  await audit.record(entry, hold.pool);
+}
+
+/** Records that an answer by `command.resume` was not taken, where others that came with it were. */
+export async function auditTooLate(
+  { audit, table }: Pick<Deps, "audit" | "table">,
+  hold: Hold,
+  { principal, run }: { readonly principal: Principal; readonly run: Pick<Run, "runId"> },
+): Promise<void> {
+  const { subject: actor, origin } = principal;
+  const entry: AuditEntry = {
+    ...commonOf(hold),
+    key: [hold.threadId, hold.holdId, "too-late", run.runId],
+    at: table.now(),
+    actor,
+    ...(origin === undefined ? {} : { origin }),
+    action: "too-late",
+    reason: `another answer came before that of run ${run.runId}`,
   };
   await audit.record(entry, hold.pool);
 }

@@ -3,10 +3,12 @@
  * there: that it is passed only when somebody has approved it is for us to see to.
  *
  * - `input: null` approves what waits, by the same conditional write as any decision (I4): when it is accepted, with that
- *   run as the continuation; or, where the run was queued before the stop, when it comes to it.
+ *   run as the continuation; or, where the run was queued before the stop, when it comes to it. Not while somebody else
+ *   has claimed it.
  * - Whatever else goes on from a head at which a breakpoint waits stops there again.
  */
 import { HoldpointError } from "../../core/errors.ts";
+import { isClaimedByOthers } from "../../core/hold-desk.ts";
 import { continuationId, decided, superseded } from "../../core/hold.ts";
 import type { Decision, Hold, HoldState } from "../../core/hold.ts";
 import { decisionId } from "../../core/ids.ts";
@@ -16,9 +18,10 @@ import type { Thread } from "../../core/thread.ts";
 import type { Stored } from "../../storage/records.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import type { WaitingInterrupt } from "../../langgraph/drive.ts";
+import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
-import { decideWith, mayResume, openHolds } from "./by-resume.ts";
-import { assertUndecided } from "./decide.ts";
+import { tellOfDecision } from "../webhooks/announce.ts";
+import { decideWith, mayResume, openHolds, whyDecided } from "./by-resume.ts";
 import { followUp } from "./follow-up.ts";
 
 export const isBreakpoint = ({ origin }: Hold): boolean => origin === "breakpoint";
@@ -56,25 +59,21 @@ export async function approveBreakpoint(
   return new HoldpointError("conflict", "the breakpoint at which this thread waited was passed meanwhile");
 }
 
-function whyDecided(hold: Hold): HoldpointError | undefined {
-  try {
-    assertUndecided(hold);
-    return undefined;
-  } catch (error) {
-    if (error instanceof HoldpointError) return error;
-    throw error;
-  }
+export interface Passed {
+  /** Those that are approved now, for this very run. */
+  readonly handed: readonly Hold[];
+  /** Somebody else was first, whose continuation goes before this run. */
+  readonly decided?: Hold;
+  /** One that this run may not pass, since somebody else has claimed it. */
+  readonly claimed?: WaitingInterrupt;
 }
 
-/**
- * A run without input that was queued before its thread stopped comes to the breakpoint: approved by who sent it, and
- * given to this very run. `decided`: somebody else was first, whose continuation goes before it.
- */
+/** A run without input that was queued before its thread stopped comes to the breakpoint: approved by who sent it. */
 export async function passOnTheWay(
   deps: Deps,
   run: Run,
   { fence, payload, saver }: { readonly fence: number; readonly payload: RunPayload; readonly saver: FencedSaver },
-): Promise<{ readonly decided?: Hold; readonly handed: readonly Hold[] }> {
+): Promise<Passed> {
   const handed: Hold[] = [];
   for (const { value: hold } of await atHead(deps, run, saver, ["pending", "decided"])) {
     if (!goesOnFrom(payload, hold) || hold.carriedBy === run.runId) continue;
@@ -87,18 +86,25 @@ export async function passOnTheWay(
       continuation: continuationId(hold.holdId, id),
     };
     const written = await deps.holds.update(run, hold.holdId, (now) =>
-      now.state === "pending" && now.fence <= fence
+      now.state === "pending" && now.fence <= fence && !isClaimedByOthers(run.startedBy, now, deps.table.now())
         ? { ...decided(now, decision), handedTo: fence, carriedBy: run.runId }
         : undefined,
     );
-    if (written?.value.decision?.id === id) handed.push(written.value);
-    else if (written?.value.state === "decided") {
-      await followUp(deps, run, hold.holdId);
-      return { decided: written.value, handed };
-    }
+    const now = written?.value ?? hold;
+    if (now.decision?.id === id) {
+      handed.push(now);
+      // Settling it ends its being due, and its follow-up may not have come to this.
+      await Promise.all([auditHold(deps, now), tellOfDecision(deps, now)]);
+    } else if (now.state === "decided") {
+      await followUp(deps, run, now.holdId);
+      return { decided: now, handed };
+    } else if (now.state === "pending") return { claimed: waitingAt(now), handed };
   }
   return { handed };
 }
+
+/** What a run says that stops at a breakpoint once more. */
+const waitingAt = ({ value, node }: Hold): WaitingInterrupt => ({ id: "", value, raisedBy: undefined, node });
 
 /** The breakpoint at which the head waits, for who goes on from there and was not given its approval. */
 export async function breakpointInTheWay(
@@ -108,7 +114,7 @@ export async function breakpointInTheWay(
 ): Promise<WaitingInterrupt | undefined> {
   const given = new Set(handed.map(({ holdId }) => holdId));
   const waits = (await atHead(deps, run, saver, ["pending"])).find(({ value }) => !given.has(value.holdId));
-  return waits && { id: "", value: waits.value.value, raisedBy: undefined, node: waits.value.node };
+  return waits && waitingAt(waits.value);
 }
 
 /** Of the decisions that were handed over, those that can still be carried on: an approval counts only where it was given. */

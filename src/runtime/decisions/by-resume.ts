@@ -13,14 +13,17 @@ import type { Principal } from "../../core/principal.ts";
 import type { Run } from "../../core/run.ts";
 import type { ThreadRef } from "../../storage/keys.ts";
 import type { Stored } from "../../storage/records.ts";
+import { auditTooLate } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
 import { answerInReply } from "./answers.ts";
+import { assertUndecided } from "./decide.ts";
 import { inItsTime } from "./expiry.ts";
 
 /**
  * Decides what waits on the thread with the run itself as the continuation. A map of interrupt ids
- * decides those; any other value decides the one that waits. Returns why not, if nothing could be decided.
+ * decides those; any other value decides the one that waits. Returns why not, if nothing could be decided, or one of
+ * those that it names is decided already: then none is.
  */
 export async function decideByResume(
   deps: Deps,
@@ -41,29 +44,59 @@ export async function decideByResume(
       `${open.length} interrupts wait: resume with a map from interrupt id to answer`,
     );
   }
-  const expired = open.find(
-    ({ value }) => value.decision?.cause === "time" && (byId === undefined || value.interruptId in byId),
-  );
-  if (expired) return gone(expired.value);
-  const replies = open.flatMap((stored) => {
+  const answered = open.filter(({ value }) => byId === undefined || value.interruptId in byId);
+  // What an earlier attempt has won starts this run, and then it cannot be refused any more.
+  const won = open.filter(({ value }) => isOf(run, value)).length;
+  const late = won > 0 ? undefined : answered.find(({ value }) => value.state !== "pending");
+  const tooLate = late && whyDecided(late.value);
+  if (tooLate) return tooLate;
+  const replies = answered.flatMap((stored) => {
     const reply = byId ? byId[stored.value.interruptId] : resume;
     return reply === undefined || stored.value.state !== "pending"
       ? []
       : [{ stored, answer: answerInReply(stored.value, reply) }];
   });
-  // All of them before the first is decided: a decision starts this run, and then it cannot be refused any more.
+  // All of them before the first is decided, for the same reason.
   const refusal = replies
     .map(({ stored }) => mayResume(principal, stored.value, deps.table.now()))
     .find((reason) => reason !== undefined);
   if (refusal) return refusal;
-  let mine = open.filter(({ value }) => value.decision?.continuation === run.runId).length;
-  for (const { stored, answer } of replies) {
-    if (await decideWith(deps, stored, { principal, run, answer })) mine++;
+  const lost = await decideEach(deps, replies, { principal, run });
+  if (won + replies.length > lost.length) {
+    // Somebody else was first between the look at these and the write. The run goes on with what it won.
+    await Promise.all(lost.map((hold) => auditTooLate(deps, hold, { principal, run })));
+    return undefined;
   }
-  if (mine > 0) return undefined;
+  const [first] = lost;
+  if (first) return whyLost(deps, principal, first);
   const header = await deps.threads.get(run);
   const breakpoint = open.length === 0 && (header?.value.waiting?.plain ?? 0) > 0;
-  return breakpoint ? undefined : new HoldpointError("conflict", "no interrupt of this thread waits for an answer");
+  return breakpoint ? undefined : nothingWaits();
+}
+
+const nothingWaits = (): HoldpointError =>
+  new HoldpointError("conflict", "no interrupt of this thread waits for an answer");
+
+interface Reply {
+  readonly stored: Stored<Hold>;
+  readonly answer: HoldAnswer;
+}
+
+/** Decides one after the other. Returns those that others have decided, or claimed, before it came to them. */
+async function decideEach(
+  deps: Deps,
+  replies: readonly Reply[],
+  by: Pick<DecideWith, "principal" | "run">,
+): Promise<readonly Hold[]> {
+  const lost: Hold[] = [];
+  for (const { stored, answer } of replies)
+    if (!(await decideWith(deps, stored, { ...by, answer }))) lost.push(stored.value);
+  return lost;
+}
+
+async function whyLost(deps: Deps, principal: Principal, lost: Hold): Promise<HoldpointError> {
+  const now = (await deps.holds.get(lost, lost.holdId))?.value;
+  return (now && (whyDecided(now) ?? mayResume(principal, now, deps.table.now()))) ?? nothingWaits();
 }
 
 /** What waits on a thread for people, and what was decided with this run as its continuation. */
@@ -104,9 +137,15 @@ export function mayResume(principal: Principal, hold: Hold, now: number): Holdpo
   return new HoldpointError("conflict", `${hold.claim?.by} has claimed review ${review}`, { detail: { review } });
 }
 
-function gone({ threadId, holdId }: Hold): HoldpointError {
-  const review = `${threadId}.${holdId}`;
-  return new HoldpointError("gone", `review ${review} has expired`, { detail: { review } });
+/** Why no answer is taken any more; undefined while one is. */
+export function whyDecided(hold: Hold): HoldpointError | undefined {
+  try {
+    assertUndecided(hold);
+    return undefined;
+  } catch (error) {
+    if (error instanceof HoldpointError) return error;
+    throw error;
+  }
 }
 
 interface DecideWith {

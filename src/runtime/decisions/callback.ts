@@ -21,6 +21,7 @@ import type { Deps } from "../deps.ts";
 import { inItsTime } from "./expiry.ts";
 import { followUpSoon } from "./follow-up.ts";
 import { opennessOf } from "./open.ts";
+import { assertGenuine } from "./sns-messages.ts";
 
 export interface CallbackUseCases {
   /** The tenant whose callback a token releases. @throws HoldpointError `not_found` for a token that was never given out */
@@ -31,6 +32,8 @@ export interface CallbackUseCases {
    *   asks has not stopped yet
    */
   arrive(token: string, arrival: Arrival): Promise<CallbackReceipt>;
+  /** See `sns-messages.ts`. */
+  assertGenuine(body: Json | undefined): Promise<void>;
   /** Timers and callbacks that wait, in the order in which they were raised. */
   list(principal: Principal, page: WaitPage): Promise<{ readonly items: readonly Hold[]; readonly next?: string }>;
 }
@@ -60,6 +63,7 @@ export function createCallbacks(deps: Deps): CallbackUseCases {
   };
   return {
     tenantOf: async (token) => (await targetOf(token)).tenant,
+    assertGenuine: (body) => assertGenuine(deps, body),
     async arrive(token, arrival) {
       const target = await targetOf(token);
       switch (arrival.kind) {

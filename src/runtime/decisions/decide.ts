@@ -49,14 +49,12 @@ export async function decide(
   first: Stored<Hold>,
   request: DecideRequest,
 ): Promise<Hold> {
-  const id =
-    request.idempotencyKey === undefined
-      ? decisionId(deps.ids.uuid())
-      : keyedDecisionId(first.value.holdId, principal.subject, request.idempotencyKey);
+  const fresh = decisionId(deps.ids.uuid());
   let current: Stored<Hold> | undefined = first;
   while (current) {
     const hold: Hold = current.value;
-    const mine = [hold.decision, ...(hold.votes ?? [])].find((vote) => vote?.id === id);
+    const id = keyedId(hold, principal, request) ?? fresh;
+    const mine = voteOf(hold, id);
     if (mine) return request.link ? hold : repeated(hold, mine.answer, request.answer);
     assertUnused(hold, request);
     const inTime: Stored<Hold> | undefined = await inItsTime(deps, current);
@@ -75,13 +73,27 @@ export async function decide(
     if (next.state === "pending") await auditVote(deps, hold, vote);
     const written = await deps.holds.put(next, { version: current.version });
     if (written.won) {
-      const ageMs = next.updatedAt - next.raisedAt;
-      if (next.state !== "pending") deps.telemetry.metrics.holdDecided({ graph: next.graphId, ageMs });
+      if (next.state !== "pending") countDecided(deps, next);
       return written.stored.value;
     }
     current = written.current;
   }
   throw new HoldpointError("not_found", "the review was removed");
+}
+
+const countDecided = ({ telemetry }: Deps, { graphId: graph, updatedAt, raisedAt }: Hold): void =>
+  telemetry.metrics.holdDecided({ graph, ageMs: updatedAt - raisedAt });
+
+const voteOf = ({ decision, votes = [] }: Hold, id: DecisionId): Vote | undefined =>
+  [decision, ...votes].find((vote) => vote?.id === id);
+
+/** Undefined without an `Idempotency-Key`. */
+function keyedId(
+  { holdId, returned }: Hold,
+  { subject }: Principal,
+  { idempotencyKey: key }: DecideRequest,
+): DecisionId | undefined {
+  return key === undefined ? undefined : keyedDecisionId(holdId, subject, key, returned);
 }
 
 interface Answered {

@@ -171,14 +171,24 @@ export class Execution {
     }
   }
 
-  /** What a run without input passes is approved by who sent it. Undefined: somebody else has approved it before. */
-  async #passing(run: Run, { saver, start }: Pick<Behind, "saver"> & { readonly start: Start }) {
+  /**
+   * What a run without input passes is approved by who sent it; what somebody else has claimed it stops at, as any other
+   * run does. Undefined: somebody else has approved it before.
+   */
+  async #passing(
+    run: Run,
+    { saver, start }: Pick<Behind, "saver"> & { readonly start: Start },
+  ): Promise<Start | undefined> {
     const { lease } = this.#delivery;
     if (start.input?.kind !== "continue" || run.kind !== "input" || lease.thread.waiting === undefined) return start;
     await this.#marked;
     const { deps } = this.#host;
     const passed = await passOnTheWay(deps, run, { fence: lease.fence, payload: start.payload, saver });
-    return passed.decided ? undefined : { ...start, handed: [...start.handed, ...passed.handed] };
+    if (passed.decided) return undefined;
+    const handed = [...start.handed, ...passed.handed];
+    if (!passed.claimed) return { ...start, handed };
+    const outcome: DriveOutcome = { kind: "interrupted", interrupts: [passed.claimed] };
+    return { payload: start.payload, handed, outcome };
   }
 
   /**

@@ -5,6 +5,7 @@ import type { GraphContext } from "../../graph/context.ts";
 import type { Services } from "../../graph/services.ts";
 import type { Deps } from "../deps.ts";
 import { effectEntry } from "../audit/audit-effect.ts";
+import { keepOutcome } from "../effects/keep-outcome.ts";
 import { createJournal } from "./journal.ts";
 import type { Lease } from "./lease.ts";
 import { observedModel } from "./observed-model.ts";
@@ -32,6 +33,7 @@ export function graphContext(deps: Deps, { run, saver, lease, signal, services }
       table: deps.table,
       fence: lease.fence,
       generation: run.generation,
+      keep: (tenant, outcome, thread) => keepOutcome(deps, tenant, outcome, thread),
       record: (entry, outcome) =>
         deps.audit.record(effectEntry(entry, outcome, { actor: run.startedBy, at: deps.table.now() }), run.pool),
     }),

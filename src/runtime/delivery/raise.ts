@@ -25,6 +25,7 @@ import {
 import type { Hold } from "../../core/hold.ts";
 import type { HoldTimes } from "../../core/hold-times.ts";
 import { runId } from "../../core/ids.ts";
+import type { RunId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import { isAskedInsteadOf, reviewRequestOf } from "../../core/review-value.ts";
 import { LOOKS_AFTER_MS } from "../../core/run.ts";
@@ -238,10 +239,19 @@ function named(interrupt: WaitingInterrupt, checkpointId: string): WaitingInterr
   return { ...interrupt, id, raisedBy: { id, ns: "", checkpointId, taskId: "", ordinal: 0 } };
 }
 
-/** Whose input it is that the run goes on with, whoever has resumed it since: they may not decide under four eyes. */
+/**
+ * Whose input it is that the run goes on with, whoever has resumed it since: they may not decide under four eyes. On a copy
+ * of a thread that is a run of another one.
+ */
 async function starterOf(deps: Deps, run: Run, root: string): Promise<string> {
-  const first = root === run.runId ? run : (await deps.runs.get(run, runId(root)))?.value;
+  const id = runId(root);
+  const first = id === run.runId ? run : ((await deps.runs.get(run, id))?.value ?? (await elsewhere(deps, run, id)));
   return first?.startedBy ?? run.startedBy;
+}
+
+async function elsewhere({ runs }: Deps, { tenant }: Run, id: RunId): Promise<Run | undefined> {
+  const threadId = await runs.threadOf(tenant, id);
+  return threadId && (await runs.get({ tenant, threadId }, id))?.value;
 }
 
 /**

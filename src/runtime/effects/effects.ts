@@ -13,6 +13,7 @@ import type { Deps } from "../deps.ts";
 import { rootsOf } from "../state-reader.ts";
 import type { RetryWith } from "../operators/retry.ts";
 import { followUpEffectSoon } from "./follow-up-effect.ts";
+import { keepOutcome } from "./keep-outcome.ts";
 
 export interface EffectSearch {
   readonly state: EffectList;
@@ -134,12 +135,12 @@ async function recordDue(deps: Deps, entry: EffectEntry): Promise<void> {
 
 /** A long result is stored before the word that names it: that of a word which loses is read by nobody. */
 async function keptResult(
-  { effects }: Deps,
+  deps: Deps,
   { tenant }: EffectRef,
   { said, thread }: { readonly said: Verdict; readonly thread: KeptWith | undefined },
 ): Promise<EffectOutcome | undefined> {
   if (said.verdict === "not_happened" || said.result === undefined) return undefined;
-  return effects.kept(tenant, { kind: "result", value: said.result }, thread);
+  return keepOutcome(deps, tenant, { kind: "result", value: said.result }, thread);
 }
 
 /** Whose workers complete what follows, and with which thread its result goes; without one that was deleted. */

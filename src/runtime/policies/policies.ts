@@ -37,6 +37,7 @@ export function createPolicyUseCases(deps: Deps): PolicyUseCases {
       return [value, ...(await policies.history(principal.tenant, name, SHOWN_VERSIONS))];
     },
     put: (principal, name, change) => put(deps, principal, name, change),
+    warnings: (rule) => warningsOf(deps, rule),
     async dryRun(principal, rule, last) {
       assertSound(rule);
       return dryRun(deps, principal, rule, last);
@@ -50,6 +51,13 @@ function assertSound(rule: PolicyRule): void {
   if (errors.length === 0) return;
   const said = errors.map(({ pointer, message }) => `${pointer}: ${message}`).join("; ");
   throw new HoldpointError("invalid", `the policy is not sound: ${said}`, { detail: { errors: [...errors] } });
+}
+
+/** A policy may be there before its graph is, and so it is taken: but a name may as well be misspelt. */
+function warningsOf({ graphs }: Deps, { graph }: PolicyRule): readonly string[] {
+  if (graph === undefined || graphs.get(graph) || graphs.failure(graph)) return [];
+  const known = graphs.list().map(({ graphId }) => graphId);
+  return [`/graph: there is no graph ${graph} here, so that it approves nothing; there are ${known.join(", ")}`];
 }
 
 async function put(

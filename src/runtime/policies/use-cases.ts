@@ -12,6 +12,8 @@ export interface PolicyUseCases {
   versions(principal: Principal, name: string): Promise<readonly ApprovalPolicy[]>;
   /** Makes the rule the next version. @throws HoldpointError `invalid` for a mistake in it; `precondition_failed` */
   put(principal: Principal, name: string, change: PolicyChange): Promise<ApprovalPolicy>;
+  /** What may be a mistake in a rule that is sound. */
+  warnings(rule: PolicyRule): readonly string[];
   dryRun(principal: Principal, rule: PolicyRule, last: number): Promise<DryRun>;
 }
 

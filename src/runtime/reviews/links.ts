@@ -136,8 +136,8 @@ async function refusal(attempt: () => Promise<void>): Promise<HoldpointError | u
 }
 
 /** Whether its answer stands. */
-const isUsed = (link: DecisionLink, { decision, votes = [] }: Hold): boolean =>
-  [decision, ...votes].some((vote) => vote?.id === linkDecisionId(link));
+const isUsed = (link: DecisionLink, hold: Hold): boolean =>
+  [hold.decision, ...(hold.votes ?? [])].some((vote) => vote?.id === linkDecisionId(link, hold));
 
 const used = (link: DecisionLink, hold: Hold): HoldpointError | undefined =>
   isUsed(link, hold) || (hold.usedLinks ?? []).includes(link.id) ? usedLink() : undefined;
