@@ -41,13 +41,35 @@ const any = new StateGraph(State)
   .addEdge("wait", END)
   .compile();
 
+/** Hands its token out, and does not come to wait for the answer: it goes on sending, or fails. */
+const hasty = new StateGraph(State)
+  .addNode("hasten", async ({ ms }: S, config: NodeConfig) => ({
+    log: [
+      await callback(config, {
+        timeoutMs: 60_000,
+        send: async (token) => {
+          sent.push(token);
+          await new Promise((resolve) => setTimeout(resolve, ms));
+          throw new Error("it could not be sent");
+        },
+      }),
+    ],
+  }))
+  .addEdge(START, "hasten")
+  .addEdge("hasten", END)
+  .compile();
+
 const topic = createTopic();
 let service: Service;
 let client: Client;
 
 beforeAll(async () => {
   service = await startService({
-    graphs: createRegistry([registeredGraph("ship", ship), registeredGraph("any", any)]),
+    graphs: createRegistry([
+      registeredGraph("ship", ship),
+      registeredGraph("any", any),
+      registeredGraph("hasty", hasty),
+    ]),
     sns: { signatures: "checked", certificates: topic.certificates },
   });
   client = service.client("acme");
@@ -153,6 +175,22 @@ describe("a callback", () => {
     const other = await waiting("any");
     await client.runs.cancel(other.thread, other.run);
     expect((await post(other.token, {})).status).toBe(410);
+  });
+
+  it("of a run that was cancelled before it came to wait is 410, and of one that failed 503: it may be tried again", async () => {
+    const { thread_id: thread } = await client.threads.create();
+    const { run_id: run } = await client.runs.create(thread, "hasty", { input: { ms: 60_000 } });
+    const before = sent.length;
+    await eventually(() => sent.length > before, "the token");
+    const token = sent.at(-1) ?? "";
+    expect((await post(token, {})).status).toBe(503);
+    await client.runs.cancel(thread, run, true);
+    const late = await post(token, {});
+    expect(late.status).toBe(410);
+    expect(JSON.stringify(await late.json())).toContain("ended before it did");
+    const { thread_id: other } = await client.threads.create();
+    await client.runs.wait(other, "hasty", { input: { ms: 0 }, raiseError: false });
+    expect((await post(sent.at(-1) ?? "", {})).status).toBe(503);
   });
 
   it("takes no more than 128 KB, and no token but its own", async () => {

@@ -39,7 +39,7 @@ export const LEASE_MS = 1000;
 /** Readers may be told of the end this much later: they look once a second. */
 const READERS_MS = 5_000;
 /** Virtual time after which a schedule that has not come to rest counts as stuck. */
-const REST_MS = 60_000;
+const REST_MS = 120_000;
 
 export interface Options {
   readonly seed: number | string;

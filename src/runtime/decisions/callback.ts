@@ -126,10 +126,16 @@ async function answered(
 /** The hold, once it is there: an answer may come before the run that asked for it has stopped. */
 async function raised(deps: Deps, target: CallbackTarget, until: number): Promise<Stored<Hold>> {
   for (;;) {
-    const [header, stored] = await Promise.all([deps.threads.get(target), deps.holds.get(target, target.holdId)]);
+    const header = await deps.threads.get(target);
     if (!header || header.value.deleted || header.value.generation !== target.generation)
       throw new HoldpointError("gone", "nobody waits for this callback: its thread was deleted");
+    // Read after the header, which says that a run has stopped only once its holds are there.
+    const stored = await deps.holds.get(target, target.holdId);
     if (stored) return stored;
+    const { active, queue, lastEnd } = header.value;
+    // A run that failed may be tried again, and then asks for the same callback.
+    if (!active && queue.length === 0 && lastEnd !== "error")
+      throw new HoldpointError("gone", "nobody waits for this callback: the run that asked for it ended before it did");
     await later(deps, until);
   }
 }
