@@ -3,13 +3,12 @@ import { Annotation, START, StateGraph } from "@langchain/langgraph";
 import { expect, it } from "vitest";
 import type { NodeConfig } from "../../src/graph/context.ts";
 import { callback } from "../../src/graph/callback.ts";
-import type { CallbackSpec } from "../../src/graph/callback.ts";
 import { DrivenThread, interruptsOf } from "../support/drive-kit.ts";
 
 async function asking(spec: object) {
   const graph = new StateGraph(Annotation.Root({ n: Annotation<number>() }))
     .addNode("ask", async (_state, config: NodeConfig) => {
-      await callback(config, { timeoutMs: 1000, ...spec } as CallbackSpec<unknown>);
+      await callback(config, { timeoutMs: 1000, ...spec });
       return {};
     })
     .addEdge(START, "ask");
