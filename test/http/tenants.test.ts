@@ -202,7 +202,10 @@ const PROBES: Readonly<Record<string, Probe>> = {
   "POST /v1/policies/dry-run": {
     path: () => "/v1/policies/dry-run",
     json: () => ({ policy: POLICY }),
-    answer: { status: 200, body: { reviews: 0, approves: 0, agreements: 0, disagreements: 0, disagreed: [] } },
+    answer: {
+      status: 200,
+      body: { reviews: 0, approves: 0, agreements: 0, disagreements: 0, disagreed: [], warnings: [] },
+    },
   },
   "POST /v1/reviews/:review_id/claim": onReview("claim", {}),
   "POST /v1/reviews/:review_id/release": onReview("release", {}),

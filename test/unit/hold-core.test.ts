@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { raisedAgain } from "../../src/core/hold-desk.ts";
 import type { Answer, Decision, ReviewRequest } from "../../src/core/hold.ts";
 import {
   applied,
@@ -142,6 +143,16 @@ describe("the run that carries a decision on", () => {
   it("is forgotten when the decision comes back", () => {
     const handed = handedTo(won, 2, given);
     expect(handed && reopened(handed, "it failed", NOW)).not.toHaveProperty("carriedBy");
+  });
+
+  it("comes back so many times, also once it is raised again: under one key each is another decision", () => {
+    const twice = reopened({ ...reopened(won, "it failed", NOW), state: "decided", decision }, "it failed", NOW);
+    const again = raisedAgain({ ...hold, fence: 9 }, twice);
+    const ids = [hold, reopened(won, "it failed", NOW), again].map(({ holdId, returned }) =>
+      keyedDecisionId(holdId, "eve", "k", returned),
+    );
+    expect([again.returned, new Set(ids).size]).toEqual([2, 3]);
+    expect(ids[0]).toBe(keyedDecisionId(hold.holdId, "eve", "k"));
   });
 
   it("is not of an earlier holder: neither the decision nor the hold that came back is anything for that one", () => {
