@@ -266,8 +266,10 @@ describe("what follows a word", () => {
 
   it("is a resume like any other: linked to the parked run, and on the record in the name of who spoke", async () => {
     const effect = await parked();
-    const settled = (await (await settle(effect, happened)).json()) as EffectShown;
-    const next = String(settled.settlement?.["continuation_run_id"]);
+    await settle(effect, happened);
+    // By the API at once, or by the worker where it comes first.
+    await eventually(async () => typeof (await get(effect.id)).settlement?.["continuation_run_id"] === "string");
+    const next = String((await get(effect.id)).settlement?.["continuation_run_id"]);
     const timeline = await service.app.call("GET", `/v1/runs/${next}`);
     expect(await timeline.json()).toMatchObject({ replay_of: effect.run_id });
     const { items } = await service.runtime.audit.list(bob, { kind: "resume", runId: effect.run_id, limit: 10 });
