@@ -1,5 +1,6 @@
+import type { IndexedDocument } from "../retrieval/ingest.ts";
 import type { Passage } from "../retrieval/retriever.ts";
-import type { IndexQuery, IndexedDocument } from "./sqlite-search-index.ts";
+import type { IndexQuery } from "./sqlite-search-index.ts";
 
 interface Addressed {
   readonly tenant: string;
@@ -8,6 +9,7 @@ interface Addressed {
 
 /** What the search thread can be asked for. */
 export type IndexCall =
+  | (Addressed & { readonly verb: "digests"; readonly ids: readonly string[] })
   | (Addressed & { readonly verb: "replace"; readonly documents: readonly IndexedDocument[] })
   | (Addressed & { readonly verb: "remove"; readonly ids: readonly string[] })
   | (Addressed & { readonly verb: "documentIds" })
@@ -15,7 +17,8 @@ export type IndexCall =
 
 /** What each verb answers with. */
 export interface IndexAnswers {
-  readonly replace: { readonly unchanged: number };
+  readonly digests: ReadonlyMap<string, string>;
+  readonly replace: undefined;
   readonly remove: number;
   readonly documentIds: readonly string[];
   readonly search: readonly Passage[];

@@ -7,19 +7,9 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
-import type { Chunk } from "../retrieval/chunk.ts";
+import type { IndexedDocument } from "../retrieval/ingest.ts";
 import type { Labels, Passage } from "../retrieval/retriever.ts";
 import { searchTerms } from "../retrieval/terms.ts";
-
-/** A document with its passages, as the index takes it. */
-export interface IndexedDocument {
-  readonly id: string;
-  readonly title: string;
-  readonly labels: Labels;
-  /** Changes with anything that the index keeps of the document. */
-  readonly digest: string;
-  readonly chunks: readonly Chunk[];
-}
 
 export interface IndexQuery {
   readonly text: string;
@@ -28,8 +18,10 @@ export interface IndexQuery {
 }
 
 export interface SearchIndex extends Disposable {
-  /** Puts documents in place of those of the same ids, in one transaction; `unchanged` counts those left alone. */
-  replace(collection: string, documents: readonly IndexedDocument[]): { readonly unchanged: number };
+  /** The digests of those of the documents that are there. */
+  digests(collection: string, ids: readonly string[]): ReadonlyMap<string, string>;
+  /** Puts documents in place of those of the same ids, in one transaction. */
+  replace(collection: string, documents: readonly IndexedDocument[]): void;
   /** Removes documents with everything they have; returns how many there were. */
   remove(collection: string, ids: readonly string[]): number;
   documentIds(collection: string): readonly string[];
@@ -78,6 +70,14 @@ export function openSearchIndex(path: string): SearchIndex {
     return typeof key === "number" ? key : undefined;
   };
   return {
+    digests(collection, ids) {
+      const found = rows(
+        "SELECT id, digest FROM documents WHERE collection = ? AND id IN (SELECT value FROM json_each(?))",
+        keyOf(collection) ?? -1,
+        JSON.stringify(ids),
+      );
+      return new Map(found.map((row) => [text(row, "id"), text(row, "digest")]));
+    },
     replace: (collection, documents) =>
       transaction(() => replaceAll(db, keyOf(collection) ?? createCollection(db, collection), documents)),
     remove(collection, ids) {
@@ -103,9 +103,8 @@ function createCollection(db: DatabaseSync, name: string): number {
   return key;
 }
 
-function replaceAll(db: DatabaseSync, collection: number, documents: readonly IndexedDocument[]) {
+function replaceAll(db: DatabaseSync, collection: number, documents: readonly IndexedDocument[]): void {
   const rows: Rows = (sql, ...values) => db.prepare(sql).all(...values);
-  const known = db.prepare("SELECT digest FROM documents WHERE collection = ? AND id = ?");
   const addDocument = db.prepare(
     "INSERT INTO documents (collection, id, title, labels, digest) VALUES (?, ?, ?, ?, ?)",
   );
@@ -113,21 +112,15 @@ function replaceAll(db: DatabaseSync, collection: number, documents: readonly In
     `INSERT INTO passages (document, id, section, "start", "end", text) VALUES (?, ?, ?, ?, ?, ?)`,
   );
   const addTerms = db.prepare(`INSERT INTO terms_${collection} (rowid, title, text) VALUES (?, ?, ?)`);
-  let unchanged = 0;
-  for (const { id, title, labels, digest, chunks } of documents) {
-    if (known.get(collection, id)?.["digest"] === digest) {
-      unchanged += 1;
-      continue;
-    }
+  for (const { id, title, labels, digest, passages } of documents) {
     removeDocument(rows, collection, id);
     const document = addDocument.run(collection, id, title, JSON.stringify(labels), digest).lastInsertRowid;
-    for (const chunk of chunks) {
-      const { start, end } = chunk.offsets;
-      const { lastInsertRowid } = addPassage.run(document, chunk.id, chunk.section, start, end, chunk.text);
-      addTerms.run(lastInsertRowid, `${title} ${chunk.section}`, chunk.text);
+    for (const { id: passage, section, offsets, text: said } of passages) {
+      const { start, end } = offsets;
+      const { lastInsertRowid } = addPassage.run(document, passage, section, start, end, said);
+      addTerms.run(lastInsertRowid, `${title} ${section}`, said);
     }
   }
-  return { unchanged };
 }
 
 function removeDocument(rows: Rows, collection: number, id: string): boolean {
@@ -158,7 +151,7 @@ function find(rows: Rows, collection: number, { text: asked, k, filter }: IndexQ
      FROM (${scored}) m JOIN passages p ON p.key = m.rowid JOIN documents d ON d.key = p.document
      ORDER BY m.cost, m.rowid`,
     ...values,
-  ).map(toPassage);
+  ).map((row, index) => toPassage(row, index + 1));
 }
 
 /**
@@ -170,7 +163,8 @@ export function matchExpression(query: string): string | undefined {
   return terms.length === 0 ? undefined : terms.map((term) => `"${term}"`).join(" OR ");
 }
 
-function toPassage(row: Row): Passage {
+function toPassage(row: Row, rank: number): Passage {
+  const score = -Number(row["cost"]);
   return {
     id: text(row, "id"),
     documentId: text(row, "documentId"),
@@ -180,7 +174,8 @@ function toPassage(row: Row): Passage {
     text: text(row, "text"),
     // Written by `replaceAll` from labels.
     labels: JSON.parse(text(row, "labels")) as Labels,
-    score: -Number(row["cost"]),
+    score,
+    parts: { lexical: { rank, score } },
   };
 }
 

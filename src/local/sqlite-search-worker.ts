@@ -37,8 +37,11 @@ function createIndexes(folder: string) {
     const { tenant, collection } = request;
     const index = indexOf(tenant, request.verb === "replace");
     switch (request.verb) {
+      case "digests":
+        return index?.digests(collection, request.ids) ?? new Map();
       case "replace":
-        return index?.replace(collection, request.documents) ?? { unchanged: 0 };
+        index?.replace(collection, request.documents);
+        return undefined;
       case "remove":
         return index?.remove(collection, request.ids) ?? 0;
       case "documentIds":

@@ -1,3 +1,6 @@
+import { HoldpointError } from "../core/errors.ts";
+import type { ScorePart } from "./fusion.ts";
+
 /** Facts about a document that a search may filter by. Values are compared as text. */
 export type Labels = Readonly<Record<string, string>>;
 
@@ -33,6 +36,16 @@ export interface Passage {
   readonly labels: Labels;
   /** Higher is better; comparable within one search only. */
   readonly score: number;
+  readonly parts: ScoreParts;
+}
+
+/**
+ * How a passage was found: by its words (BM25), by its vector's nearness to that of the query (cosine similarity), or by
+ * both. What found it not is not there.
+ */
+export interface ScoreParts {
+  readonly lexical?: ScorePart;
+  readonly vector?: ScorePart;
 }
 
 /** Whose documents, and which of their collections. The tenant comes from a verified credential (I8). */
@@ -67,6 +80,8 @@ export interface IngestReport {
   /** Documents that were there and did not come again; only with `complete`. */
   readonly removed: number;
   readonly passages: number;
+  /** Passages of which vectors were asked for, and paid for; 0 without an embedder. */
+  readonly embedded: number;
 }
 
 export interface SearchOptions extends Collection {
@@ -79,16 +94,31 @@ export interface SearchOptions extends Collection {
 
 /** Documents in, passages out. Adapters: SQLite FTS5 on this machine. */
 export interface Retriever {
-  /** False: passages are found by their words alone. */
+  /** True: passages are found by words and by meaning, with an embedder. False: by their words alone. */
   readonly semantic: boolean;
   /**
    * Puts documents into a collection. A document that is there already is replaced when it changed and left alone when
-   * it did not, so that an ingestion that was killed goes on by being started again.
-   * @throws HoldpointError `invalid` for a document without an id; the signal's reason when it aborts
+   * it did not, so that an ingestion that was killed goes on by being started again. Vectors of another embedder are a
+   * change.
+   * @throws HoldpointError `invalid` for a document without an id, `too_large` for one above 4 Mi characters; the
+   * signal's reason when it aborts; else as the embedder does
    */
   ingest(documents: AsyncIterable<SourceDocument>, options: IngestOptions): Promise<IngestReport>;
   /** Removes all of a document; false when there was none. */
   remove(document: Collection & { readonly documentId: string }): Promise<boolean>;
-  /** Passages, best first. The query is any text whatsoever; a collection that does not exist has no passages. */
+  /**
+   * Passages, best first. The query is any text whatsoever; a collection that does not exist has no passages.
+   * @throws HoldpointError `conflict` when there are documents and none of them has vectors of this embedder; else as the
+   * embedder does
+   */
   search(query: string, options: SearchOptions): Promise<readonly Passage[]>;
+}
+
+/** Most passages of one search. */
+const MOST_PASSAGES = 1_000;
+
+/** @throws HoldpointError `invalid` for a number of passages that makes no sense */
+export function checkPassageCount(k: number): void {
+  if (Number.isInteger(k) && k >= 1 && k <= MOST_PASSAGES) return;
+  throw new HoldpointError("invalid", `k must be a whole number from 1 to ${MOST_PASSAGES}`);
 }

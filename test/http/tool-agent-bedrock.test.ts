@@ -26,6 +26,7 @@ beforeEach(async () => {
     title: "Refunds",
     section: "",
     score: 1,
+    parts: {},
     labels: {},
     offsets: { start: 0, end: 1 },
   };

@@ -63,6 +63,7 @@ async function open() {
     section: "",
     id: "1",
     score: 1,
+    parts: {},
     labels: {},
     offsets: { start: 0, end: 1 },
   };

@@ -142,6 +142,7 @@ describe("ingesting", () => {
       unchanged: 0,
       removed: 0,
       passages: 2,
+      embedded: 0,
     });
     const before = await retriever.search("refunds returns", { ...POLICIES, k: 10 });
     expect(await retriever.ingest(each(...documents), POLICIES)).toEqual({
@@ -149,6 +150,7 @@ describe("ingesting", () => {
       unchanged: 2,
       removed: 0,
       passages: 2,
+      embedded: 0,
     });
     expect(await retriever.search("refunds returns", { ...POLICIES, k: 10 })).toEqual(before);
   });

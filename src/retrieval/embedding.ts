@@ -1,0 +1,55 @@
+/** Vectors of passages and queries: the port of what embeds, and what it is given. */
+
+/** Some models have other vectors for what is searched than for what searches. */
+export type EmbeddingPurpose = "document" | "query";
+
+export interface EmbedOptions {
+  readonly purpose: EmbeddingPurpose;
+  readonly signal?: AbortSignal;
+  /** Called with each part of the answer as it arrives: vectors of the texts from `start` on. */
+  readonly onVectors?: (start: number, vectors: readonly Float32Array[]) => void;
+}
+
+/** What makes vectors of texts. Only those of the same model and size can be compared. */
+export interface PassageEmbedder {
+  readonly model: string;
+  readonly dimensions: number;
+  /** A vector for each text, in their order; none of the texts is blank. All of them, or it throws. */
+  embed(texts: readonly string[], options: EmbedOptions): Promise<readonly Float32Array[]>;
+}
+
+/** Model and size in one text: vectors of the same identity are comparable, and no others. */
+export function embedderIdentity({ model, dimensions }: PassageEmbedder): string {
+  return `${model}, ${dimensions} dimensions`;
+}
+
+/** UTF-16 code units of a text that are embedded: models read about so much, and refuse or cut what is longer. */
+const MOST_CHARS = 8_000;
+
+/** What of a passage is embedded: where it stands, and what it says. Undefined when that is blank. */
+export function embeddingText(passage: {
+  readonly title: string;
+  readonly section: string;
+  readonly text: string;
+}): string | undefined {
+  const { title, section, text } = passage;
+  return embeddable([title, section, text].filter((part) => part.trim() !== "").join("\n"));
+}
+
+/** The vector of a query; undefined when it is blank, and no vector can be near. @throws as the embedder does */
+export async function embedQuery(
+  embedder: PassageEmbedder,
+  query: string,
+  signal?: AbortSignal,
+): Promise<Float32Array | undefined> {
+  const text = embeddable(query);
+  if (text === undefined) return undefined;
+  const [vector] = await embedder.embed([text], { purpose: "query", ...(signal === undefined ? {} : { signal }) });
+  return vector;
+}
+
+/** A text that can be sent anywhere: bounded, and without halves of characters. */
+function embeddable(text: string): string | undefined {
+  const bounded = text.trim().slice(0, MOST_CHARS).toWellFormed();
+  return bounded === "" ? undefined : bounded;
+}
