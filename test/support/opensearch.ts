@@ -72,18 +72,15 @@ async function start(folder: string, port: number): Promise<Running> {
   const process = spawn("java", java, { stdio: ["pipe", "ignore", "pipe"] });
   let errors = "";
   process.stderr.on("data", (text) => (errors = `${errors}${String(text)}`.slice(-2_000)));
-  let hasEnded = false;
   const ended = new Promise<void>((resolve) => {
-    process.once("error", resolve).once("close", () => resolve());
-  }).then(() => {
-    hasEnded = true;
+    process.once("error", () => resolve()).once("close", () => resolve());
   });
   const kill = async (): Promise<void> => {
     process.kill("SIGKILL");
     await ended;
   };
   const deadline = performance.now() + OPENSEARCH_START_MS;
-  while (!hasEnded && performance.now() < deadline) {
+  while (process.exitCode === null && performance.now() < deadline) {
     if (await answers(`http://127.0.0.1:${port}`)) return { kill };
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
