@@ -65,6 +65,7 @@ export function createBedrockEmbeddings(client: BedrockRuntimeClient, options: E
   const place = `${model} in ${region}`;
   return {
     place,
+    model,
     dimensions,
     batchSize,
     async embed(texts, purpose, signal) {

@@ -1,6 +1,5 @@
 import type { IndexedDocument } from "../retrieval/ingest.ts";
-import type { Passage } from "../retrieval/retriever.ts";
-import type { IndexQuery } from "./sqlite-search-index.ts";
+import type { Found, IndexQuery } from "./sqlite-search-query.ts";
 
 interface Addressed {
   readonly tenant: string;
@@ -10,7 +9,11 @@ interface Addressed {
 /** What the search thread can be asked for. */
 export type IndexCall =
   | (Addressed & { readonly verb: "digests"; readonly ids: readonly string[] })
-  | (Addressed & { readonly verb: "replace"; readonly documents: readonly IndexedDocument[] })
+  | (Addressed & {
+      readonly verb: "replace";
+      readonly documents: readonly IndexedDocument[];
+      readonly embedder: string | undefined;
+    })
   | (Addressed & { readonly verb: "remove"; readonly ids: readonly string[] })
   | (Addressed & { readonly verb: "documentIds" })
   | (Addressed & { readonly verb: "search"; readonly query: IndexQuery });
@@ -21,7 +24,15 @@ export interface IndexAnswers {
   readonly replace: undefined;
   readonly remove: number;
   readonly documentIds: readonly string[];
-  readonly search: readonly Passage[];
+  readonly search: Found;
+}
+
+/** What the search thread is started with. */
+export interface ThreadData {
+  /** Holds one file per tenant. */
+  readonly folder: string;
+  /** Path of sqlite-vec; undefined: vectors are neither written nor searched. */
+  readonly extension: string | undefined;
 }
 
 /** A call on its way to the thread; `call` is echoed in the answer. */

@@ -1,36 +1,28 @@
 /**
  * One tenant's search index: a SQLite file with one FTS5 table per collection, so that how rare a term is, is counted
- * within the collection that is searched. Synchronous; the worker thread of `sqlite-search.ts` calls it.
+ * within the collection that is searched, and one table of its vectors. Synchronous; the worker thread of
+ * `sqlite-search.ts` calls it.
  *
- * What must stay true: a document's row, its passages and their terms are written in one transaction, so that a search
- * sees a document whole or not at all, also when several processes share the file.
+ * What must stay true: a document's row, its passages, their terms and their vectors are written in one transaction, so
+ * that a search sees a document whole or not at all, also when several processes share the file.
  */
 import { DatabaseSync } from "node:sqlite";
-import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
 import type { IndexedDocument } from "../retrieval/ingest.ts";
-import type { Labels, Passage } from "../retrieval/retriever.ts";
-import { searchTerms } from "../retrieval/terms.ts";
-
-export interface IndexQuery {
-  readonly text: string;
-  readonly k: number;
-  readonly filter: Readonly<Record<string, string | readonly string[]>>;
-}
+import { bytesOf, find, text } from "./sqlite-search-query.ts";
+import type { Found, IndexQuery, Rows } from "./sqlite-search-query.ts";
 
 export interface SearchIndex extends Disposable {
   /** The digests of those of the documents that are there. */
   digests(collection: string, ids: readonly string[]): ReadonlyMap<string, string>;
-  /** Puts documents in place of those of the same ids, in one transaction. */
-  replace(collection: string, documents: readonly IndexedDocument[]): void;
+  /** Puts documents in place of those of the same ids, in one transaction; `embedder` made the vectors they have. */
+  replace(collection: string, documents: readonly IndexedDocument[], embedder: string | undefined): void;
   /** Removes documents with everything they have; returns how many there were. */
   remove(collection: string, ids: readonly string[]): number;
   documentIds(collection: string): readonly string[];
-  search(collection: string, query: IndexQuery): readonly Passage[];
+  search(collection: string, query: IndexQuery): Found;
 }
 
-/** A word in a title says more about a document than the same word somewhere in its text. */
-const TITLE_WEIGHT = 2;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS collections (key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -42,19 +34,37 @@ const SCHEMA = `
     id TEXT NOT NULL, section TEXT NOT NULL, "start" INTEGER NOT NULL, "end" INTEGER NOT NULL,
     text TEXT NOT NULL) STRICT;
   CREATE INDEX IF NOT EXISTS passages_of_document ON passages (document);
+  CREATE TABLE IF NOT EXISTS embedders (key INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE) STRICT;
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;
 
-type Row = Record<string, SQLOutputValue>;
-type Rows = (sql: string, ...values: readonly SQLInputValue[]) => readonly Row[];
+/** The passages hold the text already, so the terms' table is contentless. A passage's vector goes with it. */
+const collectionSchema = (key: number): string => `
+  CREATE VIRTUAL TABLE IF NOT EXISTS terms_${key} USING fts5(
+    title, text, content = '', contentless_delete = 1, tokenize = 'porter unicode61');
+  CREATE TABLE IF NOT EXISTS vectors_${key} (
+    passage INTEGER PRIMARY KEY REFERENCES passages (key) ON DELETE CASCADE,
+    embedder INTEGER NOT NULL REFERENCES embedders (key), vector BLOB NOT NULL) STRICT;
+`;
 
-/** Opens or makes the file. The index can be made again from its documents, so a power loss may cost the last batch. */
-export function openSearchIndex(path: string): SearchIndex {
-  const db = new DatabaseSync(path, { timeout: 5_000 });
-  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;");
+/** A page holds a vector of 1,024 numbers and does not need a second one for its end. */
+const PAGE_BYTES = 8_192;
+
+/**
+ * Opens or makes the file. The index can be made again from its documents, so a power loss may cost the last batch.
+ * `extension` is the path of sqlite-vec, without which no vector can be searched.
+ */
+export function openSearchIndex(path: string, extension: string | undefined): SearchIndex {
+  const db = new DatabaseSync(path, { timeout: 5_000, allowExtension: extension !== undefined });
+  if (extension !== undefined) {
+    db.loadExtension(extension);
+    db.enableLoadExtension(false);
+  }
+  db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+    PRAGMA cache_size = -16384;`);
   const rows: Rows = (sql, ...values) => db.prepare(sql).all(...values);
-  const transaction = <T>(work: () => T): T => {
-    db.exec("BEGIN IMMEDIATE");
+  const transaction = <T>(begin: "BEGIN" | "BEGIN IMMEDIATE", work: () => T): T => {
+    db.exec(begin);
     try {
       const result = work();
       db.exec("COMMIT");
@@ -64,7 +74,8 @@ export function openSearchIndex(path: string): SearchIndex {
       throw error;
     }
   };
-  if (rows("PRAGMA user_version")[0]?.["user_version"] !== SCHEMA_VERSION) transaction(() => db.exec(SCHEMA));
+  const write = <T>(work: () => T): T => transaction("BEGIN IMMEDIATE", work);
+  if (rows("PRAGMA user_version")[0]?.["user_version"] !== SCHEMA_VERSION) write(() => migrate(db));
   const keyOf = (collection: string): number | undefined => {
     const key = rows("SELECT key FROM collections WHERE name = ?", collection)[0]?.["key"];
     return typeof key === "number" ? key : undefined;
@@ -78,32 +89,47 @@ export function openSearchIndex(path: string): SearchIndex {
       );
       return new Map(found.map((row) => [text(row, "id"), text(row, "digest")]));
     },
-    replace: (collection, documents) =>
-      transaction(() => replaceAll(db, keyOf(collection) ?? createCollection(db, collection), documents)),
+    replace: (collection, documents, embedder) =>
+      write(() => replaceAll(db, { key: keyOf(collection) ?? createCollection(db, collection), embedder }, documents)),
     remove(collection, ids) {
       const key = keyOf(collection);
       if (key === undefined) return 0;
-      return transaction(() => ids.filter((id) => removeDocument(rows, key, id)).length);
+      return write(() => ids.filter((id) => removeDocument(rows, key, id)).length);
     },
     documentIds: (collection) =>
       rows("SELECT id FROM documents WHERE collection = ?", keyOf(collection) ?? -1).map((row) => text(row, "id")),
-    search(collection, query) {
-      const key = keyOf(collection);
-      return key === undefined ? [] : find(rows, key, query);
-    },
+    search: (collection, query) =>
+      transaction("BEGIN", () => {
+        const key = keyOf(collection);
+        return key === undefined ? { kind: "passages", passages: [] } : find(rows, key, query);
+      }),
     [Symbol.dispose]: () => db.close(),
   };
 }
 
+/** Collections of the first version had no vectors. */
+function migrate(db: DatabaseSync): void {
+  db.exec(SCHEMA);
+  for (const { key } of db.prepare("SELECT key FROM collections").all()) db.exec(collectionSchema(Number(key)));
+}
+
 function createCollection(db: DatabaseSync, name: string): number {
   const key = Number(db.prepare("INSERT INTO collections (name) VALUES (?)").run(name).lastInsertRowid);
-  // The passages hold the text already, so the terms' table is contentless.
-  db.exec(`CREATE VIRTUAL TABLE terms_${key} USING fts5(
-    title, text, content = '', contentless_delete = 1, tokenize = 'porter unicode61')`);
+  db.exec(collectionSchema(key));
   return key;
 }
 
-function replaceAll(db: DatabaseSync, collection: number, documents: readonly IndexedDocument[]): void {
+function embedderKey(db: DatabaseSync, identity: string): number {
+  db.prepare("INSERT INTO embedders (identity) VALUES (?) ON CONFLICT DO NOTHING").run(identity);
+  return Number(db.prepare("SELECT key FROM embedders WHERE identity = ?").get(identity)?.["key"]);
+}
+
+interface Target {
+  readonly key: number;
+  readonly embedder: string | undefined;
+}
+
+function replaceAll(db: DatabaseSync, { key, embedder }: Target, documents: readonly IndexedDocument[]): void {
   const rows: Rows = (sql, ...values) => db.prepare(sql).all(...values);
   const addDocument = db.prepare(
     "INSERT INTO documents (collection, id, title, labels, digest) VALUES (?, ?, ?, ?, ?)",
@@ -111,14 +137,17 @@ function replaceAll(db: DatabaseSync, collection: number, documents: readonly In
   const addPassage = db.prepare(
     `INSERT INTO passages (document, id, section, "start", "end", text) VALUES (?, ?, ?, ?, ?, ?)`,
   );
-  const addTerms = db.prepare(`INSERT INTO terms_${collection} (rowid, title, text) VALUES (?, ?, ?)`);
+  const addTerms = db.prepare(`INSERT INTO terms_${key} (rowid, title, text) VALUES (?, ?, ?)`);
+  const addVector = db.prepare(`INSERT INTO vectors_${key} (passage, embedder, vector) VALUES (?, ?, ?)`);
+  const by = embedder === undefined ? undefined : embedderKey(db, embedder);
   for (const { id, title, labels, digest, passages } of documents) {
-    removeDocument(rows, collection, id);
-    const document = addDocument.run(collection, id, title, JSON.stringify(labels), digest).lastInsertRowid;
-    for (const { id: passage, section, offsets, text: said } of passages) {
+    removeDocument(rows, key, id);
+    const document = addDocument.run(key, id, title, JSON.stringify(labels), digest).lastInsertRowid;
+    for (const { id: passageId, section, offsets, text: said, vector } of passages) {
       const { start, end } = offsets;
-      const { lastInsertRowid } = addPassage.run(document, passage, section, start, end, said);
-      addTerms.run(lastInsertRowid, `${title} ${section}`, said);
+      const passage = addPassage.run(document, passageId, section, start, end, said).lastInsertRowid;
+      addTerms.run(passage, `${title} ${section}`, said);
+      if (by !== undefined && vector !== undefined) addVector.run(passage, by, bytesOf(vector));
     }
   }
 }
@@ -131,52 +160,3 @@ function removeDocument(rows: Rows, collection: number, id: string): boolean {
   rows("DELETE FROM documents WHERE key = ?", key);
   return true;
 }
-
-function find(rows: Rows, collection: number, { text: asked, k, filter }: IndexQuery): readonly Passage[] {
-  const match = matchExpression(asked);
-  if (match === undefined) return [];
-  const conditions = Object.entries(filter).map(([label, wanted]) => [label, JSON.stringify([wanted].flat())]);
-  const among = conditions
-    .map(
-      () =>
-        "AND EXISTS (SELECT 1 FROM json_each(d.labels) l WHERE l.key = ? AND l.value IN (SELECT value FROM json_each(?)))",
-    )
-    .join(" ");
-  const filtered = `AND rowid IN (SELECT p.key FROM documents d JOIN passages p ON p.document = d.key WHERE d.collection = ? ${among})`;
-  const scored = `SELECT rowid, bm25(terms_${collection}, ${TITLE_WEIGHT}, 1) AS cost FROM terms_${collection}
-    WHERE terms_${collection} MATCH ? ${conditions.length > 0 ? filtered : ""} ORDER BY cost, rowid LIMIT ?`;
-  const values = conditions.length > 0 ? [match, collection, ...conditions.flat(), k] : [match, k];
-  return rows(
-    `SELECT d.id AS documentId, d.title, d.labels, p.id, p.section, p."start", p."end", p.text, m.cost
-     FROM (${scored}) m JOIN passages p ON p.key = m.rowid JOIN documents d ON d.key = p.document
-     ORDER BY m.cost, m.rowid`,
-    ...values,
-  ).map((row, index) => toPassage(row, index + 1));
-}
-
-/**
- * Any user's text as an FTS5 expression that cannot be a syntax error: its words, each a quoted string, any of which
- * may occur. Undefined when it has no words.
- */
-export function matchExpression(query: string): string | undefined {
-  const terms = searchTerms(query);
-  return terms.length === 0 ? undefined : terms.map((term) => `"${term}"`).join(" OR ");
-}
-
-function toPassage(row: Row, rank: number): Passage {
-  const score = -Number(row["cost"]);
-  return {
-    id: text(row, "id"),
-    documentId: text(row, "documentId"),
-    title: text(row, "title"),
-    section: text(row, "section"),
-    offsets: { start: Number(row["start"]), end: Number(row["end"]) },
-    text: text(row, "text"),
-    // Written by `replaceAll` from labels.
-    labels: JSON.parse(text(row, "labels")) as Labels,
-    score,
-    parts: { lexical: { rank, score } },
-  };
-}
-
-const text = (row: Row, column: string): string => String(row[column]);

@@ -4,7 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { HoldpointError } from "../core/errors.ts";
-import type { AnswerMessage, CallMessage, IndexAnswers, IndexCall } from "./sqlite-search-calls.ts";
+import type { AnswerMessage, CallMessage, IndexAnswers, IndexCall, ThreadData } from "./sqlite-search-calls.ts";
 
 export interface SearchThread extends AsyncDisposable {
   /** @throws HoldpointError `unavailable` when the index cannot be read or written, or the thread is gone */
@@ -24,14 +24,13 @@ interface Running {
 const unavailable = (reason: string): HoldpointError =>
   new HoldpointError("unavailable", `the search index cannot answer: ${reason}`);
 
-/** `folder` holds one file per tenant. */
-export function createSearchThread(folder: string): SearchThread {
+export function createSearchThread(workerData: ThreadData): SearchThread {
   let running: Running | undefined;
   let calls = 0;
   let closed = false;
   const start = (): Running => {
     const waiting = new Map<number, Waiting>();
-    const worker = new Worker(workerFile(), { workerData: { folder }, name: "search" });
+    const worker = new Worker(workerFile(), { workerData, name: "search" });
     const mine = { worker, waiting };
     const fail = (reason: string): void => {
       if (running === mine) running = undefined;

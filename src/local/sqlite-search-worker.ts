@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import type { AnswerMessage, CallMessage, IndexAnswers, IndexCall } from "./sqlite-search-calls.ts";
+import type { AnswerMessage, CallMessage, IndexAnswers, IndexCall, ThreadData } from "./sqlite-search-calls.ts";
 import { openSearchIndex } from "./sqlite-search-index.ts";
 import type { SearchIndex } from "./sqlite-search-index.ts";
 
@@ -16,7 +16,7 @@ function fileOf(tenant: string): string {
   return `${plain ? `t-${tenant}` : `h-${createHash("sha256").update(tenant).digest("hex")}`}.sqlite`;
 }
 
-function createIndexes(folder: string) {
+function createIndexes({ folder, extension }: ThreadData) {
   const open = new Map<string, SearchIndex>();
   mkdirSync(folder, { recursive: true });
   const indexOf = (tenant: string, make: boolean): SearchIndex | undefined => {
@@ -29,7 +29,7 @@ function createIndexes(folder: string) {
       index[Symbol.dispose]();
       open.delete(first);
     }
-    const index = openSearchIndex(path);
+    const index = openSearchIndex(path, extension);
     open.set(tenant, index);
     return index;
   };
@@ -40,20 +40,20 @@ function createIndexes(folder: string) {
       case "digests":
         return index?.digests(collection, request.ids) ?? new Map();
       case "replace":
-        index?.replace(collection, request.documents);
+        index?.replace(collection, request.documents, request.embedder);
         return undefined;
       case "remove":
         return index?.remove(collection, request.ids) ?? 0;
       case "documentIds":
         return index?.documentIds(collection) ?? [];
       case "search":
-        return index?.search(collection, request.query) ?? [];
+        return index?.search(collection, request.query) ?? { kind: "passages", passages: [] };
     }
   };
 }
 
 // What `sqlite-search.ts` starts this thread with, and sends to it.
-const answer = createIndexes((workerData as { readonly folder: string }).folder);
+const answer = createIndexes(workerData as ThreadData);
 parentPort?.on("message", ({ call, request }: CallMessage) => {
   const reply = (message: AnswerMessage): void => parentPort?.postMessage(message, []);
   try {

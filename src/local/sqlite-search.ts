@@ -1,39 +1,101 @@
 import { join } from "node:path";
+import { HoldpointError } from "../core/errors.ts";
+import { embedQuery, embedderIdentity } from "../retrieval/embedding.ts";
+import type { PassageEmbedder } from "../retrieval/embedding.ts";
 import { ingestDocuments } from "../retrieval/ingest.ts";
-import type { DocumentIndex } from "../retrieval/ingest.ts";
+import type { DocumentIndex, IndexedDocument } from "../retrieval/ingest.ts";
 import { checkPassageCount } from "../retrieval/retriever.ts";
-import type { Retriever } from "../retrieval/retriever.ts";
+import type { Retriever, SearchOptions } from "../retrieval/retriever.ts";
 import { createSearchThread } from "./sqlite-search-thread.ts";
 import type { SearchThread } from "./sqlite-search-thread.ts";
 
+/** What search by meaning needs. */
+export interface Meaning {
+  readonly embedder: PassageEmbedder;
+  /** Path of sqlite-vec, as `vectorExtension` finds it. */
+  readonly extension: string;
+}
+
+export interface SqliteRetrieverOptions {
+  readonly dataDir: string;
+  /** Undefined: passages are found by their words alone. */
+  readonly meaning?: Meaning | undefined;
+}
+
 /**
- * The embedded retriever: SQLite FTS5, BM25 over stemmed words, one file per tenant under `<dataDir>/search`.
- * Several processes may share the folder. Reading and writing happen on a thread of their own, started on first use.
+ * The embedded retriever: SQLite FTS5, BM25 over stemmed words, and with an embedder the nearest vectors beside it; one
+ * file per tenant under `<dataDir>/search`. Several processes may share the folder. Reading and writing happen on a
+ * thread of their own, started on first use.
  */
-export function createSqliteRetriever({ dataDir }: { readonly dataDir: string }): Retriever & AsyncDisposable {
-  const thread = createSearchThread(join(dataDir, "search"));
-  const index = indexOn(thread);
+export function createSqliteRetriever({ dataDir, meaning }: SqliteRetrieverOptions): Retriever & AsyncDisposable {
+  const thread = createSearchThread({ folder: join(dataDir, "search"), extension: meaning?.extension });
+  const embedder = meaning?.embedder;
+  const index = indexOn(thread, embedder);
   return {
-    semantic: false,
-    ingest: (documents, options) => ingestDocuments({ index }, documents, options),
+    semantic: embedder !== undefined,
+    ingest: (documents, options) => ingestDocuments({ index, embedder }, documents, options),
     remove: async ({ tenant, collection, documentId }) =>
       (await index.remove({ tenant, collection }, [documentId])) > 0,
-    async search(query, { tenant, collection, k, filter = {}, signal }) {
+    async search(query, options) {
+      const { tenant, collection, k, filter = {}, signal } = options;
       signal?.throwIfAborted();
       checkPassageCount(k);
-      const passages = await thread.ask({ verb: "search", tenant, collection, query: { text: query, k, filter } });
+      const near = embedder === undefined ? {} : await nearTo(embedder, query, signal);
+      const found = await thread.ask({
+        verb: "search",
+        tenant,
+        collection,
+        query: { text: query, k, filter, ...near },
+      });
       signal?.throwIfAborted();
-      return passages;
+      if (found.kind === "passages") return found.passages;
+      throw notEmbedded(options, near.embedder, found.embedders);
     },
     [Symbol.asyncDispose]: () => thread[Symbol.asyncDispose](),
   };
 }
 
-function indexOn(thread: SearchThread): DocumentIndex {
+function indexOn(thread: SearchThread, embedder: PassageEmbedder | undefined): DocumentIndex {
+  const identity = embedder === undefined ? undefined : embedderIdentity(embedder);
   return {
     digests: (place, ids) => thread.ask({ verb: "digests", ...place, ids }),
-    replace: (place, documents) => thread.ask({ verb: "replace", ...place, documents }),
+    replace: (place, documents) =>
+      thread.ask({ verb: "replace", ...place, documents: documents.map(withUnitVectors), embedder: identity }),
     remove: (place, ids) => thread.ask({ verb: "remove", ...place, ids }),
     documentIds: (place) => thread.ask({ verb: "documentIds", ...place }),
   };
+}
+
+interface Near {
+  readonly embedder?: string;
+  readonly vector?: Float32Array;
+}
+
+async function nearTo(embedder: PassageEmbedder, query: string, signal: AbortSignal | undefined): Promise<Near> {
+  const vector = await embedQuery(embedder, query, signal);
+  return { embedder: embedderIdentity(embedder), ...unit(vector) };
+}
+
+const withUnitVectors = (document: IndexedDocument): IndexedDocument => ({
+  ...document,
+  passages: document.passages.map(({ vector, ...passage }) => ({ ...passage, ...unit(vector) })),
+});
+
+/** The vector in its own memory, of length 1. One of nothing but zeros points nowhere, and is near to nothing. */
+function unit(vector: Float32Array | undefined): { readonly vector?: Float32Array } {
+  const length = Math.sqrt(vector?.reduce((sum, value) => sum + value * value, 0) ?? 0);
+  return vector !== undefined && length > 0 ? { vector: vector.map((value) => value / length) } : {};
+}
+
+function notEmbedded(
+  { collection }: Pick<SearchOptions, "collection">,
+  embedder: string | undefined,
+  others: readonly string[],
+): HoldpointError {
+  const had = others.length === 0 ? "without an embedder" : `with ${others.join(" and with ")}`;
+  return new HoldpointError(
+    "conflict",
+    `the documents of ${collection} were ingested ${had}, and cannot be searched with ${embedder}: ` +
+      "ingest them again with this embedder, or search with the one they were ingested with",
+  );
 }

@@ -12,6 +12,8 @@ export type EmbeddingPurpose = "document" | "query";
 export interface EmbeddingClient {
   /** What shares a breaker. */
   readonly place: string;
+  /** Vectors of the same model and size can be compared, wherever they were made. */
+  readonly model: string;
   readonly dimensions: number;
   /** Texts that one request takes. */
   readonly batchSize: number;
@@ -24,6 +26,7 @@ export interface EmbeddingClient {
 }
 
 export interface Embedder {
+  readonly model: string;
   readonly dimensions: number;
   /**
    * A vector for each text, in their order.
@@ -35,6 +38,8 @@ export interface Embedder {
 export interface EmbedOptions {
   readonly purpose: EmbeddingPurpose;
   readonly signal?: AbortSignal;
+  /** Called with each answered request, also of a call that fails later: vectors of the texts from `start` on. */
+  readonly onVectors?: (start: number, vectors: readonly Float32Array[]) => void;
 }
 
 export interface EmbedderDeps {
@@ -47,7 +52,7 @@ export interface EmbedderDeps {
 }
 
 export function createEmbedder({ client, policies, clock, concurrency, silenceMs }: EmbedderDeps): Embedder {
-  const { place, dimensions, batchSize } = client;
+  const { place, model, dimensions, batchSize } = client;
   const vectorsOf = async (batch: readonly string[], purpose: EmbeddingPurpose, signal: AbortSignal) => {
     const run = () => withinSilence({ clock, silenceMs, signal }, (own) => client.embed(batch, purpose, own));
     const vectors = await policies.attempt(place, signal, { isFinal: () => false, run });
@@ -56,8 +61,9 @@ export function createEmbedder({ client, policies, clock, concurrency, silenceMs
     return vectors.map((vector) => Float32Array.from(vector));
   };
   return {
+    model,
     dimensions,
-    async embed(texts, { purpose, signal }) {
+    async embed(texts, { purpose, signal, onVectors }) {
       const blank = texts.findIndex((text) => text.trim() === "");
       if (blank >= 0)
         throw new HoldpointError("invalid", `text ${blank} of ${texts.length} is blank and has no vector`);
@@ -69,7 +75,11 @@ export function createEmbedder({ client, policies, clock, concurrency, silenceMs
       const done: (readonly Float32Array[])[] = [];
       const waiting = batches.entries();
       const work = async (): Promise<void> => {
-        for (const [at, batch] of waiting) done[at] = await vectorsOf(batch, purpose, either);
+        for (const [at, batch] of waiting) {
+          const vectors = await vectorsOf(batch, purpose, either);
+          done[at] = vectors;
+          onVectors?.(at * batchSize, vectors);
+        }
       };
       try {
         await Promise.all(Array.from({ length: Math.min(concurrency, batches.length) }, work));

@@ -2,7 +2,7 @@
  * Dividing a document into passages, as pure functions. What must stay true, whatever the text:
  * passages are ranges of the text, in order, disjoint, none empty or longer than the limit, none beginning or ending
  * inside a character, and between them lies nothing but white space. (A document of a title and nothing else has one
- * empty passage, so that it can be found.)
+ * empty passage, so that it can be found; one with neither has none.)
  */
 import { sha256 } from "../core/ids.ts";
 import type { DocumentFormat, Offsets, SourceDocument } from "./retriever.ts";
@@ -38,7 +38,7 @@ export function chunkDocument(document: SourceDocument, limits = DEFAULT_LIMITS[
     fit(text, trimmed(text, range), limits.most).map((piece) => ({ ...piece, section: trail.join(" › ") })),
   );
   const passages = joinShort(ranges, limits);
-  if (passages.length === 0 && title !== "") passages.push({ start: 0, end: 0, section: "" });
+  if (passages.length === 0 && title.trim() !== "") passages.push({ start: 0, end: 0, section: "" });
   return passages.map(({ section, ...offsets }) => {
     const said = text.slice(offsets.start, offsets.end);
     return { id: sha256(JSON.stringify([id, title, section, offsets.start, said])), section, offsets, text: said };

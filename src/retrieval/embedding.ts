@@ -1,4 +1,5 @@
 /** Vectors of passages and queries: the port of what embeds, and what it is given. */
+import type { Passage } from "./retriever.ts";
 
 /** Some models have other vectors for what is searched than for what searches. */
 export type EmbeddingPurpose = "document" | "query";
@@ -26,13 +27,8 @@ export function embedderIdentity({ model, dimensions }: PassageEmbedder): string
 /** UTF-16 code units of a text that are embedded: models read about so much, and refuse or cut what is longer. */
 const MOST_CHARS = 8_000;
 
-/** What of a passage is embedded: where it stands, and what it says. Undefined when that is blank. */
-export function embeddingText(passage: {
-  readonly title: string;
-  readonly section: string;
-  readonly text: string;
-}): string | undefined {
-  const { title, section, text } = passage;
+/** What of a passage is embedded: where it stands, and what it says. Never blank: chunking leaves no blank passage. */
+export function embeddingText({ title, section, text }: Pick<Passage, "title" | "section" | "text">): string {
   return embeddable([title, section, text].filter((part) => part.trim() !== "").join("\n"));
 }
 
@@ -43,13 +39,12 @@ export async function embedQuery(
   signal?: AbortSignal,
 ): Promise<Float32Array | undefined> {
   const text = embeddable(query);
-  if (text === undefined) return undefined;
+  if (text === "") return undefined;
   const [vector] = await embedder.embed([text], { purpose: "query", ...(signal === undefined ? {} : { signal }) });
   return vector;
 }
 
 /** A text that can be sent anywhere: bounded, and without halves of characters. */
-function embeddable(text: string): string | undefined {
-  const bounded = text.trim().slice(0, MOST_CHARS).toWellFormed();
-  return bounded === "" ? undefined : bounded;
+function embeddable(text: string): string {
+  return text.trim().slice(0, MOST_CHARS).toWellFormed();
 }

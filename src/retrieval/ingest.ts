@@ -24,7 +24,7 @@ export interface IndexedDocument {
 }
 
 export interface IndexedPassage extends Chunk {
-  /** Of the embedder, where there is one and the passage is not blank. */
+  /** Of the embedder, where there is one. */
   readonly vector?: Float32Array;
 }
 
@@ -147,36 +147,34 @@ async function write({ index, place, documents, embedder, signal }: Writing): Pr
     await index.replace(place, documents);
     return 0;
   }
-  const texts = documents.flatMap(({ title, passages }) =>
-    passages.flatMap(({ id, section, text }) => {
-      const said = embeddingText({ title, section, text });
-      return said === undefined ? [] : [{ id, said }];
-    }),
-  );
+  const passages = documents.flatMap(({ title, passages }) => passages.map((passage) => ({ ...passage, title })));
   const vectors = new Map<string, Float32Array>();
   const onVectors = (start: number, arrived: readonly Float32Array[]): void => {
     for (const [at, vector] of arrived.entries()) {
-      const id = texts[start + at]?.id;
-      if (id !== undefined) vectors.set(id, vector);
+      const passage = passages[start + at];
+      if (passage !== undefined) vectors.set(passage.id, vector);
     }
   };
-  const wanted = new Set(texts.map(({ id }) => id));
-  const isWhole = ({ passages }: IndexedDocument): boolean =>
-    passages.every(({ id }) => vectors.has(id) || !wanted.has(id));
-  const withVector = (passage: IndexedPassage): IndexedPassage => {
-    const vector = vectors.get(passage.id);
-    return vector === undefined ? passage : { ...passage, vector };
-  };
   try {
-    const said = texts.map((text) => text.said);
     const options = { purpose: "document", onVectors, ...(signal === undefined ? {} : { signal }) } as const;
-    if (said.length > 0) onVectors(0, await embedder.embed(said, options));
+    if (passages.length > 0) onVectors(0, await embedder.embed(passages.map(embeddingText), options));
   } finally {
-    const whole = documents.filter(isWhole).map((document) => ({
-      ...document,
-      passages: document.passages.map(withVector),
-    }));
+    const whole = documents.flatMap((document) => withVectors(document, vectors) ?? []);
     if (whole.length > 0) await index.replace(place, whole);
   }
-  return texts.length;
+  return passages.length;
+}
+
+/** Undefined unless there is a vector for each of its passages. */
+function withVectors(
+  document: IndexedDocument,
+  vectors: ReadonlyMap<string, Float32Array>,
+): IndexedDocument | undefined {
+  const passages: IndexedPassage[] = [];
+  for (const passage of document.passages) {
+    const vector = vectors.get(passage.id);
+    if (vector === undefined) return undefined;
+    passages.push({ ...passage, vector });
+  }
+  return { ...document, passages };
 }

@@ -104,12 +104,32 @@ it("sends nothing more once one request has failed", async () => {
   expect(bedrock.seen.length - before).toBeLessThanOrEqual(CONCURRENCY);
 });
 
+it("gives out what was answered also when a later request fails, so that it need not be paid for again", async () => {
+  const before = bedrock.seen.length;
+  bedrock.fault(({ index }) =>
+    index === before + 6 ? { kind: "refuse", status: 403, type: "AccessDeniedException" } : undefined,
+  );
+  const many = texts(20);
+  const arrived: (Float32Array | undefined)[] = [];
+  const onVectors = (start: number, vectors: readonly Float32Array[]): void => {
+    for (const [at, vector] of vectors.entries()) arrived[start + at] = vector;
+  };
+  const failed = embedder(TITAN).embed(many, { purpose: "document", onVectors });
+  expect(await failed.catch(reasonOf)).toBe("credentials");
+  const answered = many.filter((_, at) => arrived[at] !== undefined);
+  expect(answered.length).toBeGreaterThan(0);
+  for (const [at, vector] of arrived.entries()) {
+    if (vector !== undefined) expect(vector).toEqual(Float32Array.from(fakeVector(many[at] ?? "", 1024, true)));
+  }
+});
+
 it("has so many requests under way at once, and no more", async () => {
   let most = 0;
   let underWay = 0;
   const counted = createEmbedder({
     client: {
       place: "counted",
+      model: "counted",
       dimensions: 1,
       batchSize: 1,
       async embed() {

@@ -21,7 +21,6 @@ it("embeds of a passage its title, section and text, whichever it has", () => {
     "Boots\nCare › Soles\nDry them.",
   );
   expect(embeddingText({ title: "Boots", section: "", text: "" })).toBe("Boots");
-  expect(embeddingText({ title: " ", section: "\n", text: "\t" })).toBeUndefined();
 });
 
 it("embeds of a very long text its beginning, never half a character", () => {

@@ -97,11 +97,12 @@ describe("with an embedder", () => {
     expect([...kept]).toEqual([]);
   });
 
-  it("a passage with nothing in it has no vector, and nothing is asked for it", async () => {
+  it("a document with nothing in it has no passage, and nothing is asked for it", async () => {
     const embedder = countingEmbedder();
-    const blank: SourceDocument = { id: "blank", title: " ", text: "", format: "text", labels: {} };
-    expect(await ingest([blank], embedder)).toMatchObject({ passages: 1, embedded: 0 });
-    expect(kept.get("blank")?.passages[0]).not.toHaveProperty("vector");
+    const blank: SourceDocument = { id: "blank", title: " ", text: "\n", format: "text", labels: {} };
+    expect(await ingest([blank], embedder)).toMatchObject({ documents: 1, passages: 0, embedded: 0 });
+    expect(embedder.paid).toEqual([]);
+    expect(await ingest([blank], embedder)).toMatchObject({ unchanged: 1 });
   });
 });
 
