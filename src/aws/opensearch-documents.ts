@@ -140,27 +140,26 @@ async function announce(
       place,
       left.map(({ id }) => id),
     );
-    const parts = left.map((change) => {
+    const parts = left.flatMap((change) => {
+      const { all, stale } = itemsOf(place, change, markers.get(change.id));
       const marker = markers.get(change.id);
-      const passages = (change.document?.passages ?? []).map(({ id }) => passageId(place, id));
-      const all = [...new Set([...(marker?.passages ?? []), ...passages])];
-      const kept = new Set(passages);
-      const source = markerSource(place, change, { digest: "", passages: all });
+      if (marker !== undefined && isAnnounced(marker, change, all)) {
+        announced.push({ ...change, stale, guard: marker.guard });
+        return [];
+      }
       const action: BulkAction = {
         verb: marker === undefined ? "create" : "index",
         id: markerId(place, change.id),
-        source,
+        source: markerSource(place, change, { digest: "", passages: all }),
         guard: marker?.guard,
       };
-      return { change, action, stale: all.filter((id) => !kept.has(id)) };
+      return [{ change, action, stale }];
     });
     const outcomes = await bulk(context, parts);
     left = parts.flatMap(({ change, stale }, at) => {
       const outcome = outcomes[at];
-      if (outcome?.guard === undefined || outcome.status >= 300) {
-        if (outcome?.status === 409) return [change];
-        throw refusedMarker(context, change, outcome);
-      }
+      if (outcome?.status === 409) return [change];
+      if (outcome?.guard === undefined || outcome.status >= 300) throw refusedMarker(context, change, outcome);
       announced.push({ ...change, stale, guard: outcome.guard });
       return [];
     });
@@ -168,6 +167,18 @@ async function announce(
   const [contended] = left;
   if (contended !== undefined) throw cameSecond(context, contended.id);
   return announced;
+}
+
+/** All items that a document had and is to have, and those of them that it is not to have. */
+function itemsOf(place: Collection, { document }: Change, marker: Marker | undefined) {
+  const kept = (document?.passages ?? []).map(({ id }) => passageId(place, id));
+  const all = new Set([...(marker?.passages ?? []), ...kept]);
+  return { all: [...all], stale: [...all.difference(new Set(kept))] };
+}
+
+/** By ourselves, when the reply was lost or an ingestion was cut off; or by another that brings the same. */
+function isAnnounced({ digest, wanted, passages }: Marker, change: Change, all: readonly string[]): boolean {
+  return digest === "" && wanted === wantedBy(change) && passages.length === all.length;
 }
 
 async function finish(context: Context, place: Collection, changes: readonly Announced[]): Promise<void> {
