@@ -204,10 +204,20 @@ async function finish(context: Context, place: Collection, changes: readonly Ann
     place,
     contended.map(({ id }) => id),
   );
-  for (const change of contended) {
-    // Our own write whose reply was lost; or another ingestion that brings the same, and finishes it.
-    if ((markers.get(change.id)?.wanted ?? "") !== wantedBy(change)) throw cameSecond(context, change.id);
-  }
+  // Else it is our own write whose reply was lost, or another ingestion that brings the same, and finishes it.
+  const second = contended.filter((change) => (markers.get(change.id)?.wanted ?? "") !== wantedBy(change));
+  const [first] = second;
+  if (first === undefined) return;
+  // What the marker of the other one does not name would stay for ever.
+  const own = second.flatMap((change) => {
+    const theirs = new Set(markers.get(change.id)?.passages);
+    return itemsOf(place, change, undefined).all.filter((id) => !theirs.has(id));
+  });
+  await bulk(
+    context,
+    own.map((id) => ({ action: { verb: "delete", id } as const })),
+  );
+  throw cameSecond(context, first.id);
 }
 
 function refusedMarker({ requests }: Context, { id }: Change, outcome: BulkOutcome | undefined) {
