@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { HoldpointError } from "./core/errors.ts";
 import { DEFAULT_LIMITS, LIMIT_SETTINGS } from "./core/limits.ts";
 import type { Limits } from "./core/limits.ts";
-import { environment } from "./settings.ts";
+import { EMBEDDER_FORM, environment } from "./settings.ts";
 import type { Environment } from "./settings.ts";
 
 /** Where a service of AWS is reached. */
@@ -44,6 +44,8 @@ export interface Config {
   /** The catalogue of models; undefined: there is only the offline one. */
   readonly modelsFile: string | undefined;
   readonly bedrock: Endpoint;
+  /** The model of Bedrock that makes vectors; undefined: documents are found by their words alone. */
+  readonly embedder: { readonly model: string; readonly dimensions: number | undefined } | undefined;
   /** Undefined: content is stored as it is. */
   readonly encryption: Encryption | undefined;
   /** What signs the tokens of callbacks, newest first. */
@@ -145,8 +147,9 @@ function readCommandLine(argv: readonly string[]): CommandLine {
 function toConfig(mode: "dev" | "start", env: Environment): Config {
   const table = env.HOLDPOINT_TABLE;
   for (const [name, needed, advice] of NEEDED) {
-    if (env[name] !== undefined && env[needed] === undefined)
-      throw new HoldpointError("invalid", `${name} is set but ${needed} is not: ${advice}`);
+    if (env[name] === undefined || needed.some((one) => env[one] !== undefined)) continue;
+    const missing = needed.length === 1 ? `${needed[0]} is not` : `neither ${needed.join(" nor ")} is`;
+    throw new HoldpointError("invalid", `${name} is set but ${missing}: ${advice}`);
   }
   return {
     mode,
@@ -160,6 +163,7 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     s3: env.HOLDPOINT_BUCKET === undefined ? undefined : s3Of(env, env.HOLDPOINT_BUCKET),
     modelsFile: env.HOLDPOINT_MODELS,
     bedrock: endpointOf(env, env.BEDROCK_ENDPOINT),
+    embedder: embedderOf(env.HOLDPOINT_EMBEDDER),
     encryption: encryptionOf(env),
     callbackKeys: callbackKeysOf(env),
     pool: env.HOLDPOINT_POOL,
@@ -179,15 +183,22 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
 const listOf = (text: string | undefined): readonly string[] =>
   text?.split(",").flatMap((one) => one.trim() || []) ?? [];
 
-/** Settings that mean nothing without another one. */
-const NEEDED: readonly (readonly [keyof Environment, keyof Environment, string])[] = [
-  ["DYNAMODB_ENDPOINT", "HOLDPOINT_TABLE", "name the table, or unset the endpoint"],
-  ["HOLDPOINT_BUCKET", "HOLDPOINT_TABLE", "name the table, or unset the bucket"],
-  ["HOLDPOINT_BUCKET_KMS_KEY_ID", "HOLDPOINT_BUCKET", "name the bucket, or unset its key"],
-  ["S3_ENDPOINT", "HOLDPOINT_BUCKET", "name the bucket, or unset the endpoint"],
-  ["BEDROCK_ENDPOINT", "HOLDPOINT_MODELS", "name the catalogue, or unset the endpoint"],
-  ["KMS_ENDPOINT", "HOLDPOINT_KMS_KEY_ID", "name the key, or unset the endpoint"],
+/** Settings that mean nothing without one of others. */
+const NEEDED: readonly (readonly [keyof Environment, readonly (keyof Environment)[], string])[] = [
+  ["DYNAMODB_ENDPOINT", ["HOLDPOINT_TABLE"], "name the table, or unset the endpoint"],
+  ["HOLDPOINT_BUCKET", ["HOLDPOINT_TABLE"], "name the table, or unset the bucket"],
+  ["HOLDPOINT_BUCKET_KMS_KEY_ID", ["HOLDPOINT_BUCKET"], "name the bucket, or unset its key"],
+  ["S3_ENDPOINT", ["HOLDPOINT_BUCKET"], "name the bucket, or unset the endpoint"],
+  ["BEDROCK_ENDPOINT", ["HOLDPOINT_MODELS", "HOLDPOINT_EMBEDDER"], "name what is reached there, or unset the endpoint"],
+  ["KMS_ENDPOINT", ["HOLDPOINT_KMS_KEY_ID"], "name the key, or unset the endpoint"],
 ];
+
+/** Of a text that has the form. */
+function embedderOf(text: string | undefined): Config["embedder"] {
+  const { model, dimensions } = EMBEDDER_FORM.exec(text ?? "")?.groups ?? {};
+  if (model === undefined) return undefined;
+  return { model, dimensions: dimensions === undefined ? undefined : Number(dimensions) };
+}
 
 const endpointOf = (env: Environment, endpoint: string | undefined): Endpoint => ({
   endpoint,

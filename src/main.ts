@@ -16,6 +16,7 @@ import { readGraphConfig } from "./langgraph/graph-config.ts";
 import { loadGraphs } from "./langgraph/load.ts";
 import { loadStoreSettings } from "./langgraph/store-config.ts";
 import { openModels } from "./open-models.ts";
+import { ingestFolder, openFolder, openRetriever } from "./open-retrieval.ts";
 import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
@@ -33,7 +34,6 @@ import { limitRepeats } from "./runtime/log-limit.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { watchTable } from "./runtime/table-health.ts";
 import type { TableHealth } from "./runtime/table-health.ts";
-import type { DocumentFolder } from "./retrieval/folder.ts";
 import type { Retriever } from "./retrieval/retriever.ts";
 import { blame } from "./runtime/delivery/strays.ts";
 import { noProtection } from "./runtime/worker/task-protection.ts";
@@ -46,9 +46,8 @@ import { sealedBlobs } from "./storage/encryption/sealed-blobs.ts";
 import { agreeOnShards } from "./storage/shards.ts";
 import { versions } from "./versions.ts";
 
-/** Documents that are ingested at start belong to the tenant of a service without keys. */
+/** The tenant of a service without keys; documents that are ingested at start are its own. */
 const LOCAL_TENANT = tenantId("default");
-const COLLECTION = "documents";
 
 /** A start that cannot succeed, in one line. */
 function refusal(message: string, cause?: unknown): HoldpointError {
@@ -194,12 +193,9 @@ interface Working extends AsyncDisposable {
 
 /** A worker, and what its graphs reach as tools. */
 async function openWorker({ config, deps, assistants, owner }: WorkerOptions): Promise<Working> {
-  const [{ createSqliteRetriever }, modelsOf] = await Promise.all([
-    import("./local/sqlite-search.ts"),
-    openModels(config, deps.log),
-  ]);
   await using opening = new AsyncDisposableStack();
-  const retriever = opening.use(createSqliteRetriever({ dataDir: config.dataDir }));
+  const modelsOf = await openModels(config, deps.log);
+  const retriever = opening.use(await openRetriever(config, deps.log));
   const settings = present({ ledgerUrl: config.ledgerUrl });
   const services: GraphServices = (tenant) => ({
     tenant,
@@ -242,28 +238,6 @@ async function openProtection(agentUri: string, log: Log): Promise<TaskProtectio
   return createEcsTaskProtection({ agentUri, clock: systemClock, log });
 }
 
-interface Ingestion {
-  readonly folder: DocumentFolder;
-  readonly retriever: Retriever;
-  readonly log: Log;
-  readonly stopping: AbortSignal;
-}
-
-/** Ingests a folder for the local tenant, and says how far it is. */
-async function ingest({ folder, retriever, log, stopping }: Ingestion): Promise<void> {
-  for (const { path, reason } of folder.skipped) log.warn({ path, reason }, "document skipped");
-  const { total } = folder;
-  const report = await retriever.ingest(folder.documents(stopping), {
-    tenant: LOCAL_TENANT,
-    collection: COLLECTION,
-    total,
-    complete: true,
-    onProgress: ({ documents, passages }) => log.info({ documents, total, passages }, "ingesting documents"),
-    signal: stopping,
-  });
-  log.info({ ...report }, "documents ingested");
-}
-
 /** Opens everything, serves until `stopping`, and unwinds in the opposite order. */
 async function serve(
   config: Config,
@@ -283,7 +257,7 @@ async function serve(
   const http =
     config.role === "worker" ? undefined : stack.use(await openHttp({ config, deps, health, runtime, stopping }));
   const working = config.role === "api" ? undefined : stack.use(await openWorker({ config, deps, assistants, owner }));
-  const folder = working && config.documents !== undefined ? await openDocuments(config.documents) : undefined;
+  const folder = working && config.documents !== undefined ? await openFolder(config.documents) : undefined;
   const courier = config.role === "api" ? undefined : stack.use(await openCourier({ config, deps, assistants, owner }));
   working?.worker.start();
   courier?.start();
@@ -297,14 +271,12 @@ async function serve(
     },
     "ready",
   );
-  if (working && folder) await ingest({ folder, retriever: working.retriever, log, stopping });
+  if (working && folder) {
+    const { retriever } = working;
+    await ingestFolder({ folder, retriever, tenant: LOCAL_TENANT, clock: systemClock, log, stopping });
+  }
   if (!stopping.aborted) await once(stopping, "abort");
   await working?.worker.drain();
-}
-
-async function openDocuments(path: string): Promise<DocumentFolder> {
-  const { openFolder } = await import("./retrieval/folder.ts");
-  return openFolder(path);
 }
 
 async function main(): Promise<void> {

@@ -13,6 +13,9 @@ const limit = (name: keyof Limits, least: number, most: number, description: str
 const DAY_MS = 24 * 3_600_000;
 const GIB = 1024 ** 3;
 
+/** What embeds, its model, and the size of its vectors where that is given. */
+export const EMBEDDER_FORM = /^(?<provider>bedrock):(?<model>[^\s@]+)(?:@(?<dimensions>[1-9]\d{0,4}))?$/;
+
 /** Every setting, in the order in which it is documented. */
 export const environment = z.object({
   HOLDPOINT_ROLE: z.enum(["api", "worker", "all"]).default("all").meta({
@@ -64,13 +67,24 @@ export const environment = z.object({
     .meta({ description: "URL of an S3-compatible server other than Amazon's; buckets are then part of the path." }),
   AWS_REGION: text.optional().meta({
     description:
-      "Region of table, bucket, KMS key and models that name none (us-east-1 for those whose endpoint is set).",
+      "Region of table, bucket, KMS key, embedder and models that name none (us-east-1 for those whose endpoint is set).",
   }),
   HOLDPOINT_MODELS: text.optional().meta({
     flag: "models",
     description:
       "File of the model catalogue (docs/models.md). Without it there is only the offline model, which is no language model.",
   }),
+  HOLDPOINT_EMBEDDER: text
+    .regex(
+      EMBEDDER_FORM,
+      "bedrock:<model id> or bedrock:<model id>@<dimensions> is expected, such as bedrock:amazon.titan-embed-text-v2:0@512",
+    )
+    .optional()
+    .meta({
+      flag: "embedder",
+      description:
+        "Model with which documents are also searched by meaning (docs/retrieval.md): bedrock:<model id>, of Titan (v2) or Cohere (v3), with @<dimensions> where it has several. Without it they are found by their words alone.",
+    }),
   BEDROCK_ENDPOINT: z.url().optional().meta({
     description: "URL at which Amazon Bedrock is reached in place of its public one, such as a VPC endpoint.",
   }),

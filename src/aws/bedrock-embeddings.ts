@@ -29,8 +29,8 @@ const titan = (dimensions: number): Dialect => ({
   vectors: (answer) => [titanAnswer.parse(answer).embedding],
 });
 
-const cohere: Dialect = {
-  dimensions: 1024,
+const cohere = (dimensions: number): Dialect => ({
+  dimensions,
   batchSize: 96,
   // What is longer than the model reads is embedded by its beginning.
   body: (texts, purpose) => ({
@@ -40,14 +40,21 @@ const cohere: Dialect = {
     embedding_types: ["float"],
   }),
   vectors: (answer) => cohereAnswer.parse(answer).embeddings.float,
-};
+});
 
-const TITAN_DIMENSIONS = 1024;
+/** The sizes that a family has; the first is its default. */
+const TITAN_DIMENSIONS = [1024, 512, 256] as const;
+const COHERE_DIMENSIONS = [1024] as const;
 
-/** @throws HoldpointError `unsupported` for another family */
+/** @throws HoldpointError `unsupported` for another family, or a size that the family has not */
 function dialectOf(model: string, dimensions: number | undefined): Dialect {
-  if (/(^|\.)amazon\.titan-embed-text-v2/.test(model)) return titan(dimensions ?? TITAN_DIMENSIONS);
-  if (/(^|\.)cohere\.embed-(english|multilingual)-v3/.test(model)) return cohere;
+  const sized = (sizes: readonly [number, ...number[]]): number => {
+    const size = dimensions ?? sizes[0];
+    if (sizes.includes(size)) return size;
+    throw new HoldpointError("unsupported", `${model} has vectors of ${sizes.join(", ")} dimensions, not of ${size}`);
+  };
+  if (/(^|\.)amazon\.titan-embed-text-v2/.test(model)) return titan(sized(TITAN_DIMENSIONS));
+  if (/(^|\.)cohere\.embed-(english|multilingual)-v3/.test(model)) return cohere(sized(COHERE_DIMENSIONS));
   throw new HoldpointError("unsupported", `${model} is no embedding model of Titan (v2) or Cohere (v3)`);
 }
 
@@ -58,7 +65,7 @@ export interface EmbeddingOptions {
   readonly dimensions?: number;
 }
 
-/** The model as an embedding client. @throws HoldpointError `unsupported` for a model that it cannot ask */
+/** The model as an embedding client. @throws HoldpointError `unsupported` for a model, or a size, that it cannot ask for */
 export function createBedrockEmbeddings(client: BedrockRuntimeClient, options: EmbeddingOptions): EmbeddingClient {
   const { model, region } = options;
   const { dimensions, batchSize, body, vectors } = dialectOf(model, options.dimensions);

@@ -1,4 +1,5 @@
 import type { EmbedOptions, PassageEmbedder } from "../../src/retrieval/embedding.ts";
+import { modelFailure } from "../../src/models/failure.ts";
 import { fakeVector } from "./fake-embeddings.ts";
 
 /** An embedder of hashed words that counts what it is paid for, answers in parts, and can be away from a request on. */
@@ -28,7 +29,7 @@ export function countingEmbedder(options: CountingOptions = {}): CountingEmbedde
       const vectors: Float32Array[] = [];
       for (let start = 0; start < texts.length; start += batchSize) {
         signal?.throwIfAborted();
-        if (embedder.requestsLeft <= 0) throw new Error("the embedder is away");
+        if (embedder.requestsLeft <= 0) throw modelFailure("unavailable", "the embedder is away");
         embedder.requestsLeft -= 1;
         const batch = texts.slice(start, start + batchSize);
         const arrived = batch.map((text) => Float32Array.from(fakeVector(text, dimensions, true)));

@@ -1,0 +1,110 @@
+/** The part of the composition root that opens search, and fills it at the start. What embeds is loaded only if it is set. */
+import type { Config } from "./config.ts";
+import type { Clock } from "./core/clock.ts";
+import { systemClock } from "./core/clock.ts";
+import { HoldpointError, errorInfo, isHoldpointError } from "./core/errors.ts";
+import type { TenantId } from "./core/ids.ts";
+import type { PassageEmbedder } from "./retrieval/embedding.ts";
+import type { DocumentFolder } from "./retrieval/folder.ts";
+import type { Retriever } from "./retrieval/retriever.ts";
+import type { Log } from "./runtime/deps.ts";
+
+/** Opens search as the configuration says. @throws HoldpointError, one line, when it cannot be had */
+export async function openRetriever(config: Config, log: Log): Promise<Retriever & AsyncDisposable> {
+  const { createSqliteRetriever } = await import("./local/sqlite-search.ts");
+  const { dataDir } = config;
+  if (config.embedder === undefined) return createSqliteRetriever({ dataDir });
+  const { vectorExtension } = await import("./local/sqlite-vec.ts");
+  const extension = await vectorExtension();
+  await using opening = new AsyncDisposableStack();
+  const embedder = opening.use(await openEmbedder(config, config.embedder, log));
+  const retriever = opening.use(createSqliteRetriever({ dataDir, meaning: { embedder, extension } }));
+  const opened = opening.move();
+  return { ...retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+/** Attempts at one request, requests of one call at once, and milliseconds of silence after which one has failed. */
+const EMBEDDING = { attempts: 5, concurrency: 8, silenceMs: 30_000 } as const;
+
+/** The embedder that is set. @throws HoldpointError `invalid` without a region, `unsupported` for another model */
+async function openEmbedder(
+  { bedrock: { region, endpoint } }: Config,
+  { model, dimensions }: NonNullable<Config["embedder"]>,
+  log: Log,
+): Promise<PassageEmbedder & Disposable> {
+  if (region === undefined) throw new HoldpointError("invalid", "HOLDPOINT_EMBEDDER is set but AWS_REGION is not");
+  const [{ createBedrockClient }, { createBedrockEmbeddings }, { createEmbedder }, { createPolicies }] =
+    await Promise.all([
+      import("./aws/bedrock-chat.ts"),
+      import("./aws/bedrock-embeddings.ts"),
+      import("./models/embedder.ts"),
+      import("./models/policies.ts"),
+    ]);
+  const { attempts, concurrency, silenceMs } = EMBEDDING;
+  const bedrock = createBedrockClient({ endpoint, region, requestTimeoutMs: silenceMs });
+  const client = createBedrockEmbeddings(bedrock, {
+    model,
+    region,
+    ...(dimensions === undefined ? {} : { dimensions }),
+  });
+  const policies = createPolicies({
+    attempts,
+    tenantConcurrency: concurrency,
+    onBreaker: (place, state) => log.warn({ place, state }, "an embedder's breaker has changed"),
+  });
+  const embedder = createEmbedder({ client, policies, clock: systemClock, concurrency, silenceMs });
+  return { ...embedder, [Symbol.dispose]: () => bedrock.destroy() };
+}
+
+/** Lists a folder of documents. @throws HoldpointError `invalid` when it is none */
+export async function openFolder(path: string): Promise<DocumentFolder> {
+  const folder = await import("./retrieval/folder.ts");
+  return folder.openFolder(path);
+}
+
+export interface FolderIngestion {
+  readonly folder: DocumentFolder;
+  readonly retriever: Retriever;
+  readonly tenant: TenantId;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly stopping: AbortSignal;
+}
+
+const COLLECTION = "documents";
+const AGAIN_MS = 30_000;
+
+/**
+ * Ingests a folder, and says how far it is. What embeds or keeps may be away: it goes on when that is back, from where
+ * it was.
+ */
+export async function ingestFolder({
+  folder,
+  retriever,
+  tenant,
+  clock,
+  log,
+  stopping,
+}: FolderIngestion): Promise<void> {
+  for (const { path, reason } of folder.skipped) log.warn({ path, reason }, "document skipped");
+  const { total } = folder;
+  while (!stopping.aborted) {
+    try {
+      const report = await retriever.ingest(folder.documents(stopping), {
+        tenant,
+        collection: COLLECTION,
+        total,
+        complete: true,
+        onProgress: ({ documents, passages }) => log.info({ documents, total, passages }, "ingesting documents"),
+        signal: stopping,
+      });
+      log.info({ ...report }, "documents ingested");
+      return;
+    } catch (error) {
+      if (stopping.aborted) return;
+      if (!isHoldpointError(error, "unavailable") && !isHoldpointError(error, "limit")) throw error;
+      log.warn({ reason: errorInfo(error).message, againMs: AGAIN_MS }, "documents cannot be ingested at present");
+      await clock.sleep(AGAIN_MS, stopping);
+    }
+  }
+}
