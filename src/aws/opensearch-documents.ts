@@ -4,22 +4,22 @@
  * 1. A marker with a digest stands for a document that is there whole: it gets the digest after everything else.
  * 2. Before a passage is written or removed, the marker names all that the document had and is to have, so that nothing
  *    of a write that was cut off stays when the document is written or removed the next time.
- * 3. Every marker is written on the version that was read: of two ingestions of one document at the same time one is
- *    told that it came second.
+ * 3. Every marker is written on the version that was read: of two that write one document at the same time, one knows that
+ *    it came second, and of the other's version nothing stays.
  * 4. An item's id is made of tenant, collection and content (I8): the same write twice is one, and no tenant's write can
  *    land on an item of another.
  */
 import { z } from "zod";
 import { sha256 } from "../core/ids.ts";
-import type { DocumentIndex, IndexedDocument, IndexedPassage } from "../retrieval/ingest.ts";
+import type { DocumentIndex, IndexedPassage } from "../retrieval/ingest.ts";
 import type { Collection, Labels } from "../retrieval/retriever.ts";
 import { sendBulk } from "./opensearch-bulk.ts";
 import type { BulkAction, BulkOutcome, Guard } from "./opensearch-bulk.ts";
+import { MARKERS, markerId, markerSource, passageId, readMarkers, wantedBy } from "./opensearch-markers.ts";
+import type { Change, Context, Marker } from "./opensearch-markers.ts";
 import { isForNow } from "./opensearch-requests.ts";
 import type { OpenSearchRequests } from "./opensearch-requests.ts";
 
-/** Markers of one request. */
-const MARKERS = 200;
 const IDS_PAGE = 1_000;
 /** How often a marker is read anew because somebody else wrote it meanwhile. */
 const RACES = 5;
@@ -58,27 +58,6 @@ export function createOpenSearchDocuments(requests: OpenSearchRequests, signal?:
   };
 }
 
-interface Context {
-  readonly requests: OpenSearchRequests;
-  readonly signal: AbortSignal | undefined;
-}
-
-/** What becomes of a document: it is put in place of what is there, or removed. */
-interface Change {
-  readonly id: string;
-  readonly document?: IndexedDocument;
-}
-
-interface Marker {
-  readonly guard: Guard;
-  /** Empty while the document is being written. */
-  readonly digest: string;
-  /** The digest that it is to have; empty when it is to go. */
-  readonly wanted: string;
-  /** Ids of its items. */
-  readonly passages: readonly string[];
-}
-
 /** A change that its marker has announced. */
 interface Announced extends Change {
   readonly guard: Guard;
@@ -86,9 +65,20 @@ interface Announced extends Change {
   readonly stale: readonly string[];
 }
 
-const wantedBy = ({ document }: Change): string => document?.digest ?? "";
-
+/** Of two that write one document at the same time, who comes second writes it again, over the other's. */
 async function rewrite(context: Context, place: Collection, changes: readonly Change[]): Promise<void> {
+  let left = changes;
+  for (let race = 0; left.length > 0 && race < RACES; race += 1) left = await rewriteOnce(context, place, left);
+  const [contended] = left;
+  if (contended !== undefined) throw cameSecond(context, contended.id);
+}
+
+/** Returns the changes that came second. */
+async function rewriteOnce(
+  context: Context,
+  place: Collection,
+  changes: readonly Change[],
+): Promise<readonly Change[]> {
   const announced = await announce(context, place, changes);
   const items = announced.flatMap((change) =>
     (change.document?.passages ?? []).map((passage) => ({ change, action: passageAction(place, change, passage) })),
@@ -106,15 +96,13 @@ async function rewrite(context: Context, place: Collection, changes: readonly Ch
     }
   }
   // What is whole is finished although others failed: nothing of it is to be sent again.
-  await finish(
-    context,
-    place,
-    announced.filter((change) => !failures.has(change)),
-  );
+  const whole = announced.filter((change) => !failures.has(change));
+  const second = await finish(context, place, whole);
   for (const [{ id }, { status, reason }] of failures) {
     const what = `${failures.size} of ${changes.length} documents were not written: ${id}: ${status} ${reason}`;
     throw context.requests.failed(isForNow(status) ? "unavailable" : "internal", what);
   }
+  return second;
 }
 
 const bulk = ({ requests, signal }: Context, parts: readonly { readonly action: BulkAction }[]) =>
@@ -181,7 +169,8 @@ function isAnnounced({ digest, wanted, passages }: Marker, change: Change, all: 
   return digest === "" && wanted === wantedBy(change) && passages.length === all.length;
 }
 
-async function finish(context: Context, place: Collection, changes: readonly Announced[]): Promise<void> {
+/** Returns the changes that came second: of these nothing is left. */
+async function finish(context: Context, place: Collection, changes: readonly Announced[]): Promise<readonly Change[]> {
   const parts = changes.map((change) => {
     const passages = (change.document?.passages ?? []).map(({ id }) => passageId(place, id));
     const marker = { id: markerId(place, change.id), guard: change.guard };
@@ -198,7 +187,6 @@ async function finish(context: Context, place: Collection, changes: readonly Ann
     if (outcome?.status !== 409) throw refusedMarker(context, change, outcome);
     return [change];
   });
-  if (contended.length === 0) return;
   const markers = await readMarkers(
     context,
     place,
@@ -206,8 +194,6 @@ async function finish(context: Context, place: Collection, changes: readonly Ann
   );
   // Else it is our own write whose reply was lost, or another ingestion that brings the same, and finishes it.
   const second = contended.filter((change) => (markers.get(change.id)?.wanted ?? "") !== wantedBy(change));
-  const [first] = second;
-  if (first === undefined) return;
   // What the marker of the other one does not name would stay for ever.
   const own = second.flatMap((change) => {
     const theirs = new Set(markers.get(change.id)?.passages);
@@ -217,7 +203,7 @@ async function finish(context: Context, place: Collection, changes: readonly Ann
     context,
     own.map((id) => ({ action: { verb: "delete", id } as const })),
   );
-  throw cameSecond(context, first.id);
+  return second;
 }
 
 function refusedMarker({ requests }: Context, { id }: Change, outcome: BulkOutcome | undefined) {
@@ -226,42 +212,7 @@ function refusedMarker({ requests }: Context, { id }: Change, outcome: BulkOutco
 }
 
 const cameSecond = ({ requests }: Context, id: string) =>
-  requests.failed("conflict", `another ingestion writes the document ${id} at the same time: start this one again`);
-
-const markersAnswer = z.object({
-  docs: z.array(
-    z.object({
-      _id: z.string(),
-      _seq_no: z.number().optional(),
-      _primary_term: z.number().optional(),
-      _source: z.object({ digest: z.string(), wanted: z.string(), passages: z.array(z.string()) }).optional(),
-    }),
-  ),
-});
-
-/** The markers there are, by the ids of their documents; also those that no search sees yet. */
-async function readMarkers(
-  { requests, signal }: Context,
-  place: Collection,
-  ids: readonly string[],
-): Promise<ReadonlyMap<string, Marker>> {
-  const found = new Map<string, Marker>();
-  for (let start = 0; start < ids.length; start += MARKERS) {
-    const wanted = new Map(ids.slice(start, start + MARKERS).map((id) => [markerId(place, id), id]));
-    const body = JSON.stringify({ ids: [...wanted.keys()] });
-    const path = "_mget?_source_includes=digest,wanted,passages";
-    const { status, json } = await requests.send({ method: "POST", path, body, signal, expected: [404] });
-    if (status === 404) continue;
-    const parsed = markersAnswer.safeParse(json);
-    if (!parsed.success) throw requests.failed("unavailable", "answered with no documents", parsed.error);
-    for (const { _id, _seq_no: seqNo, _primary_term: primaryTerm, _source: source } of parsed.data.docs) {
-      const id = wanted.get(_id);
-      if (id === undefined || source === undefined || seqNo === undefined || primaryTerm === undefined) continue;
-      found.set(id, { ...source, guard: { seqNo, primaryTerm } });
-    }
-  }
-  return found;
-}
+  requests.failed("conflict", `others write the document ${id} again and again: ingest it when they are done`);
 
 const idsAnswer = z.object({
   hits: z.object({
@@ -336,19 +287,3 @@ const labelTerms = (labels: Labels): readonly string[] =>
 /** As many digits as a float has, which is half of what JSON would write. */
 export const shortNumbers = (vector: Float32Array): readonly number[] =>
   Array.from(vector, (number) => Number(number.toPrecision(9)));
-
-function markerSource(
-  { tenant, collection }: Collection,
-  change: Change,
-  { digest, passages }: Pick<Marker, "digest" | "passages">,
-): object {
-  const document = markerId({ tenant, collection }, change.id);
-  const about = JSON.stringify({ id: change.id });
-  return { kind: "document", tenant, collection, document, about, digest, wanted: wantedBy(change), passages };
-}
-
-const markerId = ({ tenant, collection }: Collection, id: string): string =>
-  sha256(JSON.stringify(["document", tenant, collection, id]));
-
-const passageId = ({ tenant, collection }: Collection, id: string): string =>
-  sha256(JSON.stringify(["passage", tenant, collection, id]));

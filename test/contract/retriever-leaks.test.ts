@@ -17,24 +17,21 @@ import { OPENSEARCH_START_MS } from "../support/opensearch.ts";
 import { newIndexName, openSearchEndpoint, retrieverEngines } from "../support/retriever-engines.ts";
 import type { RetrieverPlace } from "../support/retriever-engines.ts";
 
-const TENANTS = [
-  ...[
-    "acme",
-    "ACME",
-    "acme ",
-    "acme*",
-    "*",
-    "",
-    "../acme",
-    "acme OR globex",
-    '"',
-    "a,b",
-    "null",
-    "_all",
-    "a".repeat(200),
-  ],
-  ...Array.from({ length: 12 }, (_, n) => `tenant-${n}`),
+const ODD_TENANTS = [
+  "acme",
+  "ACME",
+  "acme ",
+  "acme*",
+  "*",
+  "",
+  "../acme",
+  "acme OR globex",
+  '"',
+  "a,b",
+  "null",
+  "_all",
 ];
+const TENANTS = [...ODD_TENANTS, "a".repeat(200), ...Array.from({ length: 12 }, (_, n) => `tenant-${n}`)];
 const COLLECTIONS = ["policies", "policies2"];
 const WORDS = ["refund", "tent", "boots", "policy", "storm", "return"];
 const RUNS = process.env["HOLDPOINT_NIGHTLY"] === "1" ? 3_000 : 120;
@@ -59,19 +56,17 @@ async function fill(retriever: Retriever): Promise<void> {
   for (const place of PLACES) await retriever.ingest(eachDocument(...documentsOf(place)), place);
 }
 
-const odd = fc.constantFrom(
-  ...["tenant:globex", "*", "*:*", "refund OR tenant:*", '" OR 1=1', "_all:refund", "(refund", "refund~2", "re?und"],
-  ...[
-    '{"match_all":{}}',
-    '"}}]}},"match_all":{}',
-    "refund\n{}\n",
-    "\\",
-    "\0refund",
-    "refund^100",
-    "NOT tenant",
-    "a+b -c",
-  ],
-);
+const OPERATORS = ["tenant:globex", "*", "*:*", "refund OR tenant:*", '" OR 1=1', "_all:refund", "(refund", "a+b -c"];
+const INJECTIONS = [
+  '{"match_all":{}}',
+  '"}}]}},"match_all":{}',
+  "refund\n{}\n",
+  "\\",
+  "\0refund",
+  "refund^100",
+  "re?und",
+];
+const odd = fc.constantFrom(...OPERATORS, ...INJECTIONS);
 const query = fc.oneof(
   fc.array(fc.constantFrom(...WORDS), { minLength: 1, maxLength: 4 }).map((words) => words.join(" ")),
   fc.tuple(odd, fc.constantFrom(...WORDS)).map((parts) => parts.join(" ")),
@@ -98,17 +93,17 @@ async function strangers(retriever: Retriever, { tenant, collection, text, k, fi
   return passages.map(({ documentId }) => documentId).filter((id) => !id.startsWith(own));
 }
 
-describe.each(retrieverEngines())("on $name", ({ name, place: openPlace }) => {
+describe.each(retrieverEngines())("on $name", (engine) => {
   let place: RetrieverPlace;
   let retriever: Retriever;
   beforeAll(async () => {
-    place = await openPlace();
+    place = await engine.place();
     retriever = place.open(countingEmbedder());
     await fill(retriever);
   }, OPENSEARCH_START_MS);
   afterAll(() => place[Symbol.asyncDispose]());
 
-  it(`no search of any kind finds what is not its own (${name})`, { timeout: 600_000 }, async () => {
+  it(`no search of any kind finds what is not its own (${engine.name})`, { timeout: 600_000 }, async () => {
     let found = 0;
     await fc.assert(
       fc.asyncProperty(search, async ({ place: own, ...asked }) => {

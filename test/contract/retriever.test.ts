@@ -11,15 +11,16 @@ import type { RetrieverPlace } from "../support/retriever-engines.ts";
 
 const POLICIES = { tenant: "acme", collection: "policies" } as const;
 
-describe.each(retrieverEngines())("$name", ({ place: openPlace, runs }) => {
+describe.each(retrieverEngines())("$name", (engine) => {
+  const { runs } = engine;
   let place: RetrieverPlace;
   let retriever: Retriever;
   beforeAll(async () => {
     // The first one starts a server.
-    await using _first = await openPlace();
+    await using _first = await engine.place();
   }, OPENSEARCH_START_MS);
   beforeEach(async () => {
-    place = await openPlace();
+    place = await engine.place();
     retriever = place.open();
   });
   afterEach(() => place[Symbol.asyncDispose]());
