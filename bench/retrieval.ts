@@ -1,108 +1,97 @@
 /**
- * How well and how fast the embedded retriever finds documents, on a collection in the BEIR layout: a folder with
- * corpus.jsonl, queries.jsonl and judgments in qrels/test.tsv or test.tsv. Everything goes through the product's own
- * path: folder reader, chunking, index thread, search.
+ * How well and how fast the embedded retriever finds documents, on a collection in the BEIR layout. Everything goes
+ * through the product's own path: folder reader, chunking, ingestion, index thread, search. Where the collection has
+ * vectors, search by meaning is measured beside search by words.
  */
-import { readFile, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { createSqliteRetriever } from "../src/local/sqlite-search.ts";
-import { openFolder } from "../src/retrieval/folder.ts";
+import { vectorExtension } from "../src/local/sqlite-vec.ts";
 import type { Retriever } from "../src/retrieval/retriever.ts";
-import { mean, ndcg, percentile, recall, reciprocalRank } from "./retrieval-metrics.ts";
-import type { Judgments } from "./retrieval-metrics.ts";
+import { readCollection } from "./retrieval-collection.ts";
+import type { Collection } from "./retrieval-collection.ts";
+import { measureQuality } from "./retrieval-quality.ts";
+import { measureTenants } from "./retrieval-tenants.ts";
+import { report } from "./support/figures.ts";
+import type { Figure } from "./support/figures.ts";
+import { readOptions } from "./support/options.ts";
 
-const COLLECTION = { tenant: "bench", collection: "beir" } as const;
+const PLACE = { tenant: "bench", collection: "beir" } as const;
 
-interface Query {
-  readonly id: string;
-  readonly text: string;
-}
+const COMMAND = {
+  name: "retrieval",
+  about:
+    "nDCG@10, Recall@100 and MRR@10 of search by words, by vectors and by both on a collection in the BEIR layout, and how long a tenant's query takes.",
+  options: {
+    data: { fallback: "", says: "the folder of the collection, which must be given" },
+    tenants: { fallback: 50, says: "tenants of the second part; 0 leaves it out" },
+    documents: { fallback: 2_000, says: "documents that each of them has" },
+    queries: { fallback: 2_000, says: "queries of each kind" },
+    dimensions: { fallback: 0, says: "size of the vectors of the second part; 0 is that of the collection's" },
+  },
+} as const;
 
-/** `--data <folder>` names the collection. */
-export async function main(argv: readonly string[]): Promise<void> {
-  const { values } = parseArgs({ args: [...argv], options: { data: { type: "string" } } });
-  if (values.data === undefined) throw new Error("Usage: retrieval --data <folder in the BEIR layout>");
-  const judgments = await readJudgments(values.data);
-  const queries = (await readQueries(values.data)).filter(({ id }) => judgments.has(id));
+/** Exit code 1 when a bar is missed. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const options = readOptions(COMMAND, argv);
+  if (options === undefined) return 0;
+  if (options.data === "") throw new Error("Usage: retrieval --data <folder in the BEIR layout>");
+  const collection = await readCollection(options.data);
+  const { embedder } = collection;
   const dataDir = await mkdtemp(join(tmpdir(), "holdpoint-bench-"));
   try {
-    await using retriever = createSqliteRetriever({ dataDir });
-    await ingest(retriever, values.data);
-    await evaluate(retriever, queries, judgments);
+    const extension = await vectorExtension();
+    const figures = [...(await measureRanking(collection, join(dataDir, "one"), extension))];
+    const { tenants, documents, queries, dimensions } = options;
+    if (tenants > 0 && embedder !== undefined) {
+      const sized = dimensions === 0 ? {} : { dimensions };
+      const many = { dataDir: join(dataDir, "many"), extension, tenants, documents, queries, ...sized };
+      figures.push(...(await measureTenants({ ...collection, embedder }, many)));
+    }
+    return report(figures);
   } finally {
     await rm(dataDir, { recursive: true });
   }
 }
 
-async function ingest(retriever: Retriever, data: string): Promise<void> {
-  const folder = await openFolder(data);
-  const documents = { [Symbol.asyncIterator]: () => corpusOf(folder.documents()) };
-  const started = performance.now();
-  const report = await retriever.ingest(documents, COLLECTION);
-  const seconds = (performance.now() - started) / 1_000;
-  row("documents", report.documents);
-  row("passages", report.passages);
-  row("ingest", `${seconds.toFixed(2)} s (${Math.round(report.documents / seconds)} documents/s)`);
-  const again = performance.now();
-  const { unchanged } = await retriever.ingest(documents, COLLECTION);
-  row("ingest again", `${((performance.now() - again) / 1_000).toFixed(2)} s (${unchanged} unchanged)`);
-}
-
-/** What lies beside the corpus, such as a README, is not of the collection. */
-async function* corpusOf<T extends { readonly format: string }>(documents: AsyncIterable<T>): AsyncGenerator<T> {
-  for await (const document of documents) if (document.format === "record") yield document;
-}
-
-async function evaluate(
-  retriever: Retriever,
-  queries: readonly Query[],
-  judgments: ReadonlyMap<string, Judgments>,
-): Promise<void> {
-  const scores = { ndcg: [] as number[], recall: [] as number[], mrr: [] as number[], ms: [] as number[] };
-  for (const query of queries) {
-    // The first ten are what a graph asks for; timed apart from the hundred that Recall@100 needs.
-    const started = performance.now();
-    await retriever.search(query.text, { ...COLLECTION, k: 10 });
-    scores.ms.push(performance.now() - started);
-    const passages = await retriever.search(query.text, { ...COLLECTION, k: 200 });
-    const ranked = [...new Set(passages.map(({ documentId }) => documentId))];
-    const judged = judgments.get(query.id) ?? new Map<string, number>();
-    scores.ndcg.push(ndcg(ranked, judged, 10));
-    scores.recall.push(recall(ranked, judged, 100));
-    scores.mrr.push(reciprocalRank(ranked, judged, 10));
-  }
-  row("queries", queries.length);
-  row("nDCG@10", mean(scores.ndcg).toFixed(4));
-  row("Recall@100", mean(scores.recall).toFixed(4));
-  row("MRR@10", mean(scores.mrr).toFixed(4));
-  row("query p50", `${percentile(scores.ms, 0.5).toFixed(2)} ms`);
-  row("query p95", `${percentile(scores.ms, 0.95).toFixed(2)} ms`);
-}
-
-const row = (name: string, value: string | number): void => console.log(`${name.padEnd(14)}${value}`);
-
-async function readQueries(data: string): Promise<readonly Query[]> {
-  const lines = (await readFile(join(data, "queries.jsonl"), "utf8")).split("\n").filter((line) => line.trim() !== "");
-  return lines.map((line) => {
-    const { _id, text } = JSON.parse(line) as { readonly _id: string | number; readonly text: string };
-    return { id: String(_id), text };
+async function measureRanking(collection: Collection, dataDir: string, extension: string): Promise<readonly Figure[]> {
+  const { embedder } = collection;
+  await using retriever = createSqliteRetriever({
+    dataDir,
+    ...(embedder === undefined ? {} : { meaning: { embedder, extension } }),
   });
+  const figures = [...(await measureIngestion(retriever, collection))];
+  const { lexical, vector, fused } = await measureQuality(retriever, PLACE, collection);
+  const rankings = embedder === undefined ? { lexical } : { lexical, vector, hybrid: fused };
+  for (const [name, { ndcg, recall, mrr }] of Object.entries(rankings))
+    figures.push(
+      { what: `${name} nDCG@10`, value: thousandths(ndcg), unit: "‰", ...BARS[name] },
+      { what: `${name} Recall@100`, value: thousandths(recall), unit: "‰" },
+      { what: `${name} MRR@10`, value: thousandths(mrr), unit: "‰" },
+    );
+  return figures;
 }
 
-async function readJudgments(data: string): Promise<ReadonlyMap<string, Judgments>> {
-  const text = await readFile(join(data, "qrels", "test.tsv"), "utf8").catch(() =>
-    readFile(join(data, "test.tsv"), "utf8"),
-  );
-  const judgments = new Map<string, Map<string, number>>();
-  for (const line of text.split(/\r?\n/).slice(1)) {
-    const [query, document, grade] = line.split("\t");
-    if (query === undefined || document === undefined || grade === undefined) continue;
-    const judged = judgments.get(query) ?? new Map<string, number>();
-    judgments.set(query, judged.set(document, Number(grade)));
-  }
-  return judgments;
+/** Of SciFact. */
+const BARS: Readonly<Record<string, Pick<Figure, "bar">>> = { lexical: { bar: { atLeast: 678 } } };
+
+const thousandths = (share: number): number => Math.round(share * 10_000) / 10;
+
+async function measureIngestion(retriever: Retriever, { documents }: Collection): Promise<readonly Figure[]> {
+  const each = { [Symbol.asyncIterator]: () => ReadableStream.from(documents)[Symbol.asyncIterator]() };
+  const timed = async () => {
+    const started = performance.now();
+    const done = await retriever.ingest(each, PLACE);
+    return { done, ms: performance.now() - started };
+  };
+  const [first, again] = [await timed(), await timed()];
+  return [
+    { what: "documents", value: first.done.documents, unit: "" },
+    { what: "passages", value: first.done.passages, unit: "" },
+    { what: "ingestion", value: first.ms / 1_000, unit: "s" },
+    { what: `ingestion again, ${again.done.unchanged} unchanged`, value: again.ms / 1_000, unit: "s" },
+  ];
 }
 
-if (import.meta.main) await main(process.argv.slice(2));
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

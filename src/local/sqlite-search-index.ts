@@ -7,6 +7,7 @@
  * that a search sees a document whole or not at all, also when several processes share the file.
  */
 import { DatabaseSync } from "node:sqlite";
+import type { StatementSync } from "node:sqlite";
 import type { IndexedDocument } from "../retrieval/ingest.ts";
 import { bytesOf, find, text } from "./sqlite-search-query.ts";
 import type { Found, IndexQuery, Rows } from "./sqlite-search-query.ts";
@@ -62,7 +63,7 @@ export function openSearchIndex(path: string, extension: string | undefined): Se
   }
   db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -16384;`);
-  const rows: Rows = (sql, ...values) => db.prepare(sql).all(...values);
+  const rows = preparedRows(db);
   const transaction = <T>(begin: "BEGIN" | "BEGIN IMMEDIATE", work: () => T): T => {
     db.exec(begin);
     try {
@@ -90,7 +91,10 @@ export function openSearchIndex(path: string, extension: string | undefined): Se
       return new Map(found.map((row) => [text(row, "id"), text(row, "digest")]));
     },
     replace: (collection, documents, embedder) =>
-      write(() => replaceAll(db, { key: keyOf(collection) ?? createCollection(db, collection), embedder }, documents)),
+      write(() => {
+        const key = keyOf(collection) ?? createCollection(db, collection);
+        replaceAll({ db, rows, key, embedder }, documents);
+      }),
     remove(collection, ids) {
       const key = keyOf(collection);
       if (key === undefined) return 0;
@@ -104,6 +108,20 @@ export function openSearchIndex(path: string, extension: string | undefined): Se
         return key === undefined ? { kind: "passages", passages: [] } : find(rows, key, query);
       }),
     [Symbol.dispose]: () => db.close(),
+  };
+}
+
+/** Statements of one index that are kept; a query has six, with as many texts as there are collections and filters. */
+const MOST_PREPARED = 256;
+
+/** Runs statements, and keeps them prepared. */
+function preparedRows(db: DatabaseSync): Rows {
+  const prepared = new Map<string, StatementSync>();
+  return (sql, ...values) => {
+    const statement = prepared.get(sql) ?? db.prepare(sql);
+    if (prepared.size >= MOST_PREPARED) prepared.clear();
+    prepared.set(sql, statement);
+    return statement.all(...values);
   };
 }
 
@@ -125,12 +143,14 @@ function embedderKey(db: DatabaseSync, identity: string): number {
 }
 
 interface Target {
+  readonly db: DatabaseSync;
+  readonly rows: Rows;
+  /** Of the collection. */
   readonly key: number;
   readonly embedder: string | undefined;
 }
 
-function replaceAll(db: DatabaseSync, { key, embedder }: Target, documents: readonly IndexedDocument[]): void {
-  const rows: Rows = (sql, ...values) => db.prepare(sql).all(...values);
+function replaceAll({ db, rows, key, embedder }: Target, documents: readonly IndexedDocument[]): void {
   const addDocument = db.prepare(
     "INSERT INTO documents (collection, id, title, labels, digest) VALUES (?, ?, ?, ?, ?)",
   );

@@ -8,7 +8,9 @@ import { open, readdir, realpath } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, extname, join, relative, sep } from "node:path";
 import { z } from "zod";
-import { HoldpointError } from "../core/errors.ts";
+import { HoldpointError, isHoldpointError } from "../core/errors.ts";
+import { decoded, encodingOf } from "./encoding.ts";
+import type { Encoding } from "./encoding.ts";
 import { linesOf } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { DocumentFormat, Labels, SourceDocument } from "./retriever.ts";
@@ -26,7 +28,8 @@ export interface DocumentFolder {
   readonly skipped: readonly SkippedFile[];
   /**
    * Reads the documents. A Markdown or text file has its path within the folder as id; a JSON line has its `_id`.
-   * @throws HoldpointError `invalid` for a malformed or repeated line, naming file and line
+   * @throws HoldpointError `invalid` for a malformed or repeated line, naming file and line, and for a file that has
+   * changed since into what would have been left out
    */
   documents(signal?: AbortSignal): AsyncIterable<SourceDocument>;
 }
@@ -81,7 +84,7 @@ async function* walk(root: string, folder: string, skipped: SkippedFile[]): Asyn
     if (entry.isDirectory()) yield* walk(root, full, skipped);
     else if (entry.isSymbolicLink()) skipped.push({ path, reason: await whyLinkIsSkipped(root, full) });
     else if (!entry.isFile()) skipped.push({ path, reason: "not a regular file" });
-    else if (kind === undefined) skipped.push({ path, reason: "not Markdown, text or JSON lines" });
+    else if (kind === undefined) skipped.push({ path, reason: whyKindIsSkipped(entry.name) });
     else if (kind === "record" && hasCorpus && entry.name !== "corpus.jsonl") {
       skipped.push({ path, reason: "beside a corpus.jsonl, which is what holds the documents" });
     } else yield { path, kind };
@@ -97,6 +100,11 @@ async function listing(folder: string): Promise<readonly Dirent[]> {
   }
 }
 
+const A_PDF = "a PDF, whose text is not read: convert it to Markdown or text";
+
+const whyKindIsSkipped = (name: string): string =>
+  extname(name).toLowerCase() === ".pdf" ? A_PDF : "not Markdown, text or JSON lines";
+
 async function whyLinkIsSkipped(root: string, link: string): Promise<string> {
   const target = await realpath(link).catch(() => undefined);
   if (target === undefined) return "a link that leads nowhere";
@@ -107,16 +115,34 @@ async function whyLinkIsSkipped(root: string, link: string): Promise<string> {
 
 type Inspected = { readonly documents: number } | { readonly reason: string };
 
+/** Reads all of a file, so that what is wrong with it is known before anything is ingested. */
 async function inspect(root: string, { path, kind }: Found): Promise<Inspected> {
   await using file = await openFile(root, path);
   const { size } = await file.stat();
   if (kind !== "record" && size > MOST_BYTES) return { reason: `larger than ${MOST_BYTES / 1024 / 1024} MB` };
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(8_192), 0, 8_192, 0);
-  if (buffer.subarray(0, bytesRead).includes(0)) return { reason: "binary" };
-  if (kind !== "record") return { documents: 1 };
+  const head = await headOf(file);
+  const encoding = encodingOf(head);
+  if (head.subarray(0, PDF.length).equals(PDF)) return { reason: A_PDF };
+  if (encoding === "utf-8" && head.includes(0)) return { reason: "binary" };
   let documents = 0;
-  for await (const { text } of fileLines(file, path)) if (text.trim() !== "") documents += 1;
-  return { documents };
+  try {
+    for await (const { text } of fileLines(file, path, encoding)) {
+      if (text.includes("\0")) return { reason: "binary" };
+      if (text.trim() !== "") documents += 1;
+    }
+  } catch (error) {
+    if (isHoldpointError(error, "invalid")) return { reason: `not ${encoding.toUpperCase()}: convert it to UTF-8` };
+    throw error;
+  }
+  return { documents: kind === "record" ? documents : 1 };
+}
+
+const PDF = Buffer.from("%PDF-");
+const HEAD_BYTES = 8_192;
+
+async function headOf(file: FileHandle): Promise<Buffer> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+  return buffer.subarray(0, bytesRead);
 }
 
 async function openFile(root: string, path: string): Promise<FileHandle> {
@@ -127,9 +153,13 @@ async function openFile(root: string, path: string): Promise<FileHandle> {
   }
 }
 
-function fileLines(file: FileHandle, path: string): AsyncIterable<Line> {
-  const pieces = file.createReadStream({ encoding: "utf8", start: 0, autoClose: false });
-  return linesOf(pieces as AsyncIterable<string>, { name: path, mostChars: MOST_BYTES });
+function fileLines(file: FileHandle, path: string, encoding: Encoding): AsyncIterable<Line> {
+  return linesOf(textOf(file, path, encoding), { name: path, mostChars: MOST_BYTES });
+}
+
+function textOf(file: FileHandle, path: string, encoding: Encoding): AsyncIterable<string> {
+  const pieces = file.createReadStream({ start: 0, autoClose: false });
+  return decoded(pieces as AsyncIterable<Buffer>, { encoding, name: path });
 }
 
 async function* readAll(
@@ -160,15 +190,15 @@ interface Read {
 async function* documentsOf(file: FileHandle, { path, kind }: Found): AsyncGenerator<Read> {
   const folder = dirname(path);
   const labels = { source: path, folder: folder === "." ? "" : folder };
+  const encoding = encodingOf(await headOf(file));
   if (kind === "record") {
-    for await (const line of fileLines(file, path)) {
+    for await (const line of fileLines(file, path, encoding)) {
       const origin = `${path}:${line.line}`;
       if (line.text.trim() !== "") yield { document: parseRecord(line.text, origin, labels), origin };
     }
     return;
   }
-  // TextDecoder drops a byte order mark.
-  const text = new TextDecoder().decode(await file.readFile());
+  const text = (await Array.fromAsync(textOf(file, path, encoding))).join("");
   yield { document: { id: path, title: titleOf(text, path, kind), text, format: kind, labels }, origin: path };
 }
 

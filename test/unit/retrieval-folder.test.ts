@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { openFolder } from "../../src/retrieval/folder.ts";
@@ -120,6 +120,95 @@ it("skips, with a reason, what is binary, huge, hidden from readers or of anothe
     "huge.txt": "larger than 4 MB",
     "table.csv": "not Markdown, text or JSON lines",
   });
+});
+
+describe("an encoding", () => {
+  const TEXT = "# Größe\n\nCafé, naïve, 尺寸 and 😀.";
+  const utf16 = (text: string, bigEndian: boolean): Uint8Array => {
+    const bytes = Buffer.from(`\uFEFF${text}`, "utf16le");
+    return bigEndian ? bytes.swap16() : bytes;
+  };
+  const skippedOf = async (): Promise<Readonly<Record<string, string>>> =>
+    Object.fromEntries((await openFolder(root)).skipped.map(({ path, reason }) => [path, reason]));
+
+  it("is recognised by its byte order mark, and UTF-8 without one", async () => {
+    const record = JSON.stringify({ _id: "r", text: TEXT });
+    await write({
+      "a-bom.md": `\uFEFF${TEXT}`,
+      "b-plain.md": TEXT,
+      "c-le.md": utf16(TEXT, false),
+      "d-be.md": utf16(TEXT, true),
+      "e.jsonl": utf16(`${record}\n`, false),
+    });
+    expect(await skippedOf()).toEqual({});
+    const documents = await read();
+    expect(documents.map(({ text }) => text)).toEqual(Array.from({ length: 5 }, () => TEXT));
+    expect(documents[2]?.title).toBe("Größe");
+  });
+
+  it("that is another one is skipped with a reason, and never read as other characters", async () => {
+    const latin1 = Buffer.from("Größe", "latin1");
+    const late = Buffer.concat([Buffer.from("x".repeat(200_000)), latin1]);
+    await write({
+      "latin1.md": latin1,
+      "late.txt": late,
+      "windows.jsonl": Buffer.from('{"_id":"1","text":"Größe"}', "latin1"),
+      "half.md": utf16("ab", false).subarray(0, 5),
+      "utf16-without-mark.txt": Buffer.from("plain", "utf16le"),
+      "utf32.txt": Uint8Array.of(0xff, 0xfe, 0, 0, 0x41, 0, 0, 0),
+      "shift-jis.txt": Uint8Array.of(0x8e, 0xa1, 0x96, 0x40),
+      "good.md": "fine",
+    });
+    expect(await skippedOf()).toEqual({
+      "latin1.md": "not UTF-8: convert it to UTF-8",
+      "late.txt": "not UTF-8: convert it to UTF-8",
+      "windows.jsonl": "not UTF-8: convert it to UTF-8",
+      "half.md": "not UTF-16LE: convert it to UTF-8",
+      "utf16-without-mark.txt": "binary",
+      "utf32.txt": "binary",
+      "shift-jis.txt": "not UTF-8: convert it to UTF-8",
+    });
+    expect((await read()).map(({ id }) => id)).toEqual(["good.md"]);
+  });
+
+  it("that a file has only after the listing is refused, and not read as other characters", async () => {
+    await write({ "a.md": "fine" });
+    const folder = await openFolder(root);
+    await write({ "a.md": Buffer.from("Größe", "latin1") });
+    await expect(Array.fromAsync(folder.documents())).rejects.toMatchObject({
+      code: "invalid",
+      message: "a.md: not UTF-8",
+    });
+  });
+
+  it("holds across the pieces in which a file is read", async () => {
+    const text = `x${"😀".repeat(100_000)}`;
+    await write({ "a.txt": text, "b.txt": utf16(text, false) });
+    expect((await read()).map((document) => document.text === text)).toEqual([true, true]);
+  });
+});
+
+it("a document of 200 MB is skipped without being read", async () => {
+  await write({ "huge.md": "", "fine.md": "fine" });
+  await truncate(join(root, "huge.md"), 200 * 1024 * 1024);
+  const folder = await openFolder(root);
+  expect(folder.skipped).toEqual([{ path: "huge.md", reason: "larger than 4 MB" }]);
+  expect((await Array.fromAsync(folder.documents())).map(({ id }) => id)).toEqual(["fine.md"]);
+});
+
+it("a PDF is skipped and said to be one, encrypted or not, also under another name", async () => {
+  const pdf = (trailer: string) =>
+    `%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n<< ${trailer} >>\n%%EOF\n`;
+  await write({
+    "plain.pdf": pdf("/Root 1 0 R"),
+    "encrypted.PDF": pdf("/Root 1 0 R /Encrypt 5 0 R"),
+    "named.md": pdf("/Root 1 0 R /Encrypt 5 0 R"),
+  });
+  const folder = await openFolder(root);
+  expect(folder.total).toBe(0);
+  expect(new Set(folder.skipped.map(({ path }) => path))).toEqual(new Set(["plain.pdf", "encrypted.PDF", "named.md"]));
+  for (const { reason } of folder.skipped)
+    expect(reason).toBe("a PDF, whose text is not read: convert it to Markdown or text");
 });
 
 describe("links", () => {
