@@ -88,7 +88,7 @@ export const environment = z.object({
   HOLDPOINT_OPENSEARCH_URL: z
     .url({ protocol: /^https?$/, error: "the URL of an OpenSearch is expected, such as https://search.example.com" })
     .refine(
-      (url) => new URL(url).origin === url.replace(/\/$/, ""),
+      (url) => URL.parse(url)?.origin === url.replace(/\/$/, ""),
       "nothing is expected after the host, and no credentials",
     )
     .optional()
