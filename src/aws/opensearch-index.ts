@@ -16,7 +16,8 @@ export interface IndexState {
 const keyword = { type: "keyword" };
 /** Kept, and not searched. */
 const kept = { type: "keyword", index: false, doc_values: false };
-const words = { type: "text", analyzer: "holdpoint_words" };
+/** Kept, and searched as part of `words`. */
+const said = { ...kept, copy_to: "words" };
 
 const settings = {
   "index.knn": true,
@@ -45,8 +46,10 @@ const properties = {
   collection: keyword,
   document: keyword,
   labels: keyword,
-  heading: words,
-  text: words,
+  heading: said,
+  text: said,
+  // One field: how rare a word is, and how long a passage, is then counted over all of it.
+  words: { type: "text", analyzer: "holdpoint_words", index_options: "freqs" },
   about: kept,
   digest: kept,
   wanted: kept,

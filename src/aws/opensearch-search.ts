@@ -7,9 +7,6 @@ import { labelTerm, placeFilter, shortNumbers } from "./opensearch-documents.ts"
 import { errorReason } from "./opensearch-requests.ts";
 import type { OpenSearchRequests } from "./opensearch-requests.ts";
 
-/** A word in a title says more about a document than the same word somewhere in its text. */
-const FIELDS = ["heading^2", "text"];
-
 export interface PassageQuery extends Collection {
   /** Any text whatsoever. */
   readonly text: string;
@@ -89,8 +86,7 @@ const searched = (query: object, size: number): object => ({
 function lexicalQuery(query: PassageQuery, size: number): object | undefined {
   const terms = searchTerms(query.text).join(" ").toWellFormed();
   if (terms === "") return undefined;
-  const words = { multi_match: { query: terms, fields: FIELDS, type: "most_fields" } };
-  return searched({ bool: { must: [words], filter: passageFilter(query) } }, size);
+  return searched({ bool: { must: [{ match: { words: terms } }], filter: passageFilter(query) } }, size);
 }
 
 function vectorQuery(query: PassageQuery, vector: Float32Array, size: number): object {
