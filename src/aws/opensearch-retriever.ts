@@ -84,16 +84,16 @@ async function searchIndex(
   { tenant, collection, k, filter = {}, signal }: SearchOptions,
 ): Promise<readonly Passage[]> {
   const query = { tenant, collection, text, k, filter };
-  if (embedder === undefined) return (await findPassages(requests, { ...query, vector: undefined }, signal)) ?? [];
+  if (embedder === undefined) return findPassages(requests, { ...query, vector: undefined }, signal);
   const { isThere, hasVectors } = await state(signal);
   if (!isThere) return [];
   const embedded = await embedQuery(embedder, text, signal);
   // A vector without a direction is near to nothing.
   const vector = embedded?.some((number) => number !== 0) === true ? embedded : undefined;
   const passages = hasVectors ? await findPassages(requests, { ...query, vector }, signal) : [];
-  const isNear = passages?.some(({ parts }) => parts.vector !== undefined) === true;
+  const isNear = passages.some(({ parts }) => parts.vector !== undefined);
   if (!isNear && vector !== undefined) await assertVectors(requests, { tenant, collection }, signal);
-  return passages ?? [];
+  return passages;
 }
 
 /** @throws HoldpointError `conflict` when there are passages, and none of them has a vector */

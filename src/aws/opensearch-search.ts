@@ -1,10 +1,14 @@
-/** Searching: by words and by vectors in one request, each clause bound to the tenant, fused by rank. */
+/**
+ * Searching: by words and by vectors in one request, each clause bound to the tenant, fused by rank. What the passages
+ * say is fetched for those alone that are wanted: the rankings are much deeper than what comes of them.
+ */
 import { z } from "zod";
 import { fuseRankings, rankingDepth } from "../retrieval/fusion.ts";
+import type { RankingEntry } from "../retrieval/fusion.ts";
 import type { Collection, Passage, SearchOptions } from "../retrieval/retriever.ts";
 import { searchTerms } from "../retrieval/terms.ts";
 import { labelTerm, placeFilter, shortNumbers } from "./opensearch-documents.ts";
-import { errorReason } from "./opensearch-requests.ts";
+import { errorReason, isForNow } from "./opensearch-requests.ts";
 import type { OpenSearchRequests } from "./opensearch-requests.ts";
 
 export interface PassageQuery extends Collection {
@@ -16,53 +20,51 @@ export interface PassageQuery extends Collection {
   readonly filter: NonNullable<SearchOptions["filter"]>;
 }
 
-interface Hit {
-  /** Of the item, which is another one for the same content of another tenant. */
-  readonly item: string;
-  readonly score: number;
-  readonly passage: Omit<Passage, "score" | "parts">;
-}
+/** Where a passage stands, by the id of its item, which is another one for the same content of another tenant. */
+type Ranked = Pick<Passage, "score" | "parts"> & { readonly id: string };
 
-/** Passages, best first; undefined when the index is not there. @throws HoldpointError as `OpenSearchRequests.send` */
+/** Passages, best first; none when the index is not there. @throws HoldpointError as `OpenSearchRequests.send` */
 export async function findPassages(
   requests: OpenSearchRequests,
   query: PassageQuery,
   signal: AbortSignal | undefined,
-): Promise<readonly Passage[] | undefined> {
+): Promise<readonly Passage[]> {
+  const ranked = await rank(requests, query, signal);
+  if (ranked.length === 0) return [];
+  const body = JSON.stringify({ ids: ranked.map(({ id }) => id) });
+  const path = "_mget?_source_includes=about,text";
+  const { status, json } = await requests.send({ method: "POST", path, body, signal, expected: [404] });
+  if (status === 404) return [];
+  const parsed = itemsAnswer.safeParse(json);
+  if (!parsed.success) throw requests.failed("unavailable", "answered with no passages", parsed.error);
+  const items = new Map(parsed.data.docs.map(({ _id, _source }) => [_id, _source]));
+  return ranked.flatMap(({ id, score, parts }) => {
+    const item = items.get(id);
+    // It may have been removed meanwhile.
+    return item === undefined ? [] : [{ ...aboutPassage.parse(JSON.parse(item.about)), text: item.text, score, parts }];
+  });
+}
+
+async function rank(
+  requests: OpenSearchRequests,
+  query: PassageQuery,
+  signal: AbortSignal | undefined,
+): Promise<readonly Ranked[]> {
   const { vector, k } = query;
-  const lexical = lexicalQuery(query, vector === undefined ? k : rankingDepth(k));
-  const nearest = vector === undefined ? undefined : vectorQuery(query, vector, rankingDepth(k));
+  const depth = vector === undefined ? k : rankingDepth(k);
+  const lexical = lexicalQuery(query, depth);
+  const nearest = vector === undefined ? undefined : vectorQuery(query, vector, depth);
   const queries = [lexical, nearest].filter((one) => one !== undefined);
   if (queries.length === 0) return [];
   const answers = await searchAll(requests, queries, signal);
-  if (answers === undefined) return undefined;
-  const words = lexical === undefined ? [] : (answers[0] ?? []);
-  const near = nearest === undefined ? [] : (answers.at(-1) ?? []);
+  const byWords = lexical === undefined ? [] : (answers[0] ?? []);
   if (vector === undefined)
-    return words.map(({ passage, score }, index) => ({
-      ...passage,
-      score,
-      parts: { lexical: { rank: index + 1, score } },
-    }));
-  return fused(
-    words,
-    near.map((hit) => ({ ...hit, score: cosineOf(hit.score) })),
-    k,
-  );
-}
-
-function fused(lexical: readonly Hit[], vector: readonly Hit[], k: number): readonly Passage[] {
-  const passages = new Map([...lexical, ...vector].map(({ item, passage }) => [item, passage]));
-  const entries = (hits: readonly Hit[]) => hits.map(({ item, score }) => ({ id: item, score }));
+    return byWords.map(({ id, score }, index) => ({ id, score, parts: { lexical: { rank: index + 1, score } } }));
+  const byVector = (answers.at(-1) ?? []).map(({ id, score }) => ({ id, score: cosineOf(score) }));
   return fuseRankings([
-    { name: "lexical", entries: entries(lexical) },
-    { name: "vector", entries: entries(vector) },
-  ])
-    .slice(0, k)
-    .flatMap(({ id, score, parts }) => {
-      const passage = passages.get(id);
-      return passage === undefined ? [] : [{ ...passage, score, parts }];
-    });
+    { name: "lexical", entries: byWords },
+    { name: "vector", entries: byVector },
+  ]).slice(0, k);
 }
 
 /** Lucene scores the cosine as (1 + cosine) / 2. */
@@ -76,12 +78,7 @@ function passageFilter({ filter, ...place }: PassageQuery): readonly object[] {
   return [{ term: { kind: "passage" } }, ...placeFilter(place), ...labels];
 }
 
-const searched = (query: object, size: number): object => ({
-  size,
-  query,
-  _source: ["about", "text"],
-  track_total_hits: false,
-});
+const searched = (query: object, size: number): object => ({ size, query, _source: false, track_total_hits: false });
 
 function lexicalQuery(query: PassageQuery, size: number): object | undefined {
   const terms = searchTerms(query.text).join(" ").toWellFormed();
@@ -97,20 +94,14 @@ function vectorQuery(query: PassageQuery, vector: Float32Array, size: number): o
 const searchAnswer = z.object({
   responses: z.array(
     z.union([
-      z.object({
-        hits: z.object({
-          hits: z.array(
-            z.object({
-              _id: z.string(),
-              _score: z.number(),
-              _source: z.object({ about: z.string(), text: z.string() }),
-            }),
-          ),
-        }),
-      }),
+      z.object({ hits: z.object({ hits: z.array(z.object({ _id: z.string(), _score: z.number() })) }) }),
       z.object({ status: z.number(), error: z.unknown() }),
     ]),
   ),
+});
+
+const itemsAnswer = z.object({
+  docs: z.array(z.object({ _id: z.string(), _source: z.object({ about: z.string(), text: z.string() }).optional() })),
 });
 
 const aboutPassage = z.object({
@@ -122,36 +113,25 @@ const aboutPassage = z.object({
   labels: z.record(z.string(), z.string()),
 });
 
-/** What each query finds, best first; undefined when the index is not there. */
+/** What each query finds, best first; nothing when the index is not there. */
 async function searchAll(
   requests: OpenSearchRequests,
   queries: readonly object[],
   signal: AbortSignal | undefined,
-): Promise<readonly (readonly Hit[])[] | undefined> {
+): Promise<readonly (readonly RankingEntry[])[]> {
   const body = queries.map((query) => `{}\n${JSON.stringify(query)}\n`).join("");
   const { status, json } = await requests.send({ method: "POST", path: "_msearch", body, signal, expected: [404] });
-  if (status === 404) return undefined;
+  if (status === 404) return [];
   const parsed = searchAnswer.safeParse(json);
   if (!parsed.success) throw requests.failed("unavailable", "answered a search with something else", parsed.error);
-  const found: (readonly Hit[])[] = [];
-  for (const response of parsed.data.responses) {
-    if ("error" in response) {
-      if (response.status === 404) return undefined;
-      const code = response.status === 429 || response.status >= 500 ? "unavailable" : "internal";
-      throw requests.failed(code, `a search failed: ${errorReason.safeParse(response).data ?? response.status}`);
-    }
-    found.push(response.hits.hits.map(hitOf).toSorted(byScore));
-  }
-  return found;
+  return parsed.data.responses.map((response) => {
+    if ("hits" in response)
+      return response.hits.hits.map(({ _id: id, _score: score }) => ({ id, score })).toSorted(byScore);
+    if (response.status === 404) return [];
+    const reason = errorReason.safeParse(response).data ?? String(response.status);
+    throw requests.failed(isForNow(response.status) ? "unavailable" : "internal", `a search failed: ${reason}`);
+  });
 }
 
-type RawHit = { readonly _id: string; readonly _score: number; readonly _source: { about: string; text: string } };
-
-const hitOf = ({ _id: item, _score: score, _source: { about, text } }: RawHit): Hit => ({
-  item,
-  score,
-  passage: { ...aboutPassage.parse(JSON.parse(about)), text },
-});
-
 /** Copies of an index order what ties as they happen to hold it. */
-const byScore = (a: Hit, b: Hit): number => b.score - a.score || (a.item < b.item ? -1 : 1);
+const byScore = (a: RankingEntry, b: RankingEntry): number => b.score - a.score || (a.id < b.id ? -1 : 1);

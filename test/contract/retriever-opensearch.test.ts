@@ -67,7 +67,7 @@ describe.skipIf(launcher === null)("on OpenSearch", () => {
   }
 
   describe("searching", () => {
-    it("is one request of two queries, each of which is bound to the tenant by itself", async () => {
+    it("ranks with one request of two queries, each of which is bound to the tenant by itself", async () => {
       await using s = await stage();
       await s
         .direct({ embedder: conceptEmbedder })
@@ -76,8 +76,8 @@ describe.skipIf(launcher === null)("on OpenSearch", () => {
       await retriever.search("refund", { ...POLICIES, k: 3 });
       await retriever.search("refund", { ...POLICIES, k: 3, filter: { year: "2024" } });
       const operations = s.proxy.seen.map(({ operation }) => operation);
-      expect(operations).toEqual(["_mapping", "_msearch", "_msearch"]);
-      const lines = (s.proxy.seen.at(-1)?.body ?? "").trim().split("\n");
+      expect(operations).toEqual(["_mapping", "_msearch", "_mget", "_msearch", "_mget"]);
+      const lines = (s.proxy.seen.at(-2)?.body ?? "").trim().split("\n");
       const [, lexical, , vector] = lines.map((line) => JSON.parse(line) as Record<string, never>);
       const bound = [
         { term: { kind: "passage" } },
