@@ -74,6 +74,9 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   HOLDPOINT_OPENSEARCH_SERVICE: "with openSearch",
   HOLDPOINT_WEBHOOK_HOSTS: "for development: webhooks reach public hosts only",
   HOLDPOINT_LEDGER_URL: "of the shipped example",
+  HOLDPOINT_MODELS: "the offline model, unless an environment names a catalogue that its image has",
+  BEDROCK_ENDPOINT: "Amazon's own",
+  HOLDPOINT_EMBEDDER: "documents are found by their words, unless an environment names an embedder",
   HOLDPOINT_POOL: "one pool, unless an environment sets another",
   HOLDPOINT_CORS_ORIGINS: "no browser, unless an environment names origins",
 };

@@ -9,7 +9,8 @@
 import { DatabaseSync } from "node:sqlite";
 import type { StatementSync } from "node:sqlite";
 import type { IndexedDocument } from "../retrieval/ingest.ts";
-import { bytesOf, find, text } from "./sqlite-search-query.ts";
+import { quantized } from "./quantized.ts";
+import { find, text } from "./sqlite-search-query.ts";
 import type { Found, IndexQuery, Rows } from "./sqlite-search-query.ts";
 
 export interface SearchIndex extends Disposable {
@@ -48,9 +49,6 @@ const collectionSchema = (key: number): string => `
     embedder INTEGER NOT NULL REFERENCES embedders (key), vector BLOB NOT NULL) STRICT;
 `;
 
-/** A page holds a vector of 1,024 numbers and does not need a second one for its end. */
-const PAGE_BYTES = 8_192;
-
 /**
  * Opens or makes the file. The index can be made again from its documents, so a power loss may cost the last batch.
  * `extension` is the path of sqlite-vec, without which no vector can be searched.
@@ -61,8 +59,7 @@ export function openSearchIndex(path: string, extension: string | undefined): Se
     db.loadExtension(extension);
     db.enableLoadExtension(false);
   }
-  db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-    PRAGMA cache_size = -16384;`);
+  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;");
   const rows = preparedRows(db);
   const transaction = <T>(begin: "BEGIN" | "BEGIN IMMEDIATE", work: () => T): T => {
     db.exec(begin);
@@ -167,7 +164,8 @@ function replaceAll({ db, rows, key, embedder }: Target, documents: readonly Ind
       const { start, end } = offsets;
       const passage = addPassage.run(document, passageId, section, start, end, said).lastInsertRowid;
       addTerms.run(passage, `${title} ${section}`, said);
-      if (by !== undefined && vector !== undefined) addVector.run(passage, by, bytesOf(vector));
+      const bytes = vector && quantized(vector);
+      if (by !== undefined && bytes !== undefined) addVector.run(passage, by, bytes);
     }
   }
 }

@@ -7,6 +7,7 @@ import { fuseRankings, rankingDepth } from "../retrieval/fusion.ts";
 import type { RankingEntry } from "../retrieval/fusion.ts";
 import type { Labels, Passage, ScoreParts } from "../retrieval/retriever.ts";
 import { searchTerms } from "../retrieval/terms.ts";
+import { cosineOf, quantized } from "./quantized.ts";
 
 export type Row = Record<string, SQLOutputValue>;
 export type Rows = (sql: string, ...values: readonly SQLInputValue[]) => readonly Row[];
@@ -17,7 +18,7 @@ export interface IndexQuery {
   readonly filter: Readonly<Record<string, string | readonly string[]>>;
   /** What the vectors that are searched were made with; undefined: only words are searched. */
   readonly embedder?: string;
-  /** Of length 1, by that embedder. Undefined for a text that is near to nothing, as a blank one is. */
+  /** By that embedder. Undefined for a blank text, which is near to nothing. */
   readonly vector?: Float32Array;
 }
 
@@ -103,21 +104,18 @@ interface Nearest extends IndexQuery {
   readonly key: SQLInputValue;
 }
 
-/** Between vectors of length 1 the order by Euclidean distance is that by cosine, and is cheaper to compute. */
+/** Between vectors of one length the order by Euclidean distance is that by cosine, and is cheaper to compute. */
 function byMeaning(rows: Rows, collection: number, query: Nearest, depth: number): readonly RankingEntry[] {
   const { vector, key, filter } = query;
+  const bytes = quantized(vector);
+  if (bytes === undefined) return [];
   const { sql, values } = having(collection, filter, "passage");
-  const ranked = `SELECT passage, vec_distance_l2(vector, ?) AS distance FROM vectors_${collection}
+  const ranked = `SELECT passage, vec_distance_l2(vec_int8(vector), vec_int8(?)) AS distance FROM vectors_${collection}
     WHERE embedder = ? ${sql} ORDER BY distance, passage LIMIT ?`;
-  return rows(ranked, bytesOf(vector), key, ...values, depth).map((row) => ({
+  return rows(ranked, bytes, key, ...values, depth).map((row) => ({
     id: text(row, "passage"),
-    score: 1 - Number(row["distance"]) ** 2 / 2,
+    score: cosineOf(Number(row["distance"]), vector.length),
   }));
-}
-
-/** A vector as SQLite keeps it. */
-export function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /**

@@ -3,7 +3,7 @@ import { HoldpointError } from "../core/errors.ts";
 import { embedQuery, embedderIdentity } from "../retrieval/embedding.ts";
 import type { PassageEmbedder } from "../retrieval/embedding.ts";
 import { ingestDocuments } from "../retrieval/ingest.ts";
-import type { DocumentIndex, IndexedDocument } from "../retrieval/ingest.ts";
+import type { DocumentIndex } from "../retrieval/ingest.ts";
 import { checkPassageCount } from "../retrieval/retriever.ts";
 import type { Retriever, SearchOptions } from "../retrieval/retriever.ts";
 import { createSearchThread } from "./sqlite-search-thread.ts";
@@ -59,8 +59,7 @@ function indexOn(thread: SearchThread, embedder: PassageEmbedder | undefined): D
   const identity = embedder === undefined ? undefined : embedderIdentity(embedder);
   return {
     digests: (place, ids) => thread.ask({ verb: "digests", ...place, ids }),
-    replace: (place, documents) =>
-      thread.ask({ verb: "replace", ...place, documents: documents.map(withUnitVectors), embedder: identity }),
+    replace: (place, documents) => thread.ask({ verb: "replace", ...place, documents, embedder: identity }),
     remove: (place, ids) => thread.ask({ verb: "remove", ...place, ids }),
     documentIds: (place) => thread.ask({ verb: "documentIds", ...place }),
   };
@@ -73,18 +72,7 @@ interface Near {
 
 async function nearTo(embedder: PassageEmbedder, query: string, signal: AbortSignal | undefined): Promise<Near> {
   const vector = await embedQuery(embedder, query, signal);
-  return { embedder: embedderIdentity(embedder), ...unit(vector) };
-}
-
-const withUnitVectors = (document: IndexedDocument): IndexedDocument => ({
-  ...document,
-  passages: document.passages.map(({ vector, ...passage }) => ({ ...passage, ...unit(vector) })),
-});
-
-/** The vector in its own memory, of length 1. One of nothing but zeros points nowhere, and is near to nothing. */
-function unit(vector: Float32Array | undefined): { readonly vector?: Float32Array } {
-  const length = Math.sqrt(vector?.reduce((sum, value) => sum + value * value, 0) ?? 0);
-  return vector !== undefined && length > 0 ? { vector: vector.map((value) => value / length) } : {};
+  return { embedder: embedderIdentity(embedder), ...(vector === undefined ? {} : { vector }) };
 }
 
 function notEmbedded(
