@@ -148,10 +148,11 @@ it("has so many requests under way at once, and no more", async () => {
   expect(most).toBe(CONCURRENCY);
 });
 
-it("is refused a length that Titan does not have, and a model that is not there or embeds nothing", async () => {
-  expect(await embedder(TITAN, { dimensions: 300 }).embed(["a"], { purpose: "query" }).catch(reasonOf)).toBe(
-    "invalid_request",
-  );
+it("refuses a size that its model does not have and a model that embeds nothing at once; one that is not there, when asked", async () => {
+  const before = bedrock.seen.length;
+  expect(() => embedder(TITAN, { dimensions: 300 })).toThrow(/1024, 512, 256 dimensions, not of 300/);
+  expect(() => embedder(COHERE, { dimensions: 512 })).toThrow(/1024 dimensions, not of 512/);
+  expect(bedrock.seen.length).toBe(before);
   const gone = embedder("amazon.titan-embed-text-v2:9");
   expect(await gone.embed(["a"], { purpose: "query" }).catch(reasonOf)).toBe("unknown_model");
   expect(() => embedder("amazon.nova-pro-v1:0")).toThrow(/no embedding model/);
