@@ -21,12 +21,16 @@ export interface RetrieverEngine {
   readonly name: string;
   /** Cases of a property: each is a few requests. */
   readonly runs: number;
+  /** Digits to which its cosines are those of the vectors that it was given. */
+  readonly cosineDigits: number;
   place(): Promise<RetrieverPlace>;
 }
 
 const sqlite: RetrieverEngine = {
   name: "SQLite",
   runs: 30,
+  // What is kept of a vector are bytes.
+  cosineDigits: 1,
   async place() {
     const dataDir = await mkdtemp(join(tmpdir(), "holdpoint-search-"));
     const extension = await vectorExtension();
@@ -53,6 +57,7 @@ export const newIndexName = (): string => `test-${systemIds.token(8)}`;
 const openSearch = (launcher: string): RetrieverEngine => ({
   name: "OpenSearch",
   runs: 8,
+  cosineDigits: 5,
   async place() {
     const url = await openSearchEndpoint(launcher);
     const index = newIndexName();
