@@ -34,6 +34,8 @@ export const wantedBy = ({ document }: Change): string => document?.digest ?? ""
 /** Markers of one request. */
 export const MARKERS = 200;
 
+const FIELDS = ["digest", "wanted", "passages"];
+
 const markersAnswer = z.object({
   docs: z.array(
     z.object({
@@ -54,9 +56,8 @@ export async function readMarkers(
   const found = new Map<string, Marker>();
   for (let start = 0; start < ids.length; start += MARKERS) {
     const wanted = new Map(ids.slice(start, start + MARKERS).map((id) => [markerId(place, id), id]));
-    const body = JSON.stringify({ ids: [...wanted.keys()] });
-    const path = "_mget?_source_includes=digest,wanted,passages";
-    const { status, json } = await requests.send({ method: "POST", path, body, signal, expected: [404] });
+    const body = JSON.stringify({ docs: Array.from(wanted.keys(), (_id) => ({ _id, _source: FIELDS })) });
+    const { status, json } = await requests.send({ method: "POST", path: "_mget", body, signal, expected: [404] });
     if (status === 404) continue;
     const parsed = markersAnswer.safeParse(json);
     if (!parsed.success) throw requests.failed("unavailable", "answered with no documents", parsed.error);

@@ -144,10 +144,15 @@ async function exchange(
   { url: base, index, sign }: OpenSearchOptions,
   { method, path, body }: OpenSearchRequest,
   signal: AbortSignal,
-): Promise<OpenSearchAnswer> {
+): Promise<Outcome> {
   const url = new URL(`/${index}${path === "" ? "" : `/${path}`}`, base);
   const plain = { "content-type": "application/json" };
-  const headers = sign === undefined ? plain : await sign({ method, url, headers: plain, body });
+  let headers: Readonly<Record<string, string>>;
+  try {
+    headers = sign === undefined ? plain : await sign({ method, url, headers: plain, body });
+  } catch (cause) {
+    return { error: `the request cannot be signed: ${errorInfo(cause).message}`, cause, mayRepeat: false };
+  }
   const sent = { method, headers, signal, redirect: "error", ...(body === undefined ? {} : { body }) } as const;
   const response = await fetch(url, sent);
   const text = await response.text();

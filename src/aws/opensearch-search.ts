@@ -31,9 +31,8 @@ export async function findPassages(
 ): Promise<readonly Passage[]> {
   const ranked = await rank(requests, query, signal);
   if (ranked.length === 0) return [];
-  const body = JSON.stringify({ ids: ranked.map(({ id }) => id) });
-  const path = "_mget?_source_includes=about,text";
-  const { status, json } = await requests.send({ method: "POST", path, body, signal, expected: [404] });
+  const body = JSON.stringify({ docs: ranked.map(({ id: _id }) => ({ _id, _source: ["about", "text"] })) });
+  const { status, json } = await requests.send({ method: "POST", path: "_mget", body, signal, expected: [404] });
   if (status === 404) return [];
   const parsed = itemsAnswer.safeParse(json);
   if (!parsed.success) throw requests.failed("unavailable", "answered with no passages", parsed.error);

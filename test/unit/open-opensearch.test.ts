@@ -1,5 +1,5 @@
 /** What of the environment decides that search is on OpenSearch, and what its requests are signed for. */
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { amazonEndpoint } from "../../src/aws/opensearch-endpoint.ts";
 import { readConfig } from "../../src/config.ts";
 import { openRetriever } from "../../src/open-retrieval.ts";
@@ -47,6 +47,10 @@ it.each<[string, Readonly<Record<string, string>>, RegExp]>([
 });
 
 describe("requests", () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
   const asked = async (env: Readonly<Record<string, string>>) => {
     await using server = await startOpenSearchProxy(NOWHERE, () => ({ status: 404 }));
     await using retriever = await open({ HOLDPOINT_OPENSEARCH_URL: `${server.endpoint}/`, ...env });
@@ -64,16 +68,29 @@ describe("requests", () => {
   });
 
   it("are signed for the service that is named, with the credentials that the SDK finds", async () => {
-    process.env["AWS_ACCESS_KEY_ID"] = "AKIDEXAMPLE";
-    process.env["AWS_SECRET_ACCESS_KEY"] = "example";
-    try {
-      const signed = await asked({ HOLDPOINT_OPENSEARCH_SERVICE: "aoss", AWS_REGION: "eu-west-1" });
-      expect(signed?.headers.authorization).toMatch(
-        /^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE\/\d{8}\/eu-west-1\/aoss\//,
-      );
-    } finally {
-      delete process.env["AWS_ACCESS_KEY_ID"];
-      delete process.env["AWS_SECRET_ACCESS_KEY"];
-    }
+    vi.stubEnv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", "example");
+    const signed = await asked({ HOLDPOINT_OPENSEARCH_SERVICE: "aoss", AWS_REGION: "eu-west-1" });
+    expect(signed?.headers.authorization).toMatch(/^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE\/\d{8}\/eu-west-1\/aoss\//);
+  });
+
+  it("that cannot be signed, for want of credentials, are not sent, and say why", async () => {
+    const none = { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, AWS_PROFILE: undefined };
+    const nowhere = {
+      AWS_EC2_METADATA_DISABLED: "true",
+      AWS_SHARED_CREDENTIALS_FILE: "/none",
+      AWS_CONFIG_FILE: "/none",
+    };
+    for (const [name, value] of Object.entries({ ...none, ...nowhere })) vi.stubEnv(name, value);
+    await using retriever = await open({
+      HOLDPOINT_OPENSEARCH_URL: NOWHERE,
+      HOLDPOINT_OPENSEARCH_SERVICE: "es",
+      AWS_REGION: "eu-west-1",
+    });
+    const search = retriever.search("refund", { tenant: "acme", collection: "documents", k: 3 });
+    await expect(search).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(/the request cannot be signed: .*credentials/i) as string,
+    });
   });
 });
