@@ -24,7 +24,10 @@ const IDS_PAGE = 1_000;
 /** How often a marker is read anew because somebody else wrote it meanwhile. */
 const RACES = 5;
 
-/** The documents of the index, for one ingestion or one removal: all its requests end with the signal. */
+/**
+ * The documents of the index, for one ingestion or one removal: its requests end with the signal, but for those of
+ * `replace`, whose vectors were paid for.
+ */
 export function createOpenSearchDocuments(requests: OpenSearchRequests, signal?: AbortSignal): DocumentIndex {
   const context = { requests, signal };
   return {
@@ -39,7 +42,7 @@ export function createOpenSearchDocuments(requests: OpenSearchRequests, signal?:
     },
     replace: (place, documents) =>
       rewrite(
-        context,
+        { requests, signal: undefined },
         place,
         documents.map((document) => ({ id: document.id, document })),
       ),

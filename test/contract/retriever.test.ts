@@ -1,6 +1,7 @@
 /** What every adapter of the retrieval port promises, by words and by meaning. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import fc from "fast-check";
+import type { PassageEmbedder } from "../../src/retrieval/embedding.ts";
 import type { IngestProgress, Retriever } from "../../src/retrieval/retriever.ts";
 import { countingEmbedder } from "../support/counting-embedder.ts";
 import { conceptEmbedder, eachDocument as each, idsOf, textDocument as document } from "../support/documents.ts";
@@ -327,6 +328,28 @@ describe.each(retrieverEngines())("$name", (engine) => {
       expect(await hybrid.ingest(each(...documents), POLICIES)).toMatchObject({ unchanged: 10, embedded: 0 });
       expect(embedder.paid).toHaveLength(10);
       expect(await hybrid.search("refund", { ...POLICIES, k: 20 })).toHaveLength(10);
+    });
+
+    it("what was embedded before a signal aborts is kept, and not paid for again", async () => {
+      const embedder = countingEmbedder({ batchSize: 4 });
+      const abort = new AbortController();
+      const stopping: PassageEmbedder = {
+        ...embedder,
+        async embed(texts, options) {
+          return embedder.embed(texts, {
+            ...options,
+            onVectors(start, vectors) {
+              options.onVectors?.(start, vectors);
+              abort.abort(new Error("stop"));
+            },
+          });
+        },
+      };
+      const documents = Array.from({ length: 10 }, (_, n) => document(`d${n}`, `refund number ${n}`));
+      const ingestion = place.open(stopping).ingest(each(...documents), { ...POLICIES, signal: abort.signal });
+      await expect(ingestion).rejects.toThrow("stop");
+      const report = await place.open(embedder).ingest(each(...documents), POLICIES);
+      expect(report).toMatchObject({ unchanged: 4, embedded: 6 });
     });
 
     it("documents without vectors are refused with what to do, and searched once they were ingested again", async () => {
