@@ -174,9 +174,10 @@ type Shown = Pick<ObserveProps, "data" | "edge" | "services">;
 
 const OUTCOMES = ["success", "held", "error", "timeout", "cancelled", "parked"] as const;
 
+const graph = (title: string, left: readonly IMetric[], right: readonly IMetric[] = []) =>
+  new GraphWidget({ title, left: [...left], right: [...right], width: 8, height: 6 });
+
 function addDashboard(stack: Stack, config: EnvironmentConfig, { data, edge, services }: Shown): void {
-  const graph = (title: string, left: readonly IMetric[], right: readonly IMetric[] = []) =>
-    new GraphWidget({ title, left: [...left], right: [...right], width: 8, height: 6 });
   const own = (name: Parameters<typeof ownMetric>[1], ...statistics: Parameters<typeof ownMetric>[2]["statistic"][]) =>
     statistics.map((statistic) => ownMetric(config, name, { statistic }));
   const { worker, api } = services;
@@ -193,6 +194,11 @@ function addDashboard(stack: Stack, config: EnvironmentConfig, { data, edge, ser
         graph("Failed, %", [failedPercent(config)]),
       ],
       [
+        graph("Runs accepted; taken over from others", own("runsAccepted", "sum"), own("takeovers", "sum")),
+        graph("Until a run begins", own("runWait", "avg", "max")),
+        graph("From decided to going on", own("decisionLatency", "avg", "max")),
+      ],
+      [
         graph("Duration of a run", own("runDuration", "p50", "p95", "p99")),
         graph("Duration of a step; tried again", own("stepDuration", "p50", "p95"), own("stepRetries", "sum")),
         graph("Checkpoints: duration, size", own("checkpointDuration", "p50", "p99"), own("checkpointSize", "p95")),
@@ -203,7 +209,7 @@ function addDashboard(stack: Stack, config: EnvironmentConfig, { data, edge, ser
         graph("Open streams of a task", own("openStreams", "avg", "max")),
       ],
       [
-        graph("Tokens", own("modelTokens", "sum")),
+        graph("Calls of models: duration; tokens", own("modelDuration", "avg", "max"), own("modelTokens", "sum")),
         graph("Cost of models", own("modelCost", "sum")),
         graph("Leases lost; table throttled", own("leasesLost", "sum"), [throttled(data.table)]),
       ],
