@@ -4,6 +4,7 @@ import { AccountPrincipal, Effect, PolicyStatement, Role, ServicePrincipal } fro
 import type { Construct } from "constructs";
 import type { EnvironmentConfig } from "./config.ts";
 import type { Data } from "./data.ts";
+import { bedrockGrants } from "./models.ts";
 
 /** Actions that AWS grants on everything or not at all; reviewed one by one, and a test knows no others. */
 export const WITHOUT_RESOURCE: readonly string[] = [
@@ -73,13 +74,10 @@ const tasksArn = (stack: Stack, config: EnvironmentConfig): string =>
 
 /** What workers do beyond that. */
 export function workerStatements(stack: Stack, config: EnvironmentConfig): readonly PolicyStatement[] {
-  const models = config.bedrockModels.map((model) =>
-    stack.formatArn({ service: "bedrock", account: "", resource: "foundation-model", resourceName: model }),
-  );
   return [
     allow(["ecs:UpdateTaskProtection"], [tasksArn(stack, config)]),
     ...openSearchStatements(config),
-    ...(models.length === 0 ? [] : [allow(["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"], models)]),
+    ...bedrockGrants(stack, config).map(({ actions, resources, conditions }) => allow(actions, resources, conditions)),
   ];
 }
 
@@ -126,6 +124,15 @@ export function explainedStars(
           [`AwsSolutions-IAM5[Resource::${config.openSearch.arn}/${config.openSearch.index}/*]`]:
             "All requests to one index: what follows its name is what is asked of it.",
         }),
+    ...Object.fromEntries(
+      bedrockGrants(stack, config)
+        .filter(({ conditions }) => conditions !== undefined)
+        .flatMap(({ resources }) => resources)
+        .map((arn) => [
+          `AwsSolutions-IAM5[Resource::${arn}]`,
+          "Wherever one profile sends the call: a condition names the profile.",
+        ]),
+    ),
     [`AwsSolutions-IAM5[Resource::${tasks}]`]: "A task protects itself, and cannot know its own name before it runs.",
   };
 }

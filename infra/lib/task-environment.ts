@@ -7,8 +7,9 @@ export type Role = "api" | "worker";
 
 /** The only two folders that a task may write to; both are volumes of the image. */
 export const DATA_FOLDER = "/var/lib/holdpoint";
-export const KEYS_FOLDER = "/run/holdpoint";
-export const KEYS_FILE = `${KEYS_FOLDER}/keys.json`;
+export const FILES_FOLDER = "/run/holdpoint";
+export const KEYS_FILE = `${FILES_FOLDER}/keys.json`;
+export const CATALOGUE_FILE = `${FILES_FOLDER}/models.json`;
 
 /** Where the collector beside the service listens: OTLP over HTTP. */
 export const COLLECTOR_PORT = 4318;
@@ -32,7 +33,11 @@ export function taskEnvironment(
     HOLDPOINT_SHARDS: String(config.shards),
     ...(role === "api"
       ? { HOLDPOINT_KEYS: KEYS_FILE }
-      : { HOLDPOINT_CONCURRENCY: String(config.worker.concurrency), ...openSearchSettings(config) }),
+      : {
+          HOLDPOINT_CONCURRENCY: String(config.worker.concurrency),
+          ...openSearchSettings(config),
+          ...modelSettings(config),
+        }),
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${COLLECTOR_PORT}`,
     OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
     OTEL_SERVICE_NAME: `holdpoint-${role}`,
@@ -49,6 +54,14 @@ function openSearchSettings({ openSearch }: EnvironmentConfig): Readonly<Record<
     HOLDPOINT_OPENSEARCH_INDEX: index,
     // Also where the domain has a name of its own.
     HOLDPOINT_OPENSEARCH_SERVICE: arn.split(":")[2] ?? "es",
+  };
+}
+
+/** Of workers alone: graphs are executed there. */
+function modelSettings({ catalogue, embedder }: EnvironmentConfig): Readonly<Record<string, string>> {
+  return {
+    ...(catalogue === undefined ? {} : { HOLDPOINT_MODELS: CATALOGUE_FILE }),
+    ...(embedder === undefined ? {} : { HOLDPOINT_EMBEDDER: embedder }),
   };
 }
 
@@ -75,9 +88,9 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   HOLDPOINT_WEBHOOK_HOSTS: "for development: webhooks reach public hosts only",
   HOLDPOINT_SNS_SIGNATURES: "checked, unless an environment says otherwise",
   HOLDPOINT_LEDGER_URL: "of the shipped example",
-  HOLDPOINT_MODELS: "the offline model, unless an environment names a catalogue that its image has",
+  HOLDPOINT_MODELS: "with catalogue, of an environment that has models; the offline model otherwise",
   BEDROCK_ENDPOINT: "Amazon's own",
-  HOLDPOINT_EMBEDDER: "documents are found by their words, unless an environment names an embedder",
+  HOLDPOINT_EMBEDDER: "with embedder; documents are found by their words otherwise",
   HOLDPOINT_POOL: "one pool, unless an environment sets another",
   HOLDPOINT_CORS_ORIGINS: "no browser, unless an environment names origins",
 };

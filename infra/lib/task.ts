@@ -1,4 +1,4 @@
-/** One task: the service, for the api what puts its keys in place first, and the collector beside it. */
+/** One task: the service, what puts its file in place first, and the collector beside it. */
 import { Duration } from "aws-cdk-lib";
 import type { Stack } from "aws-cdk-lib";
 import {
@@ -22,6 +22,7 @@ import { collectorConfig } from "./collector.ts";
 import type { EnvironmentConfig } from "./config.ts";
 import type { Data } from "./data.ts";
 import { namespaceOf } from "./metrics.ts";
+import { catalogueText } from "./models.ts";
 import { CONTAINER_PORT } from "./network.ts";
 import {
   explainedStars,
@@ -31,7 +32,14 @@ import {
   telemetryStatements,
   workerStatements,
 } from "./roles.ts";
-import { DATA_FOLDER, KEYS_FILE, KEYS_FOLDER, SECRET_SETTINGS, taskEnvironment } from "./task-environment.ts";
+import {
+  CATALOGUE_FILE,
+  DATA_FOLDER,
+  FILES_FOLDER,
+  KEYS_FILE,
+  SECRET_SETTINGS,
+  taskEnvironment,
+} from "./task-environment.ts";
 import type { Role } from "./task-environment.ts";
 
 export interface TaskPlace {
@@ -56,7 +64,7 @@ export function createTask(stack: Stack, role: Role, place: TaskPlace): FargateT
     runtimePlatform: { cpuArchitecture: CpuArchitecture.ARM64, operatingSystemFamily: OperatingSystemFamily.LINUX },
     taskRole: makeRole(stack, role, place),
     executionRole: makeExecutionRole(stack, `${id}Execution`, place),
-    volumes: [{ name: "data" }, { name: "keys" }],
+    volumes: [{ name: "data" }, { name: "files" }],
   });
   const service = task.addContainer("holdpoint", {
     ...common(stack, place, role),
@@ -70,7 +78,13 @@ export function createTask(stack: Stack, role: Role, place: TaskPlace): FargateT
     ...(role === "api" ? { portMappings: [{ containerPort: CONTAINER_PORT }] } : {}),
   });
   service.addMountPoints({ sourceVolume: "data", containerPath: DATA_FOLDER, readOnly: false });
-  if (role === "api") addKeys(stack, task, { place, service });
+  if (role === "api") {
+    const secrets = { [CONTENT]: secretOf(task, place.data.apiKeys) };
+    addFile(stack, task, { place, service, name: "keys", path: KEYS_FILE, content: { secrets } });
+  } else if (config.catalogue !== undefined) {
+    const environment = { [CONTENT]: catalogueText(config.catalogue) };
+    addFile(stack, task, { place, service, name: "catalogue", path: CATALOGUE_FILE, content: { environment } });
+  }
   addCollector(stack, task, { place, service, role });
   acknowledge(task, {
     "AwsSolutions-ECS2": "These are settings and no secrets; those come from AWS Secrets Manager.",
@@ -120,22 +134,31 @@ interface Beside {
   readonly service: ContainerDefinition;
 }
 
-const WRITE_KEYS = `require("node:fs").writeFileSync(${JSON.stringify(KEYS_FILE)}, process.env.KEYS, { mode: 0o600 })`;
+interface FileBefore extends Beside {
+  /** Of the container that writes it. */
+  readonly name: string;
+  readonly path: string;
+  readonly content: Pick<ContainerDefinitionOptions, "secrets" | "environment">;
+}
 
-/** The service reads its API keys from a file; the secret becomes one before it starts. */
-function addKeys(stack: Stack, task: FargateTaskDefinition, { place, service }: Beside): void {
-  const keys = task.addContainer("keys", {
-    ...common(stack, place, "keys"),
+const CONTENT = "CONTENT";
+const writes = (path: string): string =>
+  `require("node:fs").writeFileSync(${JSON.stringify(path)}, process.env.${CONTENT}, { mode: 0o600 })`;
+
+/** The service reads some things from a file only: a first container makes one before it starts. */
+function addFile(stack: Stack, task: FargateTaskDefinition, { place, service, name, path, content }: FileBefore): void {
+  const file = task.addContainer(name, {
+    ...common(stack, place, name),
     image: imageOf(place),
     user: USER,
     essential: false,
-    entryPoint: ["node", "-e", WRITE_KEYS],
+    entryPoint: ["node", "-e", writes(path)],
     command: [],
-    secrets: { KEYS: secretOf(task, place.data.apiKeys) },
+    ...content,
   });
-  keys.addMountPoints({ sourceVolume: "keys", containerPath: KEYS_FOLDER, readOnly: false });
-  service.addMountPoints({ sourceVolume: "keys", containerPath: KEYS_FOLDER, readOnly: true });
-  service.addContainerDependencies({ container: keys, condition: ContainerDependencyCondition.SUCCESS });
+  file.addMountPoints({ sourceVolume: "files", containerPath: FILES_FOLDER, readOnly: false });
+  service.addMountPoints({ sourceVolume: "files", containerPath: FILES_FOLDER, readOnly: true });
+  service.addContainerDependencies({ container: file, condition: ContainerDependencyCondition.SUCCESS });
 }
 
 /** Not essential: telemetry never ends a task. It stops after the service, whose last words it passes on. */

@@ -18,6 +18,11 @@ const OPENSEARCH = {
   index: "holdpoint",
 };
 
+const catalogueOf = (target: object) => ({
+  targets: { one: { provider: "bedrock", model: "amazon.nova-lite-v1:0", contextTokens: 1000, ...target } },
+  models: { default: { targets: ["one"] } },
+});
+
 const problems = (config: unknown): readonly string[] =>
   environmentConfig.safeParse(config).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
 
@@ -57,6 +62,33 @@ describe("the configuration of an environment", () => {
       { openSearch: { ...OPENSEARCH, arn: "arn:aws:s3:::a" } },
       /^openSearch.arn: the ARN/,
     ],
+    [
+      "a catalogue that the service refuses",
+      { catalogue: { targets: {}, models: { a: { targets: ["b"] } } } },
+      /^catalogue: .*called b/,
+    ],
+    [
+      "a model that is a pattern",
+      { catalogue: catalogueOf({ model: "anthropic.*" }) },
+      /^catalogue: targets.one.model/,
+    ],
+    [
+      "a guardrail that is a pattern",
+      { catalogue: catalogueOf({ guardrail: { id: "*", version: "1" } }) },
+      /^catalogue: targets.one.guardrail/,
+    ],
+    [
+      "a model that cannot be reached",
+      { natGateways: 0, catalogue: catalogueOf({ region: "us-east-1" }) },
+      /^catalogue: targets.one.region: without a NAT gateway/,
+    ],
+    [
+      "a catalogue too long for a task",
+      { catalogue: catalogueOf({ extra: { x: "x".repeat(16_384) } }) },
+      /^catalogue: longer/,
+    ],
+    ["models that nothing is granted for", { settings: { HOLDPOINT_MODELS: "/a" } }, /^settings.HOLDPOINT_MODELS: say/],
+    ["an embedder that is none", { embedder: "titan" }, /^embedder: bedrock:<model id>/],
     ["one zone", { zones: ["a"] }, /^zones/],
     ["one zone twice", { zones: ["a", "a"] }, /^zones: one is named twice/],
     ["an address that is none", { allowedCidrs: ["10.0.0.0"] }, /^allowedCidrs.0/],
