@@ -28,6 +28,8 @@ export function collectorConfig({ namespace, region, logGroupName }: CollectorCo
         region,
         log_group_name: logGroupName,
         dimension_rollup_option: "NoDimensionRollup",
+        // Of what is cumulative all the same, the first value counts as well.
+        retain_initial_value_of_delta_metric: true,
         metric_declarations: Object.values(METRICS).map((metric) => declaration(metric)),
       },
       awsxray: { region },

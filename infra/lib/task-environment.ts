@@ -40,6 +40,9 @@ export function taskEnvironment(
         }),
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${COLLECTOR_PORT}`,
     OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
+    // CloudWatch adds up what it is told. Of what only ever grows, the collector's awsemf takes the first value for a
+    // baseline, so that the first run that is parked would not count; of histograms it never makes differences.
+    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: "delta",
     OTEL_SERVICE_NAME: `holdpoint-${role}`,
     OTEL_RESOURCE_ATTRIBUTES: `deployment.environment.name=${config.name}`,
   };

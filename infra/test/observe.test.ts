@@ -103,6 +103,13 @@ describe("the collector", () => {
     );
     expect(declared).toEqual([...OUR_NAMES]);
   });
+
+  it("takes no first value for a baseline", () => {
+    const { exporters } = JSON.parse(collectorConfig({ namespace: "n", region: "r", logGroupName: "l" })) as {
+      readonly exporters: object;
+    };
+    expect(exporters).toMatchObject({ awsemf: { retain_initial_value_of_delta_metric: true } });
+  });
 });
 
 interface Declaration {
