@@ -18,6 +18,8 @@ import { Topic } from "aws-cdk-lib/aws-sns";
 import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import { HttpCodeTarget } from "aws-cdk-lib/aws-elasticloadbalancingv2";
 import type { Construct } from "constructs";
+import { RUN_OUTCOMES } from "../../src/telemetry/metric-names.ts";
+import type { RunOutcome } from "../../src/telemetry/metric-names.ts";
 import type { EnvironmentConfig } from "./config.ts";
 import type { Data } from "./data.ts";
 import type { Edge } from "./edge.ts";
@@ -67,7 +69,7 @@ export function createObserve(scope: Construct, config: EnvironmentConfig, props
 }
 
 const MINUTE = Duration.minutes(1);
-const outcome = (config: EnvironmentConfig, name: string, period = MINUTE) =>
+const outcome = (config: EnvironmentConfig, name: RunOutcome, period = MINUTE) =>
   ownMetric(config, "runsEnded", { statistic: "sum", dimensions: { outcome: name }, label: name, period });
 
 /** Of all runs that ended, in percent; few runs are no ratio. */
@@ -172,8 +174,6 @@ function watched(config: EnvironmentConfig, { data, edge }: Pick<ObserveProps, "
 
 type Shown = Pick<ObserveProps, "data" | "edge" | "services">;
 
-const OUTCOMES = ["success", "held", "error", "timeout", "cancelled", "parked"] as const;
-
 const graph = (title: string, left: readonly IMetric[], right: readonly IMetric[] = []) =>
   new GraphWidget({ title, left: [...left], right: [...right], width: 8, height: 6 });
 
@@ -189,7 +189,7 @@ function addDashboard(stack: Stack, config: EnvironmentConfig, { data, edge, ser
         graph("Waiting for a worker", own("backlog", "avg"), own("backlogAge", "max")),
         graph(
           "Runs that ended",
-          OUTCOMES.map((name) => outcome(config, name)),
+          RUN_OUTCOMES.map((name) => outcome(config, name)),
         ),
         graph("Failed, %", [failedPercent(config)]),
       ],

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { METRICS } from "../../src/telemetry/metric-names.ts";
+import { METRICS, RUN_OUTCOMES } from "../../src/telemetry/metric-names.ts";
 import { collectorConfig } from "../lib/collector.ts";
 import { environments, listOf, resources } from "./infra-kit.ts";
 
@@ -16,8 +16,10 @@ const NAMESPACES_OF_AWS = ["AWS/ApplicationELB", "AWS/DynamoDB", "AWS/ECS", "ECS
 interface Asked {
   readonly namespace: string;
   readonly name: string;
-  readonly dimensions: readonly string[];
+  readonly dimensions: readonly Dimension[];
 }
+
+type Dimension = readonly [name: string, value: unknown];
 
 /** Every metric that a resource asks for, wherever it says so. */
 function asked(value: unknown): readonly Asked[] {
@@ -27,9 +29,20 @@ function asked(value: unknown): readonly Asked[] {
   const { MetricName: name, Namespace: namespace, Dimensions: dimensions = [] } = fields;
   const here =
     typeof name === "string" && typeof namespace === "string"
-      ? [{ name, namespace, dimensions: (dimensions as readonly { readonly Name: string }[]).map(({ Name }) => Name) }]
+      ? [
+          {
+            name,
+            namespace,
+            dimensions: (dimensions as readonly DimensionProperty[]).map(({ Name, Value }): Dimension => [Name, Value]),
+          },
+        ]
       : [];
   return [...here, ...Object.values(fields).flatMap(asked)];
+}
+
+interface DimensionProperty {
+  readonly Name: string;
+  readonly Value: unknown;
 }
 
 /** A dashboard is a text of JSON with references in it. */
@@ -43,12 +56,13 @@ function askedByDashboard(body: unknown): readonly Asked[] {
     (properties.metrics ?? []).flatMap((metric) => {
       const texts = metric.filter((one): one is string => typeof one === "string");
       const [namespace, name, ...dimensions] = texts;
-      return namespace === undefined || name === undefined
-        ? []
-        : [{ namespace, name, dimensions: dimensions.filter((_, n) => n % 2 === 0) }];
+      return namespace === undefined || name === undefined ? [] : [{ namespace, name, dimensions: pairs(dimensions) }];
     }),
   );
 }
+
+const pairs = (texts: readonly string[]): readonly Dimension[] =>
+  texts.flatMap((text, n): readonly Dimension[] => (n % 2 === 0 ? [[text, texts[n + 1]]] : []));
 
 function everythingAsked(): readonly Asked[] {
   const watching = resources("AWS::CloudWatch::Alarm", "AWS::ApplicationAutoScaling::ScalingPolicy");
@@ -59,11 +73,15 @@ function everythingAsked(): readonly Asked[] {
   ];
 }
 
+const outcomes: readonly unknown[] = RUN_OUTCOMES;
+const isTold = ([name, value]: Dimension, names: readonly string[]): boolean =>
+  names.includes(name) && (name !== "outcome" || outcomes.includes(value));
+
 const unknown = (metrics: readonly Asked[]): readonly Asked[] =>
   metrics.filter(({ namespace, name, dimensions }) => {
     if (!namespace.startsWith("Holdpoint/")) return !NAMESPACES_OF_AWS.includes(namespace);
     const allowed = OUR_NAMES.get(name);
-    return allowed === undefined || dimensions.some((dimension) => !allowed.includes(dimension));
+    return allowed === undefined || dimensions.some((one) => !isTold(one, allowed));
   });
 
 describe("what is looked at", () => {
@@ -75,10 +93,15 @@ describe("what is looked at", () => {
   });
 
   it("would not be passed with a name or a dimension that nobody emits (negative control)", () => {
-    const right = { namespace: "Holdpoint/production", name: METRICS.runsEnded.name, dimensions: ["outcome"] };
-    const wrong = [
+    const right = {
+      namespace: "Holdpoint/production",
+      name: METRICS.runsEnded.name,
+      dimensions: [["outcome", "parked"]],
+    } as const;
+    const wrong: readonly Asked[] = [
       { ...right, name: "holdpoint.gone" },
-      { ...right, dimensions: ["tenant"] },
+      { ...right, dimensions: [["tenant", "acme"]] },
+      { ...right, dimensions: [["outcome", "lost"]] },
       { ...right, namespace: "AWS/Lambda" },
     ];
     expect(unknown([right, ...wrong])).toEqual(wrong);

@@ -16,6 +16,10 @@ export interface MetricName {
   readonly dimensions: readonly string[];
 }
 
+/** What a run may come to, as `outcome` says it. A run that was refused never was one. */
+export const RUN_OUTCOMES = ["success", "held", "error", "timeout", "cancelled", "parked"] as const;
+export type RunOutcome = (typeof RUN_OUTCOMES)[number];
+
 export const METRICS = {
   backlog: {
     name: "holdpoint.backlog",

@@ -1,20 +1,36 @@
 /** What a process tells the collector, set up as its task is: what has happened is told once, and never again. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { METRICS } from "../../src/telemetry/metric-names.ts";
-import { eventually } from "../../test/support/eventually.ts";
-import { otelEnv, startOtlpReceiver } from "../../test/support/otlp-receiver.ts";
-import { startTelling } from "../../test/support/telling.ts";
-import { containers } from "./infra-kit.ts";
+import { eventually } from "../support/eventually.ts";
+import { otelEnv, startOtlpReceiver } from "../support/otlp-receiver.ts";
+import { startTelling } from "../support/telling.ts";
 
 const INTERVAL_MS = 100;
 
-/** OpenTelemetry's variables of a task, but for where to. */
+interface Variable {
+  readonly Name: string;
+  readonly Value: unknown;
+}
+interface Task {
+  readonly Type: string;
+  readonly Properties: {
+    readonly ContainerDefinitions: readonly { readonly Name: string; readonly Environment?: readonly Variable[] }[];
+  };
+}
+
+/** OpenTelemetry's variables of a task, as its template has them. */
 function toldOf(role: string): Readonly<Record<string, string>> {
-  const task = containers().find(
-    ({ Name, at }) => Name === "holdpoint" && at.includes(`production/service/${role}Task`),
-  );
-  const told = (task?.Environment ?? []).filter(({ Name }) => Name.startsWith("OTEL_"));
+  const template = readFileSync(join(import.meta.dirname, "../../infra/templates/production/service.json"), "utf8");
+  const { Resources } = JSON.parse(template) as { readonly Resources: Readonly<Record<string, Task>> };
+  const [, task] =
+    Object.entries(Resources).find(
+      ([id, { Type }]) => Type === "AWS::ECS::TaskDefinition" && id.startsWith(`${role}Task`),
+    ) ?? [];
+  const container = task?.Properties.ContainerDefinitions.find(({ Name }) => Name === "holdpoint");
+  const told = (container?.Environment ?? []).filter(({ Name }) => Name.startsWith("OTEL_"));
   return Object.fromEntries(told.map(({ Name, Value }) => [Name, String(Value)]));
 }
 
