@@ -6,7 +6,8 @@ import type { EnvironmentConfig } from "./config.ts";
 export const namespaceOf = ({ name }: EnvironmentConfig): string => `Holdpoint/${name}`;
 
 export interface OwnMetric {
-  readonly statistic: "avg" | "max" | "sum" | "p50" | "p95" | "p99";
+  /** No percentiles: of a histogram the collector tells CloudWatch least, most, sum and count. */
+  readonly statistic: "avg" | "max" | "sum";
   readonly label?: string;
   readonly dimensions?: Readonly<Record<string, string>>;
   readonly period?: Duration;

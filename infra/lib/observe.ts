@@ -40,6 +40,8 @@ interface Watched {
   readonly metric: IMetric;
   readonly atLeast: number;
   readonly minutes: number;
+  /** Whether it goes off as well when nobody tells the metric any more. */
+  readonly whenSilent?: true;
 }
 
 export function createObserve(scope: Construct, config: EnvironmentConfig, props: ObserveProps): Stack {
@@ -52,7 +54,7 @@ export function createObserve(scope: Construct, config: EnvironmentConfig, props
     }),
   );
   if (config.alarmEmail !== undefined) topic.addSubscription(new EmailSubscription(config.alarmEmail));
-  for (const { id, says, runbook, metric, atLeast, minutes } of watched(config, { data, edge })) {
+  for (const { id, says, runbook, metric, atLeast, minutes, whenSilent } of watched(config, { data, edge })) {
     const alarm = new Alarm(stack, id, {
       alarmName: `holdpoint-${config.name}-${id}`,
       alarmDescription: `${says} What to do: docs/${runbook}`,
@@ -60,7 +62,7 @@ export function createObserve(scope: Construct, config: EnvironmentConfig, props
       threshold: atLeast,
       evaluationPeriods: minutes,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
+      treatMissingData: whenSilent ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
     });
     alarm.addAlarmAction(new SnsAction(topic));
   }
@@ -107,11 +109,13 @@ function watched(config: EnvironmentConfig, { data, edge }: Pick<ObserveProps, "
   return [
     {
       id: "BacklogAge",
-      says: "Work waits too long for a worker.",
+      says: "Work waits too long for a worker, or no worker says for how long.",
       runbook: `${operations}when-there-is-too-much-to-do`,
       metric: ownMetric(config, "backlogAge", { statistic: "max" }),
       atLeast: alarms.backlogAgeSeconds,
       minutes: 5,
+      // Workers tell it every minute, also when nothing waits: when all of them are gone, work waits unseen.
+      whenSilent: true,
     },
     {
       id: "StuckRuns",
@@ -199,13 +203,17 @@ function addDashboard(stack: Stack, config: EnvironmentConfig, { data, edge, ser
         graph("From decided to going on", own("decisionLatency", "avg", "max")),
       ],
       [
-        graph("Duration of a run", own("runDuration", "p50", "p95", "p99")),
-        graph("Duration of a step; tried again", own("stepDuration", "p50", "p95"), own("stepRetries", "sum")),
-        graph("Checkpoints: duration, size", own("checkpointDuration", "p50", "p99"), own("checkpointSize", "p95")),
+        graph("Duration of a run", own("runDuration", "avg", "max")),
+        graph("Duration of a step; tried again", own("stepDuration", "avg", "max"), own("stepRetries", "sum")),
+        graph(
+          "Checkpoints: duration, size",
+          own("checkpointDuration", "avg", "max"),
+          own("checkpointSize", "avg", "max"),
+        ),
       ],
       [
         graph("Reviews past due", own("reviewsPastDue", "max")),
-        graph("From raised to decided", own("reviewLatency", "p50", "p95")),
+        graph("From raised to decided", own("reviewLatency", "avg", "max")),
         graph("Open streams of a task", own("openStreams", "avg", "max")),
       ],
       [

@@ -17,6 +17,8 @@ interface Asked {
   readonly namespace: string;
   readonly name: string;
   readonly dimensions: readonly Dimension[];
+  /** Undefined where it is the average. */
+  readonly statistic?: unknown;
 }
 
 type Dimension = readonly [name: string, value: unknown];
@@ -27,6 +29,7 @@ function asked(value: unknown): readonly Asked[] {
   if (typeof value !== "object" || value === null) return [];
   const fields = value as Readonly<Record<string, unknown>>;
   const { MetricName: name, Namespace: namespace, Dimensions: dimensions = [] } = fields;
+  const statistic = fields["Statistic"] ?? fields["ExtendedStatistic"];
   const here =
     typeof name === "string" && typeof namespace === "string"
       ? [
@@ -34,9 +37,13 @@ function asked(value: unknown): readonly Asked[] {
             name,
             namespace,
             dimensions: (dimensions as readonly DimensionProperty[]).map(({ Name, Value }): Dimension => [Name, Value]),
+            statistic,
           },
         ]
       : [];
+  // Where there are several, the statistic stands beside the metric.
+  if (typeof fields["Metric"] === "object")
+    return asked(fields["Metric"]).map((one) => ({ ...one, statistic: fields["Stat"] }));
   return [...here, ...Object.values(fields).flatMap(asked)];
 }
 
@@ -56,10 +63,15 @@ function askedByDashboard(body: unknown): readonly Asked[] {
     (properties.metrics ?? []).flatMap((metric) => {
       const texts = metric.filter((one): one is string => typeof one === "string");
       const [namespace, name, ...dimensions] = texts;
-      return namespace === undefined || name === undefined ? [] : [{ namespace, name, dimensions: pairs(dimensions) }];
+      return namespace === undefined || name === undefined
+        ? []
+        : [{ namespace, name, dimensions: pairs(dimensions), statistic: statisticOf(metric) }];
     }),
   );
 }
+
+/** The options of a metric of a dashboard come last. */
+const statisticOf = (metric: readonly unknown[]): unknown => (metric.at(-1) as { readonly stat?: unknown }).stat;
 
 const pairs = (texts: readonly string[]): readonly Dimension[] =>
   texts.flatMap((text, n): readonly Dimension[] => (n % 2 === 0 ? [[text, texts[n + 1]]] : []));
@@ -107,6 +119,16 @@ describe("what is looked at", () => {
     expect(unknown([right, ...wrong])).toEqual(wrong);
   });
 
+  it("is asked for no percentile of ours: CloudWatch has least, most, sum and count of them", () => {
+    const statistics = everythingAsked().map(({ namespace, statistic }) => [namespace.split("/")[0], statistic]);
+    const percentiles = statistics.filter(([, statistic]) => /^p\d/.test(String(statistic)));
+    // The load balancer's own are real ones: they show that this would see any.
+    expect(percentiles).toEqual([
+      ["AWS", "p95"],
+      ["AWS", "p95"],
+    ]);
+  });
+
   it("has no tenant and no thread as a dimension", () => {
     const dimensions = Object.values(METRICS).flatMap(({ dimensions: some }): readonly string[] => some);
     expect(dimensions.filter((name) => /tenant|thread|run_id/.test(name))).toEqual([]);
@@ -151,6 +173,16 @@ describe("every alarm", () => {
       expect([at, file, existsSync(join(PROJECT, file))]).toEqual([at, file, true]);
       if (anchor !== undefined) expect([at, headings(file).includes(anchor)]).toEqual([at, true]);
     }
+  });
+
+  it("that workers alone can set off goes off when there are none, and others do not when nothing happens", () => {
+    const silent = resources("AWS::CloudWatch::Alarm").filter(
+      ({ properties }) => properties["TreatMissingData"] === "breaching",
+    );
+    expect(silent.map(({ properties }) => properties["AlarmName"])).toEqual([
+      "holdpoint-development-BacklogAge",
+      "holdpoint-production-BacklogAge",
+    ]);
   });
 
   it("is there for each of the two environments", () => {
