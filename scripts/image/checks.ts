@@ -9,8 +9,6 @@ export interface Check {
   readonly what: string;
   readonly found: string;
   readonly holds: boolean;
-  /** A time, which the machine's other work moves. */
-  readonly isTime?: true;
 }
 
 const MOST_MB = 250;
@@ -21,8 +19,13 @@ const URL_OF = `http://127.0.0.1:${PORT}`;
 
 const check = (what: string, found: string | number, holds: boolean): Check => ({ what, found: String(found), holds });
 
-const STARTS = 3;
+/** One that is slow may be the machine's other work; more of them are not. */
+const STARTS = 5;
 const ENV = { HOLDPOINT_HOST: "127.0.0.1", HOLDPOINT_PORT: String(PORT) };
+
+/** Of an odd number. */
+export const medianOf = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 /** Starts containers and puts every question to the last one. @throws Error when one does not become ready */
 export async function checkImage(image: Image): Promise<readonly Check[]> {
@@ -37,8 +40,7 @@ export async function checkImage(image: Image): Promise<readonly Check[]> {
   const shown = starts.map((ms) => ms.toFixed(0)).join(", ");
   return [
     check("size on top of its base, MB", sizeMb.toFixed(0), sizeMb < MOST_MB),
-    // What else the machine does only adds to it.
-    { ...check("ready after ms, of which the least counts", shown, Math.min(...starts) < MOST_READY_MS), isTime: true },
+    check("ready after ms, of which the median counts", shown, medianOf(starts) < MOST_READY_MS),
     ...(await confined(container, image)),
     ...(await healthy(container, image)),
     ...(await working(container)),
