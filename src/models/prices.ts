@@ -10,6 +10,10 @@ export interface Cost {
   readonly priceFrom: string;
 }
 
+/** US dollars; undefined in any other currency, for nothing here converts them. */
+export const usdOf = (cost: Cost | undefined): number | undefined =>
+  cost?.currency === "USD" ? cost.amount : undefined;
+
 const MILLION = 1_000_000;
 const DAY = "YYYY-MM-DD".length;
 

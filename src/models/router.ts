@@ -26,6 +26,8 @@ export interface ModelCall {
   readonly target?: string;
   /** The model behind it, as its service calls it. */
   readonly model?: string;
+  /** Whose that is, as OpenTelemetry's conventions name providers. */
+  readonly provider?: string;
   /** Requests that were sent, over all targets. */
   readonly attempts: number;
   /** Targets that were passed over before, and why. */
@@ -217,6 +219,9 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
 const placeOf = (target: Target): string =>
   target.provider === "bedrock" ? `${target.region ?? ""} ${target.model}` : target.provider;
 
+/** As OpenTelemetry's conventions name them. */
+const providerOf = ({ provider }: Target): string => (provider === "bedrock" ? "aws.bedrock" : "holdpoint");
+
 const shownModel = (target: Target): string =>
   target.provider === "bedrock" ? target.model : "offline extractive model";
 
@@ -237,7 +242,7 @@ function recordOf({ asked, progress, outcome, ms, turn, at }: Concluding): Model
     tenant: asked.tenant,
     name: asked.name,
     outcome,
-    ...(target && { target: target.name, model: shownModel(target) }),
+    ...(target && { target: target.name, model: shownModel(target), provider: providerOf(target) }),
     attempts,
     fallbacks,
     streamed: asked.show !== undefined,

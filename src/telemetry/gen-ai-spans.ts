@@ -64,7 +64,8 @@ export function beginChat(telemetry: Telemetry, clock: Clock, request: ChatReque
     context: (span ? trace.setSpan(parent, span) : parent).setValue(IN_CHAT, true),
     end(reply) {
       const { inputTokens, outputTokens, costUsd } = reply;
-      const of = { model, provider: provider ?? reply.provider };
+      // Who answered knows better than who was asked.
+      const of = { model, provider: reply.provider ?? provider };
       telemetry.metrics.modelCalled({ ...of, inputTokens, outputTokens, costUsd, ms: clock.monotonic() - began });
       span?.setAttributes(replied(reply));
       capture(telemetry, span, GEN_AI.outputMessages, reply.output);
