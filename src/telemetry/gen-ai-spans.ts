@@ -36,7 +36,7 @@ export interface ToolRequest {
   readonly input?: () => unknown;
 }
 
-/** A call that goes on. It ends once, by either way. */
+/** A call that goes on. It ends once, by either way: what is said of its end after that is not heard. */
 export interface OpenCall<Reply> {
   /** In which what it calls is to be executed. */
   readonly context: Context;
@@ -60,7 +60,7 @@ export function beginChat(telemetry: Telemetry, clock: Clock, request: ChatReque
   const name = `${OPERATIONS.chat} ${model}`;
   const span = telemetry.tracer?.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent);
   capture(telemetry, span, GEN_AI.inputMessages, input);
-  return {
+  return endingOnce({
     context: (span ? trace.setSpan(parent, span) : parent).setValue(IN_CHAT, true),
     end(reply) {
       const { inputTokens, outputTokens, costUsd } = reply;
@@ -76,6 +76,19 @@ export function beginChat(telemetry: Telemetry, clock: Clock, request: ChatReque
       if (span) markFailed(span, errorType(error));
       span?.end();
     },
+  });
+}
+
+function endingOnce<Reply>(call: OpenCall<Reply>): OpenCall<Reply> {
+  let hasEnded = false;
+  const once = (how: () => void): void => {
+    if (!hasEnded) how();
+    hasEnded = true;
+  };
+  return {
+    context: call.context,
+    end: (reply) => once(() => call.end(reply)),
+    fail: (error) => once(() => call.fail(error)),
   };
 }
 
@@ -103,7 +116,7 @@ export function beginTool(telemetry: Telemetry, request: ToolRequest): OpenCall<
     parent,
   );
   capture(telemetry, span, GEN_AI.toolArguments, input);
-  return {
+  return endingOnce({
     context: span ? trace.setSpan(parent, span) : parent,
     end({ output }) {
       capture(telemetry, span, GEN_AI.toolResult, output);
@@ -113,7 +126,7 @@ export function beginTool(telemetry: Telemetry, request: ToolRequest): OpenCall<
       if (span) markFailed(span, errorType(error));
       span?.end();
     },
-  };
+  });
 }
 
 function capture(

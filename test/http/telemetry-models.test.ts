@@ -37,6 +37,9 @@ const ways = {
   "models().complete()": async (config: NodeConfig) => {
     await services(config).models("desk").complete({ messages });
   },
+  "models().stream()": async (config: NodeConfig) => {
+    for await (const _ of services(config).models("desk").stream({ messages })) void _;
+  },
 } as const;
 
 interface Told {
@@ -86,7 +89,7 @@ const OF = { "gen_ai.provider.name": "aws.bedrock", "gen_ai.request.model": "des
 const CALL = { ...OF, "gen_ai.operation.name": "chat" };
 
 describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
-  it("is told with its tokens, its cost, and what served it", async () => {
+  it("is told once, with its tokens, its cost, and what served it", async () => {
     const { metrics, chats } = await toldOf(way, [PRICE]);
     expect(metrics.get("holdpoint.model.cost")?.points).toEqual([{ attributes: OF, value: 2, count: 1 }]);
     expect(metrics.get("gen_ai.client.operation.duration")?.points).toMatchObject([{ attributes: CALL, count: 1 }]);
@@ -101,6 +104,16 @@ describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
         attributes: { "gen_ai.provider.name": "aws.bedrock", "gen_ai.response.model": CLAUDE },
       },
     ]);
+  });
+
+  it("that fails is told once, as that", async () => {
+    bedrock.fault(() => ({ kind: "refuse", status: 400, type: "ValidationException" }));
+    const { metrics, chats } = await toldOf(way, [PRICE]);
+    expect(metrics.get("gen_ai.client.operation.duration")?.points).toMatchObject([
+      { attributes: { "gen_ai.request.model": "desk", "error.type": "invalid" }, count: 1 },
+    ]);
+    expect(metrics.has("gen_ai.client.token.usage")).toBe(false);
+    expect(chats.map(({ failed }) => failed)).toEqual([true]);
   });
 
   it("has no cost in dollars where its price is in another currency", async () => {
