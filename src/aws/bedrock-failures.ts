@@ -47,6 +47,13 @@ export function bedrockFailure(error: unknown, place: string): HoldpointError {
   return modelFailure(reason, `${SAYS[reason] ?? "the call failed"} (${place}): ${name}: ${message}`, error);
 }
 
+/** An error of a call that came to no request: LangChain's client or the SDK could not write it. Neither retried nor blamed on anybody. */
+export function unwritable(error: unknown, place: string): HoldpointError {
+  if (error instanceof HoldpointError) return error;
+  const { name, message } = fieldsOf(error);
+  return modelFailure("invalid_request", `the request cannot be written (${place}): ${name}: ${message}`, error);
+}
+
 const SAYS: Partial<Record<FailureReason, string>> = {
   throttled: "Bedrock asks for fewer requests",
   quota: "a quota of Bedrock is used up",
