@@ -160,26 +160,35 @@ function replyOf({ generations }: LLMResult): ChatReply {
   };
   return {
     model: text("model_name", "model"),
-    ...servedBy(facts["model_call"]),
     inputTokens: usage?.input_tokens,
     outputTokens: usage?.output_tokens,
+    ...servedBy(facts["model_call"]),
     finishReason: text("finish_reason", "stop_reason", "stopReason"),
     output: () => [messageOf(message)],
   };
 }
 
-/** What served a name of the catalogue, and what that cost, by the record that its message keeps. */
-function servedBy(record: unknown): Pick<ChatReply, "model" | "provider" | "costUsd"> {
+/** What served a name of the catalogue, and what all of its attempts used and cost, by the record that its message keeps. */
+function servedBy(record: unknown): ChatReply {
   const { success, data } = CALL.safeParse(record);
   if (!success) return {};
-  const { model, provider, cost } = data;
-  return { model, provider, costUsd: cost?.currency === "USD" ? cost.amount : undefined };
+  const { model, provider, tokens, cost } = data;
+  return {
+    model,
+    provider,
+    ...(tokens && {
+      inputTokens: tokens.input + tokens.cacheRead + tokens.cacheWrite,
+      outputTokens: tokens.output,
+    }),
+    costUsd: cost?.currency === "USD" ? cost.amount : undefined,
+  };
 }
 
 /** Of the record, which is a message's and so may have come from anywhere. */
 const CALL = z.object({
   model: z.string(),
   provider: z.string(),
+  tokens: z.object({ input: z.number(), cacheRead: z.number(), cacheWrite: z.number(), output: z.number() }).optional(),
   cost: z.object({ amount: z.number().min(0), currency: z.string() }).optional(),
 });
 

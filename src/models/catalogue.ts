@@ -110,11 +110,24 @@ const placeOf = (path: readonly PropertyKey[]): string =>
   path.map((key, at) => (typeof key === "number" ? `[${key}]` : `${at === 0 ? "" : "."}${String(key)}`)).join("") ||
   "its top";
 
+/** A call may be answered by several targets; what it costs is one sum. */
+function checkCurrency(targets: Parsed["targets"]): void {
+  let known: string | undefined;
+  for (const [own, target] of Object.entries(targets)) {
+    for (const [at, { currency }] of ("prices" in target ? target.prices : []).entries()) {
+      known ??= currency;
+      if (currency !== known)
+        throw refused(`targets.${own}.prices[${at}].currency`, `${currency}, where other prices are in ${known}`);
+    }
+  }
+}
+
 /** Follows every name once, so that nothing can be wrong later. */
 function resolved({ targets, models, limits: bounds }: Parsed): Catalogue {
   const named = new Map(
     Object.entries(targets).map(([own, target]): [string, Target] => [own, { ...target, name: own }]),
   );
+  checkCurrency(targets);
   const expand = (
     place: string,
     names: readonly string[],

@@ -2,6 +2,7 @@
 import { SpanKind, context, createContextKey, trace } from "@opentelemetry/api";
 import type { Attributes, Context, Span } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
+import { isHoldpointError } from "../core/errors.ts";
 import { GEN_AI, OPERATIONS } from "./gen-ai.ts";
 import { errorType, markFailed } from "./spans.ts";
 import type { Telemetry } from "./open-telemetry.ts";
@@ -72,11 +73,27 @@ export function beginChat(telemetry: Telemetry, clock: Clock, request: ChatReque
       span?.end();
     },
     fail(error) {
-      telemetry.metrics.modelCalled({ model, provider, error: errorType(error), ms: clock.monotonic() - began });
+      const ms = clock.monotonic() - began;
+      telemetry.metrics.modelCalled({ model, provider, error: errorType(error), ms, ...usedBefore(error) });
       if (span) markFailed(span, errorType(error));
       span?.end();
     },
   });
+}
+
+/** What a call that failed has used nevertheless, as its error tells. */
+function usedBefore(error: unknown): Pick<ChatReply, "inputTokens" | "outputTokens" | "costUsd"> {
+  const usage: unknown = isHoldpointError(error) ? error.detail?.["usage"] : undefined;
+  if (typeof usage !== "object" || usage === null) return {};
+  const numberOf = (name: string): number | undefined => {
+    const value: unknown = name in usage ? usage[name as keyof typeof usage] : undefined;
+    return typeof value === "number" ? value : undefined;
+  };
+  return {
+    inputTokens: numberOf("inputTokens"),
+    outputTokens: numberOf("outputTokens"),
+    costUsd: numberOf("costUsd"),
+  };
 }
 
 function endingOnce<Reply>(call: OpenCall<Reply>): OpenCall<Reply> {

@@ -116,6 +116,13 @@ describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
     expect(chats.map(({ failed }) => failed)).toEqual([true]);
   });
 
+  it("that fails is told with what it has used nevertheless", async () => {
+    bedrock.says(() => ({ stopReason: "max_tokens", usage: { inputTokens: 10, outputTokens: 5 } }));
+    const { metrics } = await toldOf(way, [PRICE]);
+    expect(metrics.get("holdpoint.model.cost")?.points).toMatchObject([{ value: 2 }]);
+    expect(metrics.get("gen_ai.client.token.usage")?.points).toMatchObject([{ value: 10 }, { value: 5 }]);
+  });
+
   it("has no cost in dollars where its price is in another currency", async () => {
     const { metrics } = await toldOf(way, [{ ...PRICE, currency: "EUR" }]);
     expect(metrics.has("gen_ai.client.token.usage")).toBe(true);

@@ -53,6 +53,17 @@ it.each<[string, object, string]>([
     { ...base, targets: { a: { ...bedrock, prices: [{ ...price, from: "2026-02-30" }] } } },
     "at targets.a.prices[0].from",
   ],
+  [
+    "prices in two currencies",
+    {
+      ...base,
+      targets: {
+        a: { ...bedrock, prices: [{ ...price, from: "2026-01-01" }] },
+        b: { ...bedrock, prices: [{ ...price, from: "2026-01-01", currency: "EUR" }] },
+      },
+    },
+    "at targets.b.prices[0].currency: EUR, where other prices are in USD",
+  ],
   ["no target at all", { ...base, models: { x: { targets: [] } } }, "at models.x.targets: at least one target"],
   [
     "a model with the name of a target",
