@@ -20,6 +20,12 @@ it("gives a tenant its own targets, also where the name is reached through anoth
   expect(names("desk", "constructor")).toEqual(["a"]);
 });
 
+it("follows each name once, however often names lead to it", () => {
+  const names = Array.from({ length: 60 }, (_, at) => [`n${at}`, { targets: [`n${at + 1}`, `n${at + 1}`] }] as const);
+  const catalogue = parse({ ...base, models: { ...Object.fromEntries(names), n60: { targets: ["b", "a"] } } });
+  expect(catalogue.targetsOf("n0", "acme")?.map(({ name }) => name)).toEqual(["b", "a"]);
+});
+
 const price = { perMillion: { input: 3, output: 15 } };
 
 it.each<[string, object, string]>([
