@@ -13,7 +13,7 @@ import type { ChatClient, ChatPiece, ChatRequest } from "../models/chat.ts";
 import { clientOptions } from "./client-options.ts";
 import type { AwsOptions } from "./client-options.ts";
 import { alternating } from "./converse-turns.ts";
-import { bedrockFailure, unwritable } from "./bedrock-failures.ts";
+import { bedrockFailure, unwrittenFailure } from "./bedrock-failures.ts";
 import { watched } from "./written-requests.ts";
 
 export interface BedrockOptions extends Pick<AwsOptions, "endpoint" | "credentials"> {
@@ -71,7 +71,7 @@ export function createBedrockChat(target: BedrockTarget, client: BedrockRuntimeC
     const { client: own, isWritten } = watched(client);
     const failed = (error: unknown): HoldpointError => {
       signal.throwIfAborted();
-      return isWritten() ? bedrockFailure(error, place) : unwritable(error, place);
+      return isWritten() ? bedrockFailure(error, place) : unwrittenFailure(error, place);
     };
     return { converse: new ChatBedrockConverse({ ...fields, client: own }), failed };
   };
