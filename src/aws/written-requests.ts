@@ -12,7 +12,7 @@ export function watched(client: BedrockRuntimeClient): WatchedClient {
   let written = false;
   // Of LangChain's client, which sends this one and the one that streams.
   const send = (command: ConverseCommand, options: { readonly abortSignal?: AbortSignal }): Promise<unknown> => {
-    // The step behind the one that serializes, and before those that find credentials and sign.
+    // The step behind the one that serializes.
     command.middlewareStack.add(
       (next) => (args) => {
         written = true;

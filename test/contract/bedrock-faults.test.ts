@@ -183,6 +183,13 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     expect(await ask(models, "agent", streamed)).toMatchObject({ said: "Hello.", requests: once });
   });
 
+  it("the client gives up by itself what has no head for too long", async () => {
+    const limits = { ...TWO.limits, attempts: 1, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 3_000 };
+    using models = routed(bedrock, { catalogue: { ...TWO, limits }, client: { requestTimeoutMs: 100 } });
+    bedrock.fault(() => ({ kind: "hang" }));
+    expect(await ask(models, "alone", streamed)).toMatchObject({ reason: "timeout", requests: once });
+  });
+
   it("a call is left at its deadline, whatever its attempts are at", async () => {
     using models = routed(bedrock, {
       catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 200 } },

@@ -1,10 +1,13 @@
 /** What a model of the catalogue used and cost, from the wire of Bedrock to the numbers that a receiver of OTLP is told. */
 import { HumanMessage } from "@langchain/core/messages";
+import { FakeListChatModel } from "@langchain/core/utils/testing";
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { NodeConfig } from "../../src/graph/context.ts";
+import type { Services } from "../../src/graph/services.ts";
 import { services } from "../../src/graph/services.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
+import type { Model } from "../../src/models/model.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import type { FakeBedrock } from "../support/fake-bedrock.ts";
 import { otelEnv, startOtlpReceiver } from "../support/otlp-receiver.ts";
@@ -48,11 +51,10 @@ interface Told {
 }
 
 /** What is told of one run that calls its model in this way. */
-async function toldOf(way: (config: NodeConfig) => Promise<void>, prices: readonly object[]): Promise<Told> {
+async function toldOf(way: (config: NodeConfig) => Promise<void>, given: Partial<Services>): Promise<Told> {
   await using receiver = await startOtlpReceiver();
   {
     await using telling = await startTelling(otelEnv(receiver.url));
-    using models = routed(bedrock, { catalogue: catalogueOf(prices) });
     const State = Annotation.Root({ text: Annotation<string>() });
     const asks = new StateGraph(State)
       .addNode("ask", async (_state, config: NodeConfig) => {
@@ -64,7 +66,7 @@ async function toldOf(way: (config: NodeConfig) => Promise<void>, prices: readon
       .compile();
     await using service = await startService({
       graphs: createRegistry([registeredGraph("asks", asks)]),
-      services: { chat: models.chat, models: models.model },
+      services: given,
       telemetry: telling.telemetry,
     });
     await service.client("acme").runs.wait(null, "asks", { input: { text: "a" } });
@@ -73,6 +75,12 @@ async function toldOf(way: (config: NodeConfig) => Promise<void>, prices: readon
     metrics: new Map(receiver.metrics.map((metric) => [metric.name, metric])),
     chats: receiver.spans.filter(({ name }) => name.startsWith("chat ")),
   };
+}
+
+/** The same, of a model of the catalogue with these prices. */
+async function toldAt(prices: readonly object[], way: (config: NodeConfig) => Promise<void>): Promise<Told> {
+  using models = routed(bedrock, { catalogue: catalogueOf(prices) });
+  return await toldOf(way, { chat: models.chat, models: models.model });
 }
 
 let bedrock: FakeBedrock;
@@ -85,12 +93,35 @@ beforeEach(() => {
   bedrock.says(() => ({ text: ["Hel", "lo."], usage: { inputTokens: 10, outputTokens: 5 } }));
 });
 
+it("is not told a second time by what serves it, when that is LangChain's too", async () => {
+  const inner = new FakeListChatModel({ responses: ["Hello."] });
+  const model: Model = {
+    description: "a model that asks another one",
+    async complete() {
+      const { text } = await inner.invoke(QUESTION);
+      const usage = { inputTokens: 1, outputTokens: 1 };
+      return { text, citations: [], outcome: "answered", usage, model: "inner" };
+    },
+    async *stream(request) {
+      yield { type: "reply", reply: await this.complete(request) };
+    },
+  };
+  for (const way of [ways["models().complete()"], ways["models().stream()"]]) {
+    const { metrics, chats } = await toldOf(way, { models: () => model });
+    expect(chats.map(({ name }) => name)).toEqual(["chat desk"]);
+    expect(metrics.get("gen_ai.client.operation.duration")?.points).toMatchObject([{ count: 1 }]);
+  }
+  // The control: asked by the node itself, it is told.
+  const { chats } = await toldOf(async () => void (await inner.invoke(QUESTION)), {});
+  expect(chats.map(({ name }) => name)).toEqual(["chat unknown"]);
+});
+
 const OF = { "gen_ai.provider.name": "aws.bedrock", "gen_ai.request.model": "desk" };
 const CALL = { ...OF, "gen_ai.operation.name": "chat" };
 
 describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
   it("is told once, with its tokens, its cost, and what served it", async () => {
-    const { metrics, chats } = await toldOf(way, [PRICE]);
+    const { metrics, chats } = await toldAt([PRICE], way);
     expect(metrics.get("holdpoint.model.cost")?.points).toEqual([{ attributes: OF, value: 2, count: 1 }]);
     expect(metrics.get("gen_ai.client.operation.duration")?.points).toMatchObject([{ attributes: CALL, count: 1 }]);
     expect(metrics.get("gen_ai.client.token.usage")?.points).toEqual([
@@ -108,7 +139,7 @@ describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
 
   it("that fails is told once, as that", async () => {
     bedrock.fault(() => ({ kind: "refuse", status: 400, type: "ValidationException" }));
-    const { metrics, chats } = await toldOf(way, [PRICE]);
+    const { metrics, chats } = await toldAt([PRICE], way);
     expect(metrics.get("gen_ai.client.operation.duration")?.points).toMatchObject([
       { attributes: { "gen_ai.request.model": "desk", "error.type": "invalid" }, count: 1 },
     ]);
@@ -118,13 +149,13 @@ describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
 
   it("that fails is told with what it has used nevertheless", async () => {
     bedrock.says(() => ({ stopReason: "max_tokens", usage: { inputTokens: 10, outputTokens: 5 } }));
-    const { metrics } = await toldOf(way, [PRICE]);
+    const { metrics } = await toldAt([PRICE], way);
     expect(metrics.get("holdpoint.model.cost")?.points).toMatchObject([{ value: 2 }]);
     expect(metrics.get("gen_ai.client.token.usage")?.points).toMatchObject([{ value: 10 }, { value: 5 }]);
   });
 
   it("has no cost in dollars where its price is in another currency", async () => {
-    const { metrics } = await toldOf(way, [{ ...PRICE, currency: "EUR" }]);
+    const { metrics } = await toldAt([{ ...PRICE, currency: "EUR" }], way);
     expect(metrics.has("gen_ai.client.token.usage")).toBe(true);
     expect(metrics.has("holdpoint.model.cost")).toBe(false);
   });
