@@ -110,6 +110,22 @@ const placeOf = (path: readonly PropertyKey[]): string =>
   path.map((key, at) => (typeof key === "number" ? `[${key}]` : `${at === 0 ? "" : "."}${String(key)}`)).join("") ||
   "its top";
 
+/** What no schema of a single word can say. */
+function checkTargets(targets: Parsed["targets"]): void {
+  for (const [own, target] of Object.entries(targets)) {
+    if (target.provider !== "bedrock") continue;
+    const { contextTokens, maxOutputTokens, prices } = target;
+    if (maxOutputTokens >= contextTokens)
+      throw refused(
+        `targets.${own}.maxOutputTokens`,
+        `${maxOutputTokens} leaves no room for a prompt in ${contextTokens} tokens`,
+      );
+    for (const [at, { from }] of prices.entries())
+      if (prices.findIndex((one) => one.from === from) < at)
+        throw refused(`targets.${own}.prices[${at}].from`, `there is another price from ${from} on`);
+  }
+}
+
 /** A call may be answered by several targets; what it costs is one sum. */
 function checkCurrency(targets: Parsed["targets"]): void {
   let known: string | undefined;
@@ -163,6 +179,7 @@ function listOf(
 
 /** Follows every name for everybody, so that nothing can be wrong later. */
 function resolved({ targets, models, limits: bounds }: Parsed): Catalogue {
+  checkTargets(targets);
   checkCurrency(targets);
   const named = new Map(
     Object.entries(targets).map(([own, target]): [string, Target] => [own, { ...target, name: own }]),

@@ -130,6 +130,28 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     ]);
   });
 
+  it.each<[unknown, object]>([
+    ["pay", { tool: { name: "pay" } }],
+    [{ type: "function", function: { name: "pay" } }, { tool: { name: "pay" } }],
+    [{ type: "tool", name: "pay" }, { tool: { name: "pay" } }],
+    [{ tool: { name: "pay" } }, { tool: { name: "pay" } }],
+    ["required", { any: {} }],
+    [{ any: {} }, { any: {} }],
+    [{ type: "auto" }, { auto: {} }],
+  ])("passes the choice of a tool on: %j", async (choice, sent) => {
+    using models = routed(bedrock);
+    bedrock.says(() => ({ tools: [{ id: "t1", name: "pay", input: { amount: 1 } }] }));
+    const chat = models.chat("alone").bindTools([pay], { tool_choice: choice as string });
+    await (streamed ? wholeOf(await chat.stream(ASK)) : chat.invoke(ASK));
+    expect(bedrock.seen.at(-1)?.body.toolConfig).toMatchObject({ toolChoice: sent });
+  });
+
+  it("refuses a choice in no known form", async () => {
+    using models = routed(bedrock);
+    const chat = models.chat("alone").bindTools([pay], { tool_choice: { none: {} } as unknown as string });
+    await expect(streamed ? chat.stream(ASK).then(wholeOf) : chat.invoke(ASK)).rejects.toThrow(/tool_choice/);
+  });
+
   it("asks again for a call that cannot be read", async () => {
     using models = routed(bedrock);
     const before = bedrock.seen.length;

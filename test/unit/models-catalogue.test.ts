@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { parseCatalogue } from "../../src/models/catalogue.ts";
 import { costOf } from "../../src/models/prices.ts";
 
-const bedrock = { provider: "bedrock", model: "m", contextTokens: 1000 };
+const bedrock = { provider: "bedrock", model: "m", contextTokens: 1000, maxOutputTokens: 500 };
 const parse = (value: object) => parseCatalogue(JSON.stringify(value));
 const base = { targets: { a: bedrock, b: bedrock }, models: { chat: { targets: ["a", "b"] } } };
 
@@ -58,6 +58,21 @@ it.each<[string, object, string]>([
     "a date that is none",
     { ...base, targets: { a: { ...bedrock, prices: [{ ...price, from: "2026-02-30" }] } } },
     "at targets.a.prices[0].from",
+  ],
+  [
+    "two prices of one day",
+    {
+      ...base,
+      targets: {
+        a: { ...bedrock, prices: ["2026-01-01", "2026-02-01", "2026-01-01"].map((from) => ({ ...price, from })) },
+      },
+    },
+    "at targets.a.prices[2].from: there is another price from 2026-01-01 on",
+  ],
+  [
+    "an answer that fills the whole context",
+    { ...base, targets: { a: { ...bedrock, maxOutputTokens: 1000 } } },
+    "at targets.a.maxOutputTokens: 1000 leaves no room for a prompt in 1000 tokens",
   ],
   [
     "prices in two currencies",
