@@ -165,7 +165,7 @@ interface Trying {
 type Answered = Pick<Served, "turn" | "said">;
 
 async function firstServed(trying: Trying): Promise<Answered> {
-  const { asked, targets, progress } = trying;
+  const { asked, targets, progress, signal } = trying;
   const needs = needsOf(asked.request);
   let failure: HoldpointError | undefined;
   for (const target of targets) {
@@ -180,7 +180,13 @@ async function firstServed(trying: Trying): Promise<Answered> {
     try {
       return await attemptsAt(target, trying);
     } catch (error) {
-      if (progress.firstMs !== undefined || !isHoldpointError(error) || ruleOf(error).fallback !== true) throw error;
+      if (
+        signal.aborted ||
+        progress.firstMs !== undefined ||
+        !isHoldpointError(error) ||
+        ruleOf(error).fallback !== true
+      )
+        throw error;
       failure = error;
     }
   }
@@ -196,13 +202,16 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
   return deps.policies.attempt(placeOf(target), signal, {
     isFinal: () => progress.firstMs !== undefined,
     run: () => {
+      signal.throwIfAborted();
       progress.attempts += 1;
+      let hasSpoken = false;
       const { silenceMs, answerMs } = deps.catalogue.limits;
       const silence = { clock: deps.clock, silenceMs: asked.show ? silenceMs : answerMs, signal };
       return withinSilence(silence, async (own, heard) => {
         const reader = new TurnReader();
         const said: ChatPiece[] = [];
         const take = (piece: ChatPiece): void => {
+          hasSpoken = true;
           heard();
           if (!reader.take(piece)) return;
           said.push(piece);
@@ -219,6 +228,10 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
         }
         own.throwIfAborted();
         return { turn: reader.judge(), said };
+      }).catch((error: unknown): never => {
+        // The call is over; to the breaker, a target that has said nothing until then is one that hangs.
+        if (reasonOf(error) !== "deadline" || hasSpoken) throw error;
+        throw modelFailure("timeout", "nothing came from the model until the deadline of the call", error);
       });
     },
   });

@@ -74,11 +74,18 @@ export function beginChat(telemetry: Telemetry, clock: Clock, request: ChatReque
     },
     fail(error) {
       const ms = clock.monotonic() - began;
-      telemetry.metrics.modelCalled({ model, provider, error: errorType(error), ms, ...usedBefore(error) });
-      if (span) markFailed(span, errorType(error));
+      const type = reasonOf(error) ?? errorType(error);
+      telemetry.metrics.modelCalled({ model, provider, error: type, ms, ...usedBefore(error) });
+      if (span) markFailed(span, type);
       span?.end();
     },
   });
+}
+
+/** Why a model failed: of one code there are several reasons, of which each has a remedy of its own. */
+function reasonOf(error: unknown): string | undefined {
+  const reason: unknown = isHoldpointError(error) ? error.detail?.["reason"] : undefined;
+  return typeof reason === "string" ? reason : undefined;
 }
 
 /** What a call that failed has used nevertheless, as its error tells. */

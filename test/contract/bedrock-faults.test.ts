@@ -198,6 +198,21 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     expect(await ask(models, "agent", streamed)).toMatchObject({ reason: "deadline", requests: once });
   });
 
+  it("a target that says nothing until the deadline is blamed for it, and one that talks is not", async () => {
+    const limits = { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 150 };
+    using models = routed(bedrock, { catalogue: { ...TWO, limits } });
+    bedrock.says(() => ({ text: Array.from({ length: 100 }, () => "word "), betweenMs: 5 }));
+    if (streamed) for (let call = 0; call < 8; call++) await ask(models, "alone", streamed);
+    expect(models.breaker).toEqual([]);
+    bedrock.fault(() => ({ kind: "hang" }));
+    const reasons: (string | undefined)[] = [];
+    while (models.breaker.length === 0 && reasons.length < 30)
+      reasons.push((await ask(models, "alone", streamed)).reason);
+    expect(new Set(reasons)).toEqual(new Set(["deadline"]));
+    expect(models.breaker).toEqual(["open"]);
+    expect((await ask(models, "alone", streamed)).reason).toBe("open");
+  });
+
   it("a call is left when nobody waits for it any more, and its connection is closed", async () => {
     using models = routed(bedrock, {
       catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000 } },

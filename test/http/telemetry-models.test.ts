@@ -141,10 +141,10 @@ describe.each(Object.entries(ways))("a call by %s", (_name, way) => {
     bedrock.fault(() => ({ kind: "refuse", status: 400, type: "ValidationException" }));
     const { metrics, chats } = await toldAt([PRICE], way);
     expect(metrics.get("gen_ai.client.operation.duration")?.points).toMatchObject([
-      { attributes: { "gen_ai.request.model": "desk", "error.type": "invalid" }, count: 1 },
+      { attributes: { "gen_ai.request.model": "desk", "error.type": "invalid_request" }, count: 1 },
     ]);
     expect(metrics.has("gen_ai.client.token.usage")).toBe(false);
-    expect(chats.map(({ failed }) => failed)).toEqual([true]);
+    expect(chats).toMatchObject([{ failed: true, attributes: { "error.type": "invalid_request" } }]);
   });
 
   it("that fails is told with what it has used nevertheless", async () => {
