@@ -6,8 +6,10 @@ import { defineConfig } from "vitest/config";
  */
 const conditions = ["holdpoint-source", "node"];
 
-/** Tests of many real processes, which need the machine to themselves. */
-const PROCESSES = ["test/crash/**/*.test.ts", "test/e2e/**/*.test.ts"];
+/** Tests of many real processes, which need the machine to themselves: they say how soon something is to happen. */
+const PROCESSES = ["test/e2e/**/*.test.ts", "test/crash/{zombies,skew}.test.ts"];
+/** Tests of processes that are killed, and wait most of their time. */
+const CRASHES = ["test/crash/**/*.test.ts"];
 
 /** Soaks, for `npm run test:nightly`. */
 const SOAKS = process.env["HOLDPOINT_NIGHTLY"] === "1" ? [] : ["test/**/*.nightly.test.ts"];
@@ -28,7 +30,10 @@ export default defineConfig({
     // By itself it leaves one core free.
     maxWorkers: "100%",
     projects: [
-      { ...common, test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: PROCESSES } },
+      {
+        ...common,
+        test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: [...CRASHES, ...PROCESSES] },
+      },
       {
         ...common,
         test: {
@@ -40,14 +45,26 @@ export default defineConfig({
       },
       {
         ...common,
-        // One file at a time, once all others are through.
+        // Two files at a time, once all others are through.
+        test: {
+          ...everyTest,
+          name: "crashes",
+          include: CRASHES,
+          exclude: [...SOAKS, ...PROCESSES],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        ...common,
+        // One file at a time, at the end.
         test: {
           ...everyTest,
           name: "processes",
           include: PROCESSES,
           exclude: SOAKS,
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

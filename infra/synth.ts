@@ -6,6 +6,7 @@ import { mkdtemp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseEnvironment } from "./lib/config.ts";
+import type { EnvironmentConfig } from "./lib/config.ts";
 import { createApp, createStacks } from "./lib/stacks.ts";
 
 /** A template as CloudFormation takes it. */
@@ -31,15 +32,17 @@ export const TEMPLATES = join(import.meta.dirname, "templates");
 
 /** Every environment, in the order of the names of their files. @throws Error with all findings */
 export async function synthesise(): Promise<readonly Synthesised[]> {
+  const files = (await readdir(ENVIRONMENTS)).filter((name) => name.endsWith(".json")).toSorted();
+  const texts = await Promise.all(files.map((file) => readFile(join(ENVIRONMENTS, file), "utf8")));
+  return synthesiseAll(texts.map(parseEnvironment));
+}
+
+/** These environments. @throws Error with all findings */
+export async function synthesiseAll(configs: readonly EnvironmentConfig[]): Promise<readonly Synthesised[]> {
   const outdir = await mkdtemp(join(tmpdir(), "holdpoint-synth-"));
   try {
     const app = createApp(outdir);
-    const files = (await readdir(ENVIRONMENTS)).filter((name) => name.endsWith(".json")).toSorted();
-    const texts = await Promise.all(files.map((file) => readFile(join(ENVIRONMENTS, file), "utf8")));
-    const made = texts.map((text) => {
-      const config = parseEnvironment(text);
-      return { config, stacks: createStacks(app, config) };
-    });
+    const made = configs.map((config) => ({ config, stacks: createStacks(app, config) }));
     const assembly = app.synth();
     return made.map(({ config, stacks }) => {
       const prefix = `holdpoint-${config.name}-`;

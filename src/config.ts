@@ -10,6 +10,16 @@ import type { SnsSignatures } from "./core/sns-signature.ts";
 import { EMBEDDER_FORM, environment } from "./settings.ts";
 import type { Environment } from "./settings.ts";
 
+/** An OpenSearch, and the index of all documents in it. */
+export interface OpenSearchPlace {
+  readonly url: string;
+  readonly index: string;
+  /** What requests are signed for; undefined: as the host's name says. */
+  readonly service: "es" | "aoss" | "none" | undefined;
+  /** Of a service whose host does not name its own. */
+  readonly region: string | undefined;
+}
+
 /** Where a service of AWS is reached. */
 interface Endpoint {
   readonly endpoint: string | undefined;
@@ -47,6 +57,8 @@ export interface Config {
   readonly bedrock: Endpoint;
   /** The model of Bedrock that makes vectors; undefined: documents are found by their words alone. */
   readonly embedder: { readonly model: string; readonly dimensions: number | undefined } | undefined;
+  /** Undefined: documents are kept and searched on this machine. */
+  readonly openSearch: OpenSearchPlace | undefined;
   /** Undefined: content is stored as it is. */
   readonly encryption: Encryption | undefined;
   /** What signs the tokens of callbacks, newest first. */
@@ -166,6 +178,7 @@ function toConfig(mode: "dev" | "start", env: Environment): Config {
     modelsFile: env.HOLDPOINT_MODELS,
     bedrock: endpointOf(env, env.BEDROCK_ENDPOINT),
     embedder: embedderOf(env.HOLDPOINT_EMBEDDER),
+    openSearch: openSearchOf(env),
     encryption: encryptionOf(env),
     callbackKeys: callbackKeysOf(env),
     pool: env.HOLDPOINT_POOL,
@@ -193,8 +206,19 @@ const NEEDED: readonly (readonly [keyof Environment, readonly (keyof Environment
   ["HOLDPOINT_BUCKET_KMS_KEY_ID", ["HOLDPOINT_BUCKET"], "name the bucket, or unset its key"],
   ["S3_ENDPOINT", ["HOLDPOINT_BUCKET"], "name the bucket, or unset the endpoint"],
   ["BEDROCK_ENDPOINT", ["HOLDPOINT_MODELS", "HOLDPOINT_EMBEDDER"], "name what is reached there, or unset the endpoint"],
+  ["HOLDPOINT_OPENSEARCH_INDEX", ["HOLDPOINT_OPENSEARCH_URL"], "name the OpenSearch, or unset its index"],
+  ["HOLDPOINT_OPENSEARCH_SERVICE", ["HOLDPOINT_OPENSEARCH_URL"], "name the OpenSearch, or unset its service"],
   ["KMS_ENDPOINT", ["HOLDPOINT_KMS_KEY_ID"], "name the key, or unset the endpoint"],
 ];
+
+const DEFAULT_INDEX = "holdpoint";
+
+function openSearchOf(env: Environment): OpenSearchPlace | undefined {
+  const url = env.HOLDPOINT_OPENSEARCH_URL;
+  if (url === undefined) return undefined;
+  const index = env.HOLDPOINT_OPENSEARCH_INDEX ?? DEFAULT_INDEX;
+  return { url: new URL(url).origin, index, service: env.HOLDPOINT_OPENSEARCH_SERVICE, region: env.AWS_REGION };
+}
 
 /** Of a text that has the form. */
 function embedderOf(text: string | undefined): Config["embedder"] {

@@ -1,8 +1,9 @@
 /** The part of the composition root that opens search, and fills it at the start. What embeds is loaded only if it is set. */
-import type { Config } from "./config.ts";
+import type { Config, OpenSearchPlace } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { systemClock } from "./core/clock.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "./core/errors.ts";
+import { systemIds } from "./core/ids.ts";
 import type { TenantId } from "./core/ids.ts";
 import type { PassageEmbedder } from "./retrieval/embedding.ts";
 import type { DocumentFolder } from "./retrieval/folder.ts";
@@ -11,16 +12,45 @@ import type { Log } from "./runtime/deps.ts";
 
 /** Opens search as the configuration says. @throws HoldpointError, one line, when it cannot be had */
 export async function openRetriever(config: Config, log: Log): Promise<Retriever & AsyncDisposable> {
-  const { createSqliteRetriever } = await import("./local/sqlite-search.ts");
-  const { dataDir } = config;
-  if (config.embedder === undefined) return createSqliteRetriever({ dataDir });
-  const { vectorExtension } = await import("./local/sqlite-vec.ts");
-  const extension = await vectorExtension();
   await using opening = new AsyncDisposableStack();
-  const embedder = opening.use(await openEmbedder(config, config.embedder, log));
-  const retriever = opening.use(createSqliteRetriever({ dataDir, meaning: { embedder, extension } }));
+  const embedder =
+    config.embedder === undefined ? undefined : opening.use(await openEmbedder(config, config.embedder, log));
+  const retriever =
+    config.openSearch === undefined
+      ? opening.use(await openSqlite(config.dataDir, embedder))
+      : await openOpenSearch(config.openSearch, embedder);
   const opened = opening.move();
   return { ...retriever, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+async function openSqlite(
+  dataDir: string,
+  embedder: PassageEmbedder | undefined,
+): Promise<Retriever & AsyncDisposable> {
+  const { createSqliteRetriever } = await import("./local/sqlite-search.ts");
+  if (embedder === undefined) return createSqliteRetriever({ dataDir });
+  const { vectorExtension } = await import("./local/sqlite-vec.ts");
+  return createSqliteRetriever({ dataDir, meaning: { embedder, extension: await vectorExtension() } });
+}
+
+/** @throws HoldpointError `invalid` for a service whose region nobody says */
+async function openOpenSearch(
+  { url, index, ...given }: OpenSearchPlace,
+  embedder: PassageEmbedder | undefined,
+): Promise<Retriever> {
+  const [{ createOpenSearchRetriever }, { amazonEndpoint }] = await Promise.all([
+    import("./aws/opensearch-retriever.ts"),
+    import("./aws/opensearch-endpoint.ts"),
+  ]);
+  const named = amazonEndpoint(url);
+  const { service = named?.service ?? "none" } = given;
+  const options = { url, index, embedder, clock: systemClock, ids: systemIds };
+  if (service === "none") return createOpenSearchRetriever(options);
+  const region = named?.region ?? given.region;
+  if (region === undefined)
+    throw new HoldpointError("invalid", "HOLDPOINT_OPENSEARCH_SERVICE is set but AWS_REGION is not");
+  const { createRequestSigner } = await import("./aws/opensearch-signing.ts");
+  return createOpenSearchRetriever({ ...options, sign: createRequestSigner({ service, region, clock: systemClock }) });
 }
 
 /** Attempts at one request, requests of one call at once, and milliseconds of silence after which one has failed. */

@@ -86,6 +86,28 @@ export const environment = z.object({
       description:
         "Model with which documents are also searched by meaning (docs/retrieval.md): bedrock:<model id>, of Titan (v2) or Cohere (v3), with @<dimensions> where it has several. Without it they are found by their words alone.",
     }),
+  HOLDPOINT_OPENSEARCH_URL: z
+    .url({ protocol: /^https?$/, error: "the URL of an OpenSearch is expected, such as https://search.example.com" })
+    .refine(
+      (url) => URL.parse(url)?.origin === url.replace(/\/$/, ""),
+      "nothing is expected after the host, and no credentials",
+    )
+    .optional()
+    .meta({
+      flag: "opensearch-url",
+      description:
+        "OpenSearch in which documents are kept and searched (docs/retrieval.md). Without it they are in files on this machine.",
+    }),
+  HOLDPOINT_OPENSEARCH_INDEX: z
+    .string()
+    .trim()
+    .regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, "the name of an index is expected: lower-case letters, digits, - and _")
+    .optional()
+    .meta({ description: "Index of the documents of all tenants; `holdpoint` unless this says otherwise." }),
+  HOLDPOINT_OPENSEARCH_SERVICE: z.enum(["es", "aoss", "none"]).optional().meta({
+    description:
+      "What requests to OpenSearch are signed for: a domain of Amazon OpenSearch Service (es), a collection of its Serverless (aoss), or nothing (none). By default as the host's name says.",
+  }),
   BEDROCK_ENDPOINT: z.url().optional().meta({
     description: "URL at which Amazon Bedrock is reached in place of its public one, such as a VPC endpoint.",
   }),

@@ -57,6 +57,19 @@ export const environmentConfig = z
     settings: z.record(z.string().regex(/^HOLDPOINT_[A-Z_]+$/), z.string()),
     /** Identifiers of Bedrock's models that workers may call; none by default. */
     bedrockModels: z.array(z.string().regex(/^[\w.:-]+$/)),
+    /** Where documents are kept and searched, when not on each worker's own disk: a domain or a collection that is there. */
+    openSearch: z
+      .strictObject({
+        url: z.url({ protocol: /^https$/, error: "an https URL is expected" }),
+        arn: z
+          .string()
+          .regex(
+            /^arn:aws[\w-]*:(es:[\w-]+:\d{12}:domain\/[\w-]+|aoss:[\w-]+:\d{12}:collection\/\w+)$/,
+            "the ARN of a domain of Amazon OpenSearch Service or of a collection of its Serverless",
+          ),
+        index: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, "lower-case letters, digits, - and _"),
+      })
+      .optional(),
     /** A user pool, for people who sign in. */
     hasUserPool: z.boolean(),
     auditYears: z.int().min(1).max(30),

@@ -78,8 +78,18 @@ export function workerStatements(stack: Stack, config: EnvironmentConfig): reado
   );
   return [
     allow(["ecs:UpdateTaskProtection"], [tasksArn(stack, config)]),
+    ...openSearchStatements(config),
     ...(models.length === 0 ? [] : [allow(["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"], models)]),
   ];
+}
+
+/** Requests to the one index; what may be done in a collection is for its data access policy to say. */
+function openSearchStatements({ openSearch }: EnvironmentConfig): readonly PolicyStatement[] {
+  if (openSearch === undefined) return [];
+  const { arn, index } = openSearch;
+  if (arn.split(":")[2] === "aoss") return [allow(["aoss:APIAccessAll"], [arn])];
+  const actions = ["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut"];
+  return [allow(actions, [`${arn}/${index}`, `${arn}/${index}/*`])];
 }
 
 /** What the collector beside the service does, with the task's role. */
@@ -110,6 +120,12 @@ export function explainedStars(
   return {
     "AwsSolutions-IAM5[Resource::*]": "AWS X-Ray knows no resources; see WITHOUT_RESOURCE.",
     [`AwsSolutions-IAM5[Resource::${exported["Fn::ImportValue"]}/*]`]: "All bodies: their names are digests.",
+    ...(config.openSearch === undefined
+      ? {}
+      : {
+          [`AwsSolutions-IAM5[Resource::${config.openSearch.arn}/${config.openSearch.index}/*]`]:
+            "All requests to one index: what follows its name is what is asked of it.",
+        }),
     [`AwsSolutions-IAM5[Resource::${tasks}]`]: "A task protects itself, and cannot know its own name before it runs.",
   };
 }

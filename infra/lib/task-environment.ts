@@ -30,11 +30,25 @@ export function taskEnvironment(
     HOLDPOINT_KMS_KEY_ID: contentKey.keyArn,
     HOLDPOINT_ENCRYPTION_REQUIRED: "true",
     HOLDPOINT_SHARDS: String(config.shards),
-    ...(role === "api" ? { HOLDPOINT_KEYS: KEYS_FILE } : { HOLDPOINT_CONCURRENCY: String(config.worker.concurrency) }),
+    ...(role === "api"
+      ? { HOLDPOINT_KEYS: KEYS_FILE }
+      : { HOLDPOINT_CONCURRENCY: String(config.worker.concurrency), ...openSearchSettings(config) }),
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${COLLECTOR_PORT}`,
     OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
     OTEL_SERVICE_NAME: `holdpoint-${role}`,
     OTEL_RESOURCE_ATTRIBUTES: `deployment.environment.name=${config.name}`,
+  };
+}
+
+/** Of workers alone: they are who searches. */
+function openSearchSettings({ openSearch }: EnvironmentConfig): Readonly<Record<string, string>> {
+  if (openSearch === undefined) return {};
+  const { url, index, arn } = openSearch;
+  return {
+    HOLDPOINT_OPENSEARCH_URL: url,
+    HOLDPOINT_OPENSEARCH_INDEX: index,
+    // Also where the domain has a name of its own.
+    HOLDPOINT_OPENSEARCH_SERVICE: arn.split(":")[2] ?? "es",
   };
 }
 
@@ -55,6 +69,9 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   HOLDPOINT_ENCRYPTION_KEYS: "data keys are wrapped by AWS KMS",
   LANGGRAPH_AES_KEY: "data keys are wrapped by AWS KMS",
   HOLDPOINT_DOCUMENTS: "for one machine: the folder's index is not shared",
+  HOLDPOINT_OPENSEARCH_URL: "with openSearch, of an environment that has a domain or a collection",
+  HOLDPOINT_OPENSEARCH_INDEX: "with openSearch",
+  HOLDPOINT_OPENSEARCH_SERVICE: "with openSearch",
   HOLDPOINT_WEBHOOK_HOSTS: "for development: webhooks reach public hosts only",
   HOLDPOINT_SNS_SIGNATURES: "checked, unless an environment says otherwise",
   HOLDPOINT_LEDGER_URL: "of the shipped example",

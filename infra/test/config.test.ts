@@ -12,12 +12,19 @@ const read = (name: string): Record<string, unknown> =>
 const DEVELOPMENT = read("development");
 const PRODUCTION = read("production");
 
+const OPENSEARCH = {
+  url: "https://search.example.com",
+  arn: "arn:aws:es:eu-central-1:111122223333:domain/documents",
+  index: "holdpoint",
+};
+
 const problems = (config: unknown): readonly string[] =>
   environmentConfig.safeParse(config).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
 
 describe("the configuration of an environment", () => {
   it("is taken as the files have it", () => {
     expect([problems(DEVELOPMENT), problems(PRODUCTION)]).toEqual([[], []]);
+    expect(problems({ ...PRODUCTION, openSearch: OPENSEARCH })).toEqual([]);
   });
 
   it.each([
@@ -40,6 +47,16 @@ describe("the configuration of an environment", () => {
     ["a tag that moves, of what is protected", { imageTag: "latest" }, /^imageTag: a digest/],
     ["a public image without a way out", { natGateways: 0 }, /^collectorImage: without a NAT gateway/],
     ["a certificate of another region", { region: "us-east-1" }, /^certificateArn: of another region/],
+    [
+      "an OpenSearch without TLS",
+      { openSearch: { ...OPENSEARCH, url: "http://search.example.com" } },
+      /^openSearch.url: an https URL/,
+    ],
+    [
+      "an OpenSearch whose ARN is none",
+      { openSearch: { ...OPENSEARCH, arn: "arn:aws:s3:::a" } },
+      /^openSearch.arn: the ARN/,
+    ],
     ["one zone", { zones: ["a"] }, /^zones/],
     ["one zone twice", { zones: ["a", "a"] }, /^zones: one is named twice/],
     ["an address that is none", { allowedCidrs: ["10.0.0.0"] }, /^allowedCidrs.0/],

@@ -129,6 +129,20 @@ export class Attempts implements Disposable {
     return { runTimeout: this.#of.nodeTimeoutMs };
   }
 
+  /** Whether anybody hears of what nodes call. */
+  get hears(): boolean {
+    return this.#of.handler !== undefined;
+  }
+
+  /** The config with which what an author wrote is called, so that the handler hears of what that calls. */
+  heard(config: LangGraphRunnableConfig): LangGraphRunnableConfig {
+    const { handler } = this.#of;
+    if (!handler) return config;
+    // That is the node's own.
+    const { runName: _, ...own } = config;
+    return { ...own, callbacks: withHandler(config.callbacks, handler) };
+  }
+
   /** One attempt, or the rest before one. */
   async run<T>(
     config: LangGraphRunnableConfig,
@@ -231,13 +245,11 @@ export class Attempts implements Disposable {
    * over is not heard.
    */
   #scoped(config: LangGraphRunnableConfig, task: Task, written: Write[]): LangGraphRunnableConfig {
-    const { writer, executionInfo, callbacks } = config;
-    const { handler } = this.#of;
+    const { writer, executionInfo } = config;
     const nodeAttempt = (this.#failures.get(task.key) ?? 0) + 1;
     const scoped: LangGraphRunnableConfig = {
       ...config,
       store: this.#of.store,
-      ...(handler ? { callbacks: withHandler(callbacks, handler) } : {}),
       ...(executionInfo ? { executionInfo: { ...executionInfo, nodeAttempt } } : {}),
       ...(writer ? { writer: (chunk: unknown): void => void (this.#isOver || writer(chunk)) } : {}),
     };
@@ -269,7 +281,7 @@ export class Attempts implements Disposable {
         const own = AsyncLocalStorageProviderSingleton.getRunnableConfig() as LangGraphRunnableConfig; // the task's
         const config = numbered(own, number);
         const execute = (scoped: LangGraphRunnableConfig): Promise<unknown> =>
-          AsyncLocalStorageProviderSingleton.runWithConfig(scoped, async () => func(...args));
+          AsyncLocalStorageProviderSingleton.runWithConfig(this.heard(scoped), async () => func(...args));
         return this.run(config, execute, { policy, caller });
       };
       const value = call(supervised, name, input, { ...options, retry: this.policy(policy), timeout });

@@ -92,7 +92,7 @@ export interface SearchOptions extends Collection {
   readonly signal?: AbortSignal;
 }
 
-/** Documents in, passages out. Adapters: SQLite FTS5 on this machine. */
+/** Documents in, passages out. Adapters: SQLite on this machine, OpenSearch. */
 export interface Retriever {
   /** True: passages are found by words and by meaning, with an embedder. False: by their words alone. */
   readonly semantic: boolean;

@@ -165,6 +165,13 @@ describe("a run", () => {
 });
 
 describe("a request", () => {
+  it("is told with what a condition asks of a model, and what nodes of a graph within it ask", async () => {
+    const { spans } = await toldOf(async (service) => void (await waitFor(service, "routing", input("routed"))));
+    expect(childrenOf(spans, only(spans, "node fork"))).toEqual(["chat unknown"]);
+    expect(childrenOf(spans, only(spans, "node ponder"))).toEqual(["chat unknown"]);
+    expect(named(spans, "chat unknown")).toHaveLength(2);
+  });
+
   it("that streams has ended its span while it does, and one for health has none", async () => {
     await using receiver = await startOtlpReceiver();
     await using telling = await startTelling(otelEnv(receiver.url));

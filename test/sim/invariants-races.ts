@@ -47,13 +47,16 @@ export const raceInvariants: Invariants = {
     }
   },
 
-  "a hold that is over stays as it is, unless a later holder finds that it waits after all": ({ facts }, report) => {
+  "a hold that is over stays as it is, unless a later delivery finds that it waits after all": ({ facts }, report) => {
     for (const { fact, before, hold } of holdChanges(facts)) {
       const isOver = before?.state === "applied" || before?.state === "superseded" || before?.state === "cancelled";
       const isAnew = before?.state !== "applied" && (hold.state === "pending" || hold.state === "decided");
       // Whether that reason is true is another invariant's matter.
       const isTakenBack = hold.state === "superseded" && hold.reason === ASKED_AGAIN;
-      if (!isOver || before.state === hold.state || isTakenBack || (isAnew && hold.fence > before.fence)) continue;
+      // One holder may execute several runs, one after the other.
+      const isLater = (than: Hold): boolean =>
+        hold.fence > than.fence || (hold.fence === than.fence && hold.runId !== than.runId);
+      if (!isOver || before.state === hold.state || isTakenBack || (isAnew && isLater(before))) continue;
       report(fact, `hold ${hold.holdId} went from ${before.state} to ${hold.state}`);
     }
   },

@@ -410,9 +410,10 @@ const BROKEN: Readonly<Record<string, readonly (readonly Bare<Fact>[])[]>> = {
   "nobody takes what somebody else has claimed": [
     holds({ ...hold, claim: { by: "bob", until: 1 } }, { ...hold, claim: { by: "eve", until: 2 } }),
   ],
-  "a hold that is over stays as it is, unless a later holder finds that it waits after all": [
+  "a hold that is over stays as it is, unless a later delivery finds that it waits after all": [
     holds(applied(won, 0), { ...hold, fence: 2 }),
     holds(superseded(won, "why not", 0), hold),
+    holds({ ...superseded(won, "why not", 0), fence: 2 }, { ...hold, runId: two.runId }),
     holds(superseded(won, "why not", 0), { ...applied(won, 0), fence: 2 }),
   ],
   "a callback is used once, and what it brought is what its code hears": [

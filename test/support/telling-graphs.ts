@@ -87,4 +87,22 @@ const asking = new StateGraph(State)
   .addEdge("pay", END)
   .compile();
 
-export const tellingGraphs = createRegistry([registeredGraph("plain", plain), registeredGraph("asking", asking)]);
+/** A condition asks a model which way to go, and a node of a graph that is a node asks one too. */
+const inner = new StateGraph(State)
+  .addNode("ponder", async ({ text }: Says) => ({ text: (await chat.invoke(text)).text }))
+  .addEdge(START, "ponder")
+  .addEdge("ponder", END)
+  .compile();
+const routing = new StateGraph(State)
+  .addNode("fork", () => ({}))
+  .addNode("inner", inner)
+  .addEdge(START, "fork")
+  .addConditionalEdges("fork", async ({ text }: Says) => ((await chat.invoke(text)).text === "" ? END : "inner"))
+  .addEdge("inner", END)
+  .compile();
+
+export const tellingGraphs = createRegistry([
+  registeredGraph("plain", plain),
+  registeredGraph("asking", asking),
+  registeredGraph("routing", routing),
+]);
