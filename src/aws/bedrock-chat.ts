@@ -13,7 +13,8 @@ import type { ChatClient, ChatPiece, ChatRequest } from "../models/chat.ts";
 import { clientOptions } from "./client-options.ts";
 import type { AwsOptions } from "./client-options.ts";
 import { alternating } from "./converse-turns.ts";
-import { bedrockFailure } from "./bedrock-failures.ts";
+import { bedrockFailure, unwrittenFailure } from "./bedrock-failures.ts";
+import { watched } from "./written-requests.ts";
 
 export interface BedrockOptions extends Pick<AwsOptions, "endpoint" | "credentials"> {
   readonly region: string;
@@ -55,17 +56,25 @@ const inTurns = <T extends object>(input: T): T =>
 export function createBedrockChat(target: BedrockTarget, client: BedrockRuntimeClient, region: string): ChatClient {
   const { model, maxOutputTokens, temperature, extra, guardrail } = target;
   const place = `${model} in ${region}`;
-  const converse = new ChatBedrockConverse({
+  const fields = {
     model,
     region,
-    client,
     maxTokens: maxOutputTokens,
     maxRetries: 0,
     // Silence is watched where the other time-outs are.
     streamIdleTimeout: 0,
     ...(temperature === undefined ? {} : { temperature }),
     ...(extra === undefined ? {} : { additionalModelRequestFields: extra as never }), // JSON, as the catalogue has it
-  });
+  };
+  /** For one call: what a caller has got wrong must not be taken for a fault of the model, which all callers share. */
+  const begin = (signal: AbortSignal) => {
+    const { client: own, isWritten } = watched(client);
+    const failed = (error: unknown): HoldpointError => {
+      signal.throwIfAborted();
+      return isWritten() ? bedrockFailure(error, place) : unwrittenFailure(error, place);
+    };
+    return { converse: new ChatBedrockConverse({ ...fields, client: own }), failed };
+  };
   const optionsOf = ({ tools, toolChoice, stop }: ChatRequest, signal: AbortSignal) => ({
     signal,
     ...(tools && tools.length > 0 ? { tools: [...tools] } : {}),
@@ -83,22 +92,22 @@ export function createBedrockChat(target: BedrockTarget, client: BedrockRuntimeC
   return {
     // Not `stream` and `invoke`: their callbacks would tell of every token a second time, and of attempts that failed.
     async *stream(request, signal) {
+      const { converse, failed } = begin(signal);
       try {
         for await (const { message } of converse._streamResponseChunks(messagesOf(request), optionsOf(request, signal)))
           yield* streamedPieces(message as AIMessageChunk); // as that class makes them
       } catch (error) {
-        signal.throwIfAborted();
-        throw bedrockFailure(error, place);
+        throw failed(error);
       }
     },
     async complete(request, signal) {
+      const { converse, failed } = begin(signal);
       try {
         const { generations } = await converse._generate(messagesOf(request), optionsOf(request, signal));
         const message = generations[0]?.message as AIMessage | undefined; // as that class makes them
         return message ? [...completePieces(message)] : [];
       } catch (error) {
-        signal.throwIfAborted();
-        throw bedrockFailure(error, place);
+        throw failed(error);
       }
     },
   };

@@ -43,8 +43,20 @@ const WRONG_MODEL = /model identifier is invalid|on-demand throughput isn.t supp
 export function bedrockFailure(error: unknown, place: string): HoldpointError {
   if (error instanceof HoldpointError) return error;
   const { name, message, code } = fieldsOf(error);
-  const reason = reasonOf(name, code, message);
+  // What the SDK cannot decode is a frame with a wrong checksum, or half a body: nothing of it is to be trusted.
+  const reason = meaningOf(name, code, message) ?? "cut";
   return modelFailure(reason, `${SAYS[reason] ?? "the call failed"} (${place}): ${name}: ${message}`, error);
+}
+
+/**
+ * The same of a call that has not written its request. What has no meaning here was thrown by LangChain's client or the
+ * SDK about what they were given: it is neither tried again nor blamed on anybody.
+ */
+export function unwrittenFailure(error: unknown, place: string): HoldpointError {
+  const { name, message, code } = fieldsOf(error);
+  if (error instanceof HoldpointError || meaningOf(name, code, message) !== undefined)
+    return bedrockFailure(error, place);
+  return modelFailure("invalid_request", `the request cannot be written (${place}): ${name}: ${message}`, error);
 }
 
 const SAYS: Partial<Record<FailureReason, string>> = {
@@ -58,15 +70,14 @@ const SAYS: Partial<Record<FailureReason, string>> = {
   unknown_model: "Bedrock does not have this model here",
 };
 
-function reasonOf(name: string, code: string, message: string): FailureReason {
+function meaningOf(name: string, code: string, message: string): FailureReason | undefined {
   // By code first: the SDK calls a connection that broke a time-out.
   if (AWAY.has(code)) return "unavailable";
   if (BROKEN.has(code)) return "cut";
   if (code === "ETIMEDOUT") return "timeout";
   const reason = REASONS[name];
   if (reason === "invalid_request" && WRONG_MODEL.test(message)) return "unknown_model";
-  // What the SDK cannot decode is a frame with a wrong checksum, or half a body: nothing of it is to be trusted.
-  return reason ?? "cut";
+  return reason;
 }
 
 function fieldsOf(error: unknown): { readonly name: string; readonly message: string; readonly code: string } {

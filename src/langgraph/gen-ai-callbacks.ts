@@ -11,6 +11,7 @@ import type { LLMResult } from "@langchain/core/outputs";
 import type { RunnableConfig } from "@langchain/core/runnables";
 import { AsyncLocalStorageProviderSingleton } from "@langchain/core/singletons";
 import type { Context } from "@opentelemetry/api";
+import { z } from "zod";
 import type { Clock } from "../core/clock.ts";
 import { beginChat, beginTool, isInChat } from "../telemetry/gen-ai-spans.ts";
 import type { ChatReply, OpenCall } from "../telemetry/gen-ai-spans.ts";
@@ -133,9 +134,12 @@ function modelOf({ invocation_params: params }: Fields, { ls_model_name: named, 
   const name = [named, model].find((one) => typeof one === "string");
   return {
     model: typeof name === "string" ? name : "unknown",
-    provider: typeof provider === "string" ? (PROVIDERS[provider] ?? provider) : undefined,
+    provider: typeof provider === "string" && provider !== ROUTED ? (PROVIDERS[provider] ?? provider) : undefined,
   };
 }
+
+/** A name of the catalogue: whose model serves it is known at its end. */
+const ROUTED = "holdpoint";
 
 /** LangChain's names of providers that the conventions name otherwise. */
 const PROVIDERS: Readonly<Record<string, string>> = { amazon_bedrock: "aws.bedrock", azure: "azure.ai.openai" };
@@ -158,10 +162,35 @@ function replyOf({ generations }: LLMResult): ChatReply {
     model: text("model_name", "model"),
     inputTokens: usage?.input_tokens,
     outputTokens: usage?.output_tokens,
+    ...servedBy(facts["model_call"]),
     finishReason: text("finish_reason", "stop_reason", "stopReason"),
     output: () => [messageOf(message)],
   };
 }
+
+/** What served a name of the catalogue, and what all of its attempts used and cost, by the record that its message keeps. */
+function servedBy(record: unknown): ChatReply {
+  const { success, data } = CALL.safeParse(record);
+  if (!success) return {};
+  const { model, provider, tokens, cost } = data;
+  return {
+    model,
+    provider,
+    ...(tokens && {
+      inputTokens: tokens.input + tokens.cacheRead + tokens.cacheWrite,
+      outputTokens: tokens.output,
+    }),
+    costUsd: cost?.currency === "USD" ? cost.amount : undefined,
+  };
+}
+
+/** Of the record, which is a message's and so may have come from anywhere. */
+const CALL = z.object({
+  model: z.string(),
+  provider: z.string(),
+  tokens: z.object({ input: z.number(), cacheRead: z.number(), cacheWrite: z.number(), output: z.number() }).optional(),
+  cost: z.object({ amount: z.number().min(0), currency: z.string() }).optional(),
+});
 
 /** A message in the form of the conventions. */
 function messageOf(message: BaseMessage): unknown {

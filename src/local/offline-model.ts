@@ -39,6 +39,7 @@ function reply({ messages, passages = [], signal }: ModelRequest): ModelReply {
     outcome: evidence === undefined ? "abstained" : "answered",
     usage: { inputTokens: heard.reduce((sum, each) => sum + countWords(each), 0), outputTokens: countWords(text) },
     model: NAME,
+    provider: "holdpoint",
   };
 }
 

@@ -110,38 +110,88 @@ const placeOf = (path: readonly PropertyKey[]): string =>
   path.map((key, at) => (typeof key === "number" ? `[${key}]` : `${at === 0 ? "" : "."}${String(key)}`)).join("") ||
   "its top";
 
-/** Follows every name once, so that nothing can be wrong later. */
-function resolved({ targets, models, limits: bounds }: Parsed): Catalogue {
-  const named = new Map(
-    Object.entries(targets).map(([own, target]): [string, Target] => [own, { ...target, name: own }]),
-  );
-  const expand = (
-    place: string,
-    names: readonly string[],
-    tenant: string | undefined,
-    above: readonly string[],
-  ): Target[] =>
-    names.flatMap((one, at) => {
-      const target = named.get(one);
+/** What no schema of a single word can say. */
+function checkTargets(targets: Parsed["targets"]): void {
+  for (const [own, target] of Object.entries(targets)) {
+    if (target.provider !== "bedrock") continue;
+    const { contextTokens, maxOutputTokens, prices } = target;
+    if (maxOutputTokens >= contextTokens)
+      throw refused(
+        `targets.${own}.maxOutputTokens`,
+        `${maxOutputTokens} leaves no room for a prompt in ${contextTokens} tokens`,
+      );
+    for (const [at, { from }] of prices.entries())
+      if (prices.findIndex((one) => one.from === from) < at)
+        throw refused(`targets.${own}.prices[${at}].from`, `there is another price from ${from} on`);
+  }
+}
+
+/** A call may be answered by several targets; what it costs is one sum. */
+function checkCurrency(targets: Parsed["targets"]): void {
+  let known: string | undefined;
+  for (const [own, target] of Object.entries(targets)) {
+    for (const [at, { currency }] of ("prices" in target ? target.prices : []).entries()) {
+      known ??= currency;
+      if (currency !== known)
+        throw refused(`targets.${own}.prices[${at}].currency`, `${currency}, where other prices are in ${known}`);
+    }
+  }
+}
+
+interface Names {
+  readonly targets: ReadonlyMap<string, Target>;
+  readonly models: Parsed["models"];
+}
+
+/** What serves the names of a file for one tenant. Each is followed once, however often it stands in a list. */
+function resolver({ targets, models }: Names, tenant: string | undefined): (model: string) => readonly Target[] {
+  const done = new Map<string, readonly Target[]>();
+  const follow = (model: string, above: readonly string[]): readonly Target[] => {
+    const known = done.get(model);
+    if (known) return known;
+    const [place, names] = listOf(models, model, tenant);
+    const path = [...above, model];
+    const found = names.flatMap((one, at) => {
+      const target = targets.get(one);
       if (target) return [target];
       const here = `${place}[${at}]`;
       if (!Object.hasOwn(models, one)) throw refused(here, `there is no target and no model called ${one}`);
-      if (above.includes(one)) throw refused(here, `a cycle: ${[...above, one].join(" → ")}`);
-      return expand(...listOf(one, tenant), tenant, [...above, one]);
+      if (path.includes(one)) throw refused(here, `a cycle: ${[...path, one].join(" → ")}`);
+      return follow(one, path);
     });
-  const listOf = (model: string, tenant: string | undefined): [place: string, names: readonly string[]] => {
-    const { targets: common = [], tenants = {} } = models[model] ?? {};
-    const own = tenant !== undefined && Object.hasOwn(tenants, tenant) ? tenants[tenant] : undefined;
-    return own ? [`models.${model}.tenants.${tenant}`, own] : [`models.${model}.targets`, common];
+    const unique = [...new Set(found)];
+    done.set(model, unique);
+    return unique;
   };
-  const serving = (model: string, tenant?: string): readonly Target[] => [
-    ...new Set(expand(...listOf(model, tenant), tenant, [model])),
-  ];
+  return (model) => follow(model, []);
+}
+
+/** What a model lists for a tenant, and where that stands. */
+function listOf(
+  models: Parsed["models"],
+  model: string,
+  tenant: string | undefined,
+): readonly [string, readonly string[]] {
+  const { targets = [], tenants = {} } = models[model] ?? {};
+  const own = tenant !== undefined && Object.hasOwn(tenants, tenant) ? tenants[tenant] : undefined;
+  return own ? [`models.${model}.tenants.${tenant}`, own] : [`models.${model}.targets`, targets];
+}
+
+/** Follows every name for everybody, so that nothing can be wrong later. */
+function resolved({ targets, models, limits: bounds }: Parsed): Catalogue {
+  checkTargets(targets);
+  checkCurrency(targets);
+  const named = new Map(
+    Object.entries(targets).map(([own, target]): [string, Target] => [own, { ...target, name: own }]),
+  );
   const tenants = new Set(Object.values(models).flatMap((model) => Object.keys(model.tenants)));
+  const resolvers = [undefined, ...tenants].map(
+    (tenant) => [tenant, resolver({ targets: named, models }, tenant)] as const,
+  );
   const lists = new Map<string, ReadonlyMap<string | undefined, readonly Target[]>>();
   for (const model of Object.keys(models)) {
     if (named.has(model)) throw refused(`models.${model}`, "a target has this name as well");
-    lists.set(model, new Map([undefined, ...tenants].map((tenant) => [tenant, serving(model, tenant)])));
+    lists.set(model, new Map(resolvers.map(([tenant, serving]) => [tenant, serving(model)])));
   }
   return {
     limits: bounds,

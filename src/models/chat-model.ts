@@ -9,6 +9,7 @@ import type { ChatResult } from "@langchain/core/outputs";
 import type { ChatPiece, TokenCounts } from "./chat.ts";
 import { routedStream } from "./routed-stream.ts";
 import type { Asked, Router, Served } from "./router.ts";
+import { toolChoiceOf } from "./tool-choice.ts";
 
 /** A chat model that tools can be bound to. */
 export type ChatModel = BaseChatModel & { readonly bindTools: NonNullable<BaseChatModel["bindTools"]> };
@@ -74,8 +75,7 @@ export class RoutedChatModel extends BaseChatModel<RoutedCallOptions> {
 
   #asked(messages: BaseMessage[], { tools, tool_choice: choice, stop, signal }: this["ParsedCallOptions"]): Asked {
     const { tenant, name } = this.#fields;
-    const toolChoice = typeof choice === "string" ? choice : undefined;
-    return { tenant, name, request: { messages, tools, toolChoice, stop }, signal };
+    return { tenant, name, request: { messages, tools, toolChoice: toolChoiceOf(choice), stop }, signal };
   }
 }
 

@@ -1,6 +1,7 @@
 /** Why a call of a model did not come to an answer, and what follows from it. */
 import { HoldpointError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import type { ModelUsage } from "./model.ts";
 
 export type FailureReason =
   | "throttled" // the service asks for fewer requests
@@ -52,6 +53,13 @@ const RULES: Readonly<Record<FailureReason, Rule>> = {
 /** A HoldpointError whose `detail.reason` a graph can branch on. */
 export function modelFailure(reason: FailureReason, message: string, cause?: unknown): HoldpointError {
   return new HoldpointError(RULES[reason].code, message, { cause, detail: { reason } });
+}
+
+/** The same failure, with what was used before it in `detail.usage`; the error itself where nothing was, or where it is none. */
+export function withUsage(error: unknown, usage: ModelUsage | undefined): unknown {
+  if (usage === undefined || !(error instanceof HoldpointError)) return error;
+  const { code, message, cause, detail } = error;
+  return new HoldpointError(code, message, { cause, detail: { ...detail, usage } });
 }
 
 /** The reason of a failed call; undefined for anything that is no failure of a model. */

@@ -5,6 +5,7 @@ import { HoldpointError } from "../core/errors.ts";
 import type { ChatRequest } from "./chat.ts";
 import type { Citation, GroundingPassage, Model, ModelDelta, ModelMessage, ModelReply, ModelRequest } from "./model.ts";
 import { routedStream } from "./routed-stream.ts";
+import { usageOf } from "./router.ts";
 import type { Asked, Router, Served } from "./router.ts";
 import { statementsOf } from "./statements.ts";
 import { stemsOf } from "./words.ts";
@@ -73,13 +74,13 @@ function replyOf({ turn, said, call }: Served, passages: readonly GroundingPassa
   const citations = turn.citations ?? citationsIn(text, passages);
   const grounded = turn.citations !== undefined || passages.length > 0;
   const abstained = grounded && (citations.length === 0 || text.trimStart().startsWith(ABSTENTION));
-  const { input = 0, cacheRead = 0, cacheWrite = 0, output = 0 } = turn.tokens ?? {};
   return {
     text,
     citations: abstained ? [] : citations,
     outcome: abstained ? "abstained" : "answered",
-    usage: { inputTokens: input + cacheRead + cacheWrite, outputTokens: output },
+    usage: usageOf(call) ?? { inputTokens: 0, outputTokens: 0 },
     model: call.model ?? call.name,
+    ...(call.provider === undefined ? {} : { provider: call.provider }),
   };
 }
 

@@ -42,7 +42,7 @@ export interface Citation {
   readonly offsets: TextRange;
 }
 
-/** In the served model's own tokens. */
+/** Of all attempts of a call, in their models' own tokens. */
 export interface ModelUsage {
   readonly inputTokens: number;
   readonly outputTokens: number;

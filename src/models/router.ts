@@ -6,10 +6,11 @@ import type { Clock } from "../core/clock.ts";
 import { HoldpointError, isHoldpointError } from "../core/errors.ts";
 import type { Catalogue, Target } from "./catalogue.ts";
 import type { ChatClient, ChatPiece, ChatRequest, TokenCounts } from "./chat.ts";
-import { modelFailure, reasonOf, ruleOf } from "./failure.ts";
+import { modelFailure, reasonOf, ruleOf, withUsage } from "./failure.ts";
+import type { ModelUsage } from "./model.ts";
 import type { Policies } from "./policies.ts";
-import { costOf } from "./prices.ts";
-import type { Cost } from "./prices.ts";
+import { sumCost, sumOf, usdOf } from "./prices.ts";
+import type { Cost, Used } from "./prices.ts";
 import { holds, needsOf } from "./prompt-size.ts";
 import { unlessAborted, withinSilence } from "./silence.ts";
 import { TurnReader } from "./turn.ts";
@@ -26,6 +27,8 @@ export interface ModelCall {
   readonly target?: string;
   /** The model behind it, as its service calls it. */
   readonly model?: string;
+  /** Whose that is, as OpenTelemetry's conventions name providers. */
+  readonly provider?: string;
   /** Requests that were sent, over all targets. */
   readonly attempts: number;
   /** Targets that were passed over before, and why. */
@@ -35,7 +38,9 @@ export interface ModelCall {
   /** Milliseconds until the first piece of a streamed answer. */
   readonly firstMs?: number;
   readonly stopReason?: string;
+  /** Of all its attempts: also of those that came to nothing but told what they had used. */
   readonly tokens?: TokenCounts;
+  /** Of these tokens. A catalogue has one currency. */
   readonly cost?: Cost;
 }
 
@@ -79,6 +84,7 @@ interface Progress {
   fallbacks: { target: string; reason: string }[];
   target: Target | undefined;
   firstMs: number | undefined;
+  used: Used[];
 }
 
 export function createRouter(deps: RouterDeps): Router {
@@ -103,7 +109,7 @@ export function createRouter(deps: RouterDeps): Router {
     async call(asked) {
       const targets = targetsOf(asked.name, asked.tenant);
       const startedAt = clock.monotonic();
-      const progress: Progress = { attempts: 0, fallbacks: [], target: undefined, firstMs: undefined };
+      const progress: Progress = { attempts: 0, fallbacks: [], target: undefined, firstMs: undefined, used: [] };
       const conclude = (outcome: string, turn?: Turn): ModelCall => {
         const call = recordOf({ asked, progress, outcome, ms: clock.monotonic() - startedAt, turn, at: clock.wall() });
         deps.record(call);
@@ -117,8 +123,8 @@ export function createRouter(deps: RouterDeps): Router {
         );
         return { turn, said, call: conclude("served", turn) };
       } catch (error) {
-        conclude(reasonOf(error) ?? (asked.signal?.aborted ? "stopped" : "error"));
-        throw error;
+        const call = conclude(reasonOf(error) ?? (asked.signal?.aborted ? "stopped" : "error"));
+        throw withUsage(error, usageOf(call));
       }
     },
   };
@@ -159,7 +165,7 @@ interface Trying {
 type Answered = Pick<Served, "turn" | "said">;
 
 async function firstServed(trying: Trying): Promise<Answered> {
-  const { asked, targets, progress } = trying;
+  const { asked, targets, progress, signal } = trying;
   const needs = needsOf(asked.request);
   let failure: HoldpointError | undefined;
   for (const target of targets) {
@@ -174,7 +180,13 @@ async function firstServed(trying: Trying): Promise<Answered> {
     try {
       return await attemptsAt(target, trying);
     } catch (error) {
-      if (progress.firstMs !== undefined || !isHoldpointError(error) || ruleOf(error).fallback !== true) throw error;
+      if (
+        signal.aborted ||
+        progress.firstMs !== undefined ||
+        !isHoldpointError(error) ||
+        ruleOf(error).fallback !== true
+      )
+        throw error;
       failure = error;
     }
   }
@@ -190,13 +202,16 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
   return deps.policies.attempt(placeOf(target), signal, {
     isFinal: () => progress.firstMs !== undefined,
     run: () => {
+      signal.throwIfAborted();
       progress.attempts += 1;
+      let hasSpoken = false;
       const { silenceMs, answerMs } = deps.catalogue.limits;
       const silence = { clock: deps.clock, silenceMs: asked.show ? silenceMs : answerMs, signal };
       return withinSilence(silence, async (own, heard) => {
         const reader = new TurnReader();
         const said: ChatPiece[] = [];
         const take = (piece: ChatPiece): void => {
+          hasSpoken = true;
           heard();
           if (!reader.take(piece)) return;
           said.push(piece);
@@ -204,10 +219,19 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
           progress.firstMs ??= deps.clock.monotonic() - trying.startedAt;
           asked.show(piece);
         };
-        if (asked.show) for await (const piece of client.stream(asked.request, own)) take(piece);
-        else for (const piece of await client.complete(asked.request, own)) take(piece);
+        try {
+          if (asked.show) for await (const piece of client.stream(asked.request, own)) take(piece);
+          else for (const piece of await client.complete(asked.request, own)) take(piece);
+        } finally {
+          const { tokens } = reader;
+          if (tokens) progress.used.push({ tokens, prices: "prices" in target ? target.prices : [] });
+        }
         own.throwIfAborted();
         return { turn: reader.judge(), said };
+      }).catch((error: unknown): never => {
+        // The call is over; to the breaker, a target that has said nothing until then is one that hangs.
+        if (reasonOf(error) !== "deadline" || hasSpoken) throw error;
+        throw modelFailure("timeout", "nothing came from the model until the deadline of the call", error);
       });
     },
   });
@@ -217,8 +241,22 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
 const placeOf = (target: Target): string =>
   target.provider === "bedrock" ? `${target.region ?? ""} ${target.model}` : target.provider;
 
+/** As OpenTelemetry's conventions name them. */
+const providerOf = ({ provider }: Target): string => (provider === "bedrock" ? "aws.bedrock" : "holdpoint");
+
 const shownModel = (target: Target): string =>
   target.provider === "bedrock" ? target.model : "offline extractive model";
+
+/** What a call used and cost, as it is told to graphs. */
+export function usageOf({ tokens, cost }: ModelCall): ModelUsage | undefined {
+  if (tokens === undefined) return undefined;
+  const costUsd = usdOf(cost);
+  return {
+    inputTokens: tokens.input + tokens.cacheRead + tokens.cacheWrite,
+    outputTokens: tokens.output,
+    ...(costUsd === undefined ? {} : { costUsd }),
+  };
+}
 
 interface Concluding {
   readonly asked: Asked;
@@ -230,14 +268,14 @@ interface Concluding {
 }
 
 function recordOf({ asked, progress, outcome, ms, turn, at }: Concluding): ModelCall {
-  const { target, firstMs, attempts, fallbacks } = progress;
-  const tokens = turn?.tokens;
-  const cost = tokens && target?.provider === "bedrock" ? costOf(tokens, target.prices, at) : undefined;
+  const { target, firstMs, attempts, fallbacks, used } = progress;
+  const tokens = sumOf(used);
+  const cost = sumCost(used, at);
   return {
     tenant: asked.tenant,
     name: asked.name,
     outcome,
-    ...(target && { target: target.name, model: shownModel(target) }),
+    ...(target && { target: target.name, model: shownModel(target), provider: providerOf(target) }),
     attempts,
     fallbacks,
     streamed: asked.show !== undefined,

@@ -68,6 +68,11 @@ export class TurnReader {
     }
   }
 
+  /** What it used so far, whether or not it counts. */
+  get tokens(): TokenCounts | undefined {
+    return this.#tokens;
+  }
+
   /** The turn, once no piece is left. @throws HoldpointError when it does not count, with the reason */
   judge(): Turn {
     const stopReason = this.#stopReason;

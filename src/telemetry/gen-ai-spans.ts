@@ -2,6 +2,7 @@
 import { SpanKind, context, createContextKey, trace } from "@opentelemetry/api";
 import type { Attributes, Context, Span } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
+import { isHoldpointError } from "../core/errors.ts";
 import { GEN_AI, OPERATIONS } from "./gen-ai.ts";
 import { errorType, markFailed } from "./spans.ts";
 import type { Telemetry } from "./open-telemetry.ts";
@@ -36,7 +37,7 @@ export interface ToolRequest {
   readonly input?: () => unknown;
 }
 
-/** A call that goes on. It ends once, by either way. */
+/** A call that goes on. It ends once, by either way: what is said of its end after that is not heard. */
 export interface OpenCall<Reply> {
   /** In which what it calls is to be executed. */
   readonly context: Context;
@@ -60,21 +61,58 @@ export function beginChat(telemetry: Telemetry, clock: Clock, request: ChatReque
   const name = `${OPERATIONS.chat} ${model}`;
   const span = telemetry.tracer?.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent);
   capture(telemetry, span, GEN_AI.inputMessages, input);
-  return {
+  return endingOnce({
     context: (span ? trace.setSpan(parent, span) : parent).setValue(IN_CHAT, true),
     end(reply) {
       const { inputTokens, outputTokens, costUsd } = reply;
-      const of = { model, provider: provider ?? reply.provider };
+      // Who answered knows better than who was asked.
+      const of = { model, provider: reply.provider ?? provider };
       telemetry.metrics.modelCalled({ ...of, inputTokens, outputTokens, costUsd, ms: clock.monotonic() - began });
       span?.setAttributes(replied(reply));
       capture(telemetry, span, GEN_AI.outputMessages, reply.output);
       span?.end();
     },
     fail(error) {
-      telemetry.metrics.modelCalled({ model, provider, error: errorType(error), ms: clock.monotonic() - began });
-      if (span) markFailed(span, errorType(error));
+      const ms = clock.monotonic() - began;
+      const type = reasonOf(error) ?? errorType(error);
+      telemetry.metrics.modelCalled({ model, provider, error: type, ms, ...usedBefore(error) });
+      if (span) markFailed(span, type);
       span?.end();
     },
+  });
+}
+
+/** Why a model failed: of one code there are several reasons, of which each has a remedy of its own. */
+function reasonOf(error: unknown): string | undefined {
+  const reason: unknown = isHoldpointError(error) ? error.detail?.["reason"] : undefined;
+  return typeof reason === "string" ? reason : undefined;
+}
+
+/** What a call that failed has used nevertheless, as its error tells. */
+function usedBefore(error: unknown): Pick<ChatReply, "inputTokens" | "outputTokens" | "costUsd"> {
+  const usage: unknown = isHoldpointError(error) ? error.detail?.["usage"] : undefined;
+  if (typeof usage !== "object" || usage === null) return {};
+  const numberOf = (name: string): number | undefined => {
+    const value: unknown = name in usage ? usage[name as keyof typeof usage] : undefined;
+    return typeof value === "number" ? value : undefined;
+  };
+  return {
+    inputTokens: numberOf("inputTokens"),
+    outputTokens: numberOf("outputTokens"),
+    costUsd: numberOf("costUsd"),
+  };
+}
+
+function endingOnce<Reply>(call: OpenCall<Reply>): OpenCall<Reply> {
+  let hasEnded = false;
+  const once = (how: () => void): void => {
+    if (!hasEnded) how();
+    hasEnded = true;
+  };
+  return {
+    context: call.context,
+    end: (reply) => once(() => call.end(reply)),
+    fail: (error) => once(() => call.fail(error)),
   };
 }
 
@@ -102,7 +140,7 @@ export function beginTool(telemetry: Telemetry, request: ToolRequest): OpenCall<
     parent,
   );
   capture(telemetry, span, GEN_AI.toolArguments, input);
-  return {
+  return endingOnce({
     context: span ? trace.setSpan(parent, span) : parent,
     end({ output }) {
       capture(telemetry, span, GEN_AI.toolResult, output);
@@ -112,7 +150,7 @@ export function beginTool(telemetry: Telemetry, request: ToolRequest): OpenCall<
       if (span) markFailed(span, errorType(error));
       span?.end();
     },
-  };
+  });
 }
 
 function capture(

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { reasonOf } from "../../src/models/failure.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import type { FakeBedrock } from "../support/fake-bedrock.ts";
-import { CLAUDE, TWO, routed, target } from "../support/routed-models.ts";
+import { CLAUDE, NOVA, TWO, routed, target } from "../support/routed-models.ts";
 
 const pay = tool(async () => "paid", {
   name: "pay",
@@ -65,6 +65,7 @@ describe.each([true, false])("streamed: %s", (streamed) => {
       model_call: { name: "agent", target: "first", model: CLAUDE, attempts: 1, fallbacks: [], tokens, cost },
     });
     expect(models.calls).toMatchObject([{ tenant: "acme", name: "agent", outcome: "served", tokens, cost }]);
+    expect(models.calls[0]?.firstMs).toEqual(streamed ? expect.any(Number) : undefined);
   });
 
   it("calls tools with whole arguments, text and reasoning beside them, two hundred at once", async () => {
@@ -90,6 +91,64 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     const before = bedrock.seen.length;
     expect(await asking(models, "alone")(ASK).catch(reasonOf)).toBe("empty");
     expect(bedrock.seen.length - before).toBe(3);
+  });
+
+  it("adds up what all attempts have used and cost, each at the price of its target", async () => {
+    const priced = (model: string, output: number) =>
+      target(model, { prices: [{ from: "2026-01-01", perMillion: { input: 0, output } }] });
+    const targets = { first: priced(CLAUDE, 1_000_000), second: priced(NOVA, 3_000_000) };
+    using models = routed(bedrock, { catalogue: { ...TWO, targets } });
+    const usage = { inputTokens: 10, outputTokens: 5 };
+    // The first target answers nothing three times, the second one at once.
+    bedrock.says(({ model }) => (model === CLAUDE ? { usage } : { text: "Hello.", usage }));
+    const message = await asking(models)(ASK);
+    const record = {
+      outcome: "served",
+      attempts: 4,
+      tokens: { input: 40, cacheRead: 0, cacheWrite: 0, output: 20 },
+      cost: { amount: 3 * 5 + 15, currency: "USD" },
+    };
+    expect(models.calls).toMatchObject([record]);
+    expect(message.response_metadata).toMatchObject({ model_call: record });
+    // Of the message are its own, which say how long its conversation has become.
+    expect(message.usage_metadata).toMatchObject({ input_tokens: 10, output_tokens: 5 });
+  });
+
+  it("records what a turn has used that does not count, and tells it with the failure", async () => {
+    const prices = [{ from: "2026-01-01", perMillion: { input: 0, output: 1_000_000 } }];
+    using models = routed(bedrock, {
+      catalogue: { ...TWO, targets: { ...TWO.targets, first: target(CLAUDE, { prices }) } },
+    });
+    const call = { id: "t1", name: "pay", input: { amount: 1 } };
+    bedrock.says(() => ({ tools: [call], stopReason: "max_tokens", usage: { inputTokens: 10, outputTokens: 5 } }));
+    const error: unknown = await asking(models)(ASK).catch((thrown: unknown) => thrown);
+    const usage = { inputTokens: 10, outputTokens: 5, costUsd: 5 };
+    expect(error).toMatchObject({ code: "limit", detail: { reason: "max_tokens", usage } });
+    expect(models.calls).toMatchObject([
+      { outcome: "max_tokens", tokens: { input: 10, output: 5 }, cost: { amount: 5 } },
+    ]);
+  });
+
+  it.each<[unknown, object]>([
+    ["pay", { tool: { name: "pay" } }],
+    [{ type: "function", function: { name: "pay" } }, { tool: { name: "pay" } }],
+    [{ type: "tool", name: "pay" }, { tool: { name: "pay" } }],
+    [{ tool: { name: "pay" } }, { tool: { name: "pay" } }],
+    ["required", { any: {} }],
+    [{ any: {} }, { any: {} }],
+    [{ type: "auto" }, { auto: {} }],
+  ])("passes the choice of a tool on: %j", async (choice, sent) => {
+    using models = routed(bedrock);
+    bedrock.says(() => ({ tools: [{ id: "t1", name: "pay", input: { amount: 1 } }] }));
+    const chat = models.chat("alone").bindTools([pay], { tool_choice: choice as string });
+    await (streamed ? wholeOf(await chat.stream(ASK)) : chat.invoke(ASK));
+    expect(bedrock.seen.at(-1)?.body.toolConfig).toMatchObject({ toolChoice: sent });
+  });
+
+  it("refuses a choice in no known form", async () => {
+    using models = routed(bedrock);
+    const chat = models.chat("alone").bindTools([pay], { tool_choice: { none: {} } as unknown as string });
+    await expect(streamed ? chat.stream(ASK).then(wholeOf) : chat.invoke(ASK)).rejects.toThrow(/tool_choice/);
   });
 
   it("asks again for a call that cannot be read", async () => {

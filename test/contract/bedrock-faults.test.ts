@@ -5,7 +5,7 @@ import { reasonOf } from "../../src/models/failure.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import type { BedrockFault, FakeBedrock } from "../support/fake-bedrock.ts";
 import { eventually } from "../support/eventually.ts";
-import { CLAUDE, NOVA, TWO, routed } from "../support/routed-models.ts";
+import { CLAUDE, NOVA, TWO, routed, target } from "../support/routed-models.ts";
 
 const ASK = [new HumanMessage("Hello?")];
 const refused = (status: number, type: string, message?: string): BedrockFault =>
@@ -165,12 +165,52 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     expect(models.breaker).toEqual([]);
   });
 
+  it.each<[string, object]>([
+    ["that LangChain's client does not know", { type: "input_audio", input_audio: { data: "AA==", format: "wav" } }],
+    ["of which no request can be written", { type: "text", text: 5 }],
+  ])("a block %s is refused at once, and takes the models from nobody", async (_what, block) => {
+    const catalogue = { ...TWO, targets: { first: target(CLAUDE, { vision: true }), second: TWO.targets.second } };
+    using models = routed(bedrock, { catalogue });
+    const before = bedrock.seen.length;
+    const messages = [new HumanMessage({ content: [block as { readonly type: string }] })];
+    const tell = async (): Promise<unknown> =>
+      streamed ? Array.fromAsync(await models.chat().stream(messages)) : models.chat().invoke(messages);
+    for (let call = 0; call < 10; call++) expect(await tell().catch(reasonOf)).toBe("invalid_request");
+    expect(models.calls.map(({ attempts, fallbacks }) => [attempts, fallbacks.length])).toEqual(
+      Array.from({ length: 10 }, () => [1, 0]),
+    );
+    expect([bedrock.seen.length - before, models.breaker]).toEqual([0, []]);
+    expect(await ask(models, "agent", streamed)).toMatchObject({ said: "Hello.", requests: once });
+  });
+
+  it("the client gives up by itself what has no head for too long", async () => {
+    const limits = { ...TWO.limits, attempts: 1, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 3_000 };
+    using models = routed(bedrock, { catalogue: { ...TWO, limits }, client: { requestTimeoutMs: 100 } });
+    bedrock.fault(() => ({ kind: "hang" }));
+    expect(await ask(models, "alone", streamed)).toMatchObject({ reason: "timeout", requests: once });
+  });
+
   it("a call is left at its deadline, whatever its attempts are at", async () => {
     using models = routed(bedrock, {
       catalogue: { ...TWO, limits: { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 200 } },
     });
     bedrock.fault(() => ({ kind: "hang" }));
     expect(await ask(models, "agent", streamed)).toMatchObject({ reason: "deadline", requests: once });
+  });
+
+  it("a target that says nothing until the deadline is blamed for it, and one that talks is not", async () => {
+    const limits = { ...TWO.limits, silenceMs: 60_000, answerMs: 60_000, deadlineMs: 150 };
+    using models = routed(bedrock, { catalogue: { ...TWO, limits } });
+    bedrock.says(() => ({ text: Array.from({ length: 100 }, () => "word "), betweenMs: 5 }));
+    if (streamed) for (let call = 0; call < 8; call++) await ask(models, "alone", streamed);
+    expect(models.breaker).toEqual([]);
+    bedrock.fault(() => ({ kind: "hang" }));
+    const reasons: (string | undefined)[] = [];
+    while (models.breaker.length === 0 && reasons.length < 30)
+      reasons.push((await ask(models, "alone", streamed)).reason);
+    expect(new Set(reasons)).toEqual(new Set(["deadline"]));
+    expect(models.breaker).toEqual(["open"]);
+    expect((await ask(models, "alone", streamed)).reason).toBe("open");
   });
 
   it("a call is left when nobody waits for it any more, and its connection is closed", async () => {

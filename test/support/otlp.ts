@@ -28,8 +28,15 @@ interface SpanJson extends LinkJson {
   readonly links?: readonly LinkJson[];
   readonly status?: { readonly code?: number };
 }
+interface PointJson {
+  readonly attributes?: readonly AttributeJson[];
+  readonly asInt?: number | string;
+  readonly asDouble?: number;
+  readonly count?: number | string;
+  readonly sum?: number;
+}
 interface Points {
-  readonly dataPoints: readonly { readonly attributes?: readonly AttributeJson[] }[];
+  readonly dataPoints: readonly PointJson[];
 }
 interface MetricJson {
   readonly name: string;
@@ -57,6 +64,14 @@ export interface ToldMetric {
   readonly kind: "sum" | "gauge" | "histogram";
   /** Names of the attributes of all its points. */
   readonly attributes: readonly string[];
+  /** One for each set of attributes, as it was told last; of a histogram how much in all, and how often. */
+  readonly points: readonly ToldPoint[];
+}
+
+export interface ToldPoint {
+  readonly attributes: Readonly<Record<string, unknown>>;
+  readonly value: number;
+  readonly count: number;
 }
 
 const KINDS = { 1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer" } as const;
@@ -72,7 +87,7 @@ export function spansIn(requests: readonly TraceRequest[]): readonly ToldSpan[] 
       parentId: parentSpanId === undefined || parentSpanId === "" ? undefined : parentSpanId,
       name,
       kind: KINDS[kind as keyof typeof KINDS],
-      attributes: Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]])),
+      attributes: valuesOf(attributes),
       links: links.map((link) => link.spanId),
       failed: status?.code === 2,
     }));
@@ -88,6 +103,21 @@ export function metricsIn(requests: readonly MetricsRequest[]): readonly ToldMet
     const attributes = new Set(points.flatMap((point) => point.attributes ?? []).map(({ key }) => key));
     const [first] = told;
     const kind = first?.sum ? "sum" : first?.gauge ? "gauge" : "histogram";
-    return { name, unit: first?.unit ?? "", kind, attributes: [...attributes].toSorted((a, b) => a.localeCompare(b)) };
+    return {
+      name,
+      unit: first?.unit ?? "",
+      kind,
+      attributes: [...attributes].toSorted((a, b) => a.localeCompare(b)),
+      points: [...new Map(points.map(pointOf).map((point) => [JSON.stringify(point.attributes), point])).values()],
+    };
   });
 }
+
+const valuesOf = (attributes: readonly AttributeJson[]): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
+
+const pointOf = ({ attributes = [], asInt, asDouble, count = 1, sum }: PointJson): ToldPoint => ({
+  attributes: valuesOf(attributes),
+  value: Number(sum ?? asDouble ?? asInt ?? 0),
+  count: Number(count),
+});

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { parseCatalogue } from "../../src/models/catalogue.ts";
 import { costOf } from "../../src/models/prices.ts";
 
-const bedrock = { provider: "bedrock", model: "m", contextTokens: 1000 };
+const bedrock = { provider: "bedrock", model: "m", contextTokens: 1000, maxOutputTokens: 500 };
 const parse = (value: object) => parseCatalogue(JSON.stringify(value));
 const base = { targets: { a: bedrock, b: bedrock }, models: { chat: { targets: ["a", "b"] } } };
 
@@ -18,6 +18,12 @@ it("gives a tenant its own targets, also where the name is reached through anoth
   const names = (name: string, tenant: string) => catalogue.targetsOf(name, tenant)?.map((one) => one.name);
   expect([names("chat", "acme"), names("desk", "acme"), names("desk", "globex")]).toEqual([["b"], ["b"], ["a"]]);
   expect(names("desk", "constructor")).toEqual(["a"]);
+});
+
+it("follows each name once, however often names lead to it", () => {
+  const names = Array.from({ length: 60 }, (_, at) => [`n${at}`, { targets: [`n${at + 1}`, `n${at + 1}`] }] as const);
+  const catalogue = parse({ ...base, models: { ...Object.fromEntries(names), n60: { targets: ["b", "a"] } } });
+  expect(catalogue.targetsOf("n0", "acme")?.map(({ name }) => name)).toEqual(["b", "a"]);
 });
 
 const price = { perMillion: { input: 3, output: 15 } };
@@ -52,6 +58,32 @@ it.each<[string, object, string]>([
     "a date that is none",
     { ...base, targets: { a: { ...bedrock, prices: [{ ...price, from: "2026-02-30" }] } } },
     "at targets.a.prices[0].from",
+  ],
+  [
+    "two prices of one day",
+    {
+      ...base,
+      targets: {
+        a: { ...bedrock, prices: ["2026-01-01", "2026-02-01", "2026-01-01"].map((from) => ({ ...price, from })) },
+      },
+    },
+    "at targets.a.prices[2].from: there is another price from 2026-01-01 on",
+  ],
+  [
+    "an answer that fills the whole context",
+    { ...base, targets: { a: { ...bedrock, maxOutputTokens: 1000 } } },
+    "at targets.a.maxOutputTokens: 1000 leaves no room for a prompt in 1000 tokens",
+  ],
+  [
+    "prices in two currencies",
+    {
+      ...base,
+      targets: {
+        a: { ...bedrock, prices: [{ ...price, from: "2026-01-01" }] },
+        b: { ...bedrock, prices: [{ ...price, from: "2026-01-01", currency: "EUR" }] },
+      },
+    },
+    "at targets.b.prices[0].currency: EUR, where other prices are in USD",
   ],
   ["no target at all", { ...base, models: { x: { targets: [] } } }, "at models.x.targets: at least one target"],
   [

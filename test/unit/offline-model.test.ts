@@ -99,6 +99,7 @@ it("quotes the sentence that answers, cites its passage and says what it is", as
     outcome: "answered",
     usage: { inputTokens: 6 + 3 + 17, outputTokens: 9 },
     model: "offline extractive model",
+    provider: "holdpoint",
   });
   expect(model.description).toContain("offline extractive model");
 });

@@ -1,13 +1,14 @@
 import { CallbackManager } from "@langchain/core/callbacks/manager";
+import { SpanKind } from "@opentelemetry/api";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { genAiCallbacks, withHandler } from "../../src/langgraph/gen-ai-callbacks.ts";
 import { readWaiting } from "../../src/runtime/worker/waiting.ts";
-import { linkTo } from "../../src/telemetry/spans.ts";
+import { inSpan, linkTo } from "../../src/telemetry/spans.ts";
 import { isTraced, noTelemetry, registeredTelemetry } from "../../src/telemetry/open-telemetry.ts";
 import { startTelemetry } from "../../src/telemetry.ts";
 import { createMemoryLog } from "../support/http.ts";
-import { startOtlpReceiver } from "../support/otlp-receiver.ts";
+import { otelEnv, startOtlpReceiver } from "../support/otlp-receiver.ts";
 import { startTelling } from "../support/telling.ts";
 import { ALICE, createKit, inputFor } from "./runtime-kit.ts";
 
@@ -77,6 +78,19 @@ describe("telemetry", () => {
     }
     // Still there.
     expect(registeredTelemetry().tracer?.startSpan("a span").isRecording()).toBe(true);
+  });
+
+  it("tells of a span that failed the class of its error, and nothing that it said", async () => {
+    await using receiver = await startOtlpReceiver();
+    const SAID = "Alice4711";
+    {
+      await using telling = await startTelling(otelEnv(receiver.url));
+      const of = { name: "fails", kind: SpanKind.INTERNAL };
+      const fails = inSpan(telling.telemetry.tracer, of, () => Promise.reject(new TypeError(SAID)));
+      await expect(fails).rejects.toThrow(SAID);
+    }
+    expect(receiver.spans).toMatchObject([{ name: "fails", failed: true, attributes: { "error.type": "TypeError" } }]);
+    expect(receiver.text).not.toContain(SAID);
   });
 
   it("passes over what is no traceparent", async () => {

@@ -45,14 +45,13 @@ async function* observedStream(
       if (next.value.type === "reply") ({ reply } = next.value);
       yield next.value;
     }
-    call.end(reply ? tellOf(reply) : {});
   } catch (error) {
     call.fail(error);
     throw error;
   } finally {
-    // Who reads no further ends the stream, and with it the call.
-    await deltas.return?.();
+    // Who reads no further ends the stream, and with it the call; one that has failed has ended.
     call.end(reply ? tellOf(reply) : {});
+    await deltas.return?.();
   }
 }
 
