@@ -19,7 +19,7 @@ const OPENSEARCH = {
 };
 
 const catalogueOf = (target: object) => ({
-  targets: { one: { provider: "bedrock", model: "amazon.nova-lite-v1:0", contextTokens: 1000, ...target } },
+  targets: { one: { provider: "bedrock", model: "amazon.nova-lite-v1:0", contextTokens: 10_000, ...target } },
   models: { default: { targets: ["one"] } },
 });
 

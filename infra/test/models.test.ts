@@ -22,7 +22,7 @@ const catalogue = (more: Readonly<Record<string, object>> = {}): Record<string, 
   const example = JSON.parse(/```json\n(.*?)\n```/s.exec(docs)?.[1] ?? "") as { readonly targets: object };
   return { ...example, targets: { ...example.targets, ...more } };
 };
-const target = (model: string, rest: object = {}) => ({ provider: "bedrock", model, contextTokens: 1000, ...rest });
+const target = (model: string, rest: object = {}) => ({ provider: "bedrock", model, contextTokens: 10_000, ...rest });
 
 type Service = readonly (readonly [string, Resource])[];
 
