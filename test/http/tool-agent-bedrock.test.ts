@@ -113,6 +113,17 @@ describe("the tool agent on Bedrock", () => {
     expect(await (await service.app.call("GET", "/v1/reviews")).json()).toMatchObject({ items: [] });
   });
 
+  it("asks nobody about a call that breaks its tool's schema, and tells the model, which may mend it", async () => {
+    says(
+      { tools: [{ ...refund, input: { order: "A-1001", amount: "all of it", currency: "EUR" } }] },
+      { text: "I stop." },
+    );
+    const { messages } = await run();
+    expect(messages.map(({ type, name }) => name ?? type)).toEqual(["human", "ai", "issue-refund", "ai"]);
+    expect(messages[2]).toMatchObject({ status: "error", metadata: { error: { type: "invalid_args" } } });
+    expect(await (await service.app.call("GET", "/v1/reviews")).json()).toMatchObject({ items: [] });
+  });
+
   it("ends when the model hangs", async () => {
     bedrock.fault(() => ({ kind: "hangInStream", after: 1 }));
     expect(JSON.stringify((await run()).error)).toMatch(/nothing came from the model for 500 ms/);
