@@ -6,7 +6,7 @@
 export interface MetricName {
   readonly name: string;
   /** A `gauge` is asked for when metrics are collected; everything else is told as it happens. */
-  readonly kind: "counter" | "up-down-counter" | "histogram" | "gauge";
+  readonly kind: "counter" | "histogram" | "gauge";
   /** In the notation of UCUM, which OpenTelemetry uses. */
   readonly unit: string;
   readonly description: string;
@@ -127,7 +127,7 @@ export const METRICS = {
   },
   openStreams: {
     name: "holdpoint.streams.open",
-    kind: "up-down-counter",
+    kind: "gauge",
     unit: "{stream}",
     description: "Streams that one process serves.",
     attributes: [],

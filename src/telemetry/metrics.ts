@@ -1,5 +1,5 @@
 /** What happens, as the numbers that are told of it. Durations are in milliseconds; metrics of time are in seconds. */
-import type { Attributes, Counter, Histogram, Meter, ObservableGauge, UpDownCounter } from "@opentelemetry/api";
+import type { Attributes, Counter, Histogram, Meter, ObservableGauge } from "@opentelemetry/api";
 import { DURATION_BUCKETS, ERROR_TYPE, GEN_AI, OPERATIONS, TOKEN_BUCKETS } from "./gen-ai.ts";
 import { METRICS } from "./metric-names.ts";
 import type { MetricName } from "./metric-names.ts";
@@ -114,10 +114,6 @@ function instruments(meter: Meter) {
   const histogram = (of: MetricName, buckets: number[] = SECONDS): Histogram =>
     meter.createHistogram(of.name, { ...described(of), advice: { explicitBucketBoundaries: buckets } });
   const gauge = (of: MetricName): ObservableGauge => meter.createObservableGauge(of.name, described(of));
-  const openStreams: UpDownCounter = meter.createUpDownCounter(
-    METRICS.openStreams.name,
-    described(METRICS.openStreams),
-  );
   return {
     backlog: gauge(METRICS.backlog),
     backlogAge: gauge(METRICS.backlogAge),
@@ -132,12 +128,25 @@ function instruments(meter: Meter) {
     takeovers: counter(METRICS.takeovers),
     reviewLatency: histogram(METRICS.reviewLatency),
     decisionLatency: histogram(METRICS.decisionLatency),
-    openStreams,
+    openStreams: openStreams(gauge(METRICS.openStreams)),
     checkpointSize: histogram(METRICS.checkpointSize, BYTES),
     checkpointDuration: histogram(METRICS.checkpointDuration),
     modelTokens: histogram(METRICS.modelTokens, TOKEN_BUCKETS),
     modelDuration: histogram(METRICS.modelDuration, DURATION_BUCKETS),
     modelCost: counter(METRICS.modelCost),
+  };
+}
+
+/** A gauge: of sums that are cumulative CloudWatch is told the differences. Who never served a stream tells nothing. */
+function openStreams(gauge: ObservableGauge): { add(change: 1 | -1): void } {
+  let open: number | undefined;
+  gauge.addCallback((result) => {
+    if (open !== undefined) result.observe(open);
+  });
+  return {
+    add(change) {
+      open = (open ?? 0) + change;
+    },
   };
 }
 
