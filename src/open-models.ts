@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { BedrockRuntimeClient } from "@aws-sdk/client-bedrock-runtime";
 import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
-import { HoldpointError, errorInfo } from "./core/errors.ts";
+import { HoldpointError, errorInfo, namingSetting } from "./core/errors.ts";
 import type { Services } from "./graph/services.ts";
 import type { BedrockTarget, Catalogue, Target } from "./models/catalogue.ts";
 import type { ChatClient } from "./models/chat.ts";
@@ -38,13 +38,14 @@ async function openCatalogue(config: Config, path: string, log: Log): Promise<(t
       import("./models/grounded.ts"),
       import("./models/chat-model.ts"),
     ]);
-  const catalogue = parseCatalogue(await textOf(path));
+  const text = await textOf(path);
+  const catalogue = await namingSetting("HOLDPOINT_MODELS", () => parseCatalogue(text));
   const router = createRouter({
     catalogue,
     clock: systemClock,
     policies: createPolicies({
       ...catalogue.limits,
-      onBreaker: (place, state) => log.warn({ place, state }, "a model's breaker has changed"),
+      onBreaker: (place, state, reason) => log.warn({ place, state, reason }, "a model's breaker has changed"),
     }),
     open: opener(config, catalogue),
     record: (call) => log.info({ ...call }, "model called"),

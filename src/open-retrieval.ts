@@ -2,7 +2,7 @@
 import type { Config, OpenSearchPlace } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { systemClock } from "./core/clock.ts";
-import { HoldpointError, errorInfo, isHoldpointError } from "./core/errors.ts";
+import { HoldpointError, errorInfo, isHoldpointError, namingSetting } from "./core/errors.ts";
 import { systemIds } from "./core/ids.ts";
 import type { TenantId } from "./core/ids.ts";
 import type { PassageEmbedder } from "./retrieval/embedding.ts";
@@ -72,15 +72,14 @@ async function openEmbedder(
     ]);
   const { attempts, concurrency, silenceMs } = EMBEDDING;
   const bedrock = createBedrockClient({ endpoint, region, requestTimeoutMs: silenceMs });
-  const client = createBedrockEmbeddings(bedrock, {
-    model,
-    region,
-    ...(dimensions === undefined ? {} : { dimensions }),
-  });
+  const size = dimensions === undefined ? {} : { dimensions };
+  const client = await namingSetting("HOLDPOINT_EMBEDDER", () =>
+    createBedrockEmbeddings(bedrock, { model, region, ...size }),
+  );
   const policies = createPolicies({
     attempts,
     tenantConcurrency: concurrency,
-    onBreaker: (place, state) => log.warn({ place, state }, "an embedder's breaker has changed"),
+    onBreaker: (place, state, reason) => log.warn({ place, state, reason }, "an embedder's breaker has changed"),
   });
   const embedder = createEmbedder({ client, policies, clock: systemClock, concurrency, silenceMs });
   return { ...embedder, [Symbol.dispose]: () => bedrock.destroy() };
@@ -89,7 +88,7 @@ async function openEmbedder(
 /** Lists a folder of documents. @throws HoldpointError `invalid` when it is none */
 export async function openFolder(path: string): Promise<DocumentFolder> {
   const folder = await import("./retrieval/folder.ts");
-  return folder.openFolder(path);
+  return namingSetting("HOLDPOINT_DOCUMENTS", () => folder.openFolder(path));
 }
 
 export interface FolderIngestion {
@@ -103,6 +102,8 @@ export interface FolderIngestion {
 
 const COLLECTION = "documents";
 const AGAIN_MS = 30_000;
+/** What may be otherwise in a while: also credentials, which others renew. */
+const PASSING = ["unavailable", "limit", "forbidden"] as const;
 
 /**
  * Ingests a folder, and says how far it is. What embeds or keeps may be away: it goes on when that is back, from where
@@ -132,7 +133,7 @@ export async function ingestFolder({
       return;
     } catch (error) {
       if (stopping.aborted) return;
-      if (!isHoldpointError(error, "unavailable") && !isHoldpointError(error, "limit")) throw error;
+      if (!PASSING.some((code) => isHoldpointError(error, code))) throw error;
       log.warn({ reason: errorInfo(error).message, againMs: AGAIN_MS }, "documents cannot be ingested at present");
       await clock.sleep(AGAIN_MS, stopping);
     }

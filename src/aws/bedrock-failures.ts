@@ -2,6 +2,7 @@
  * What an error of Bedrock, of the SDK or of the connection means. By name: an exception that comes in the middle of a
  * stream has no status.
  */
+import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
 import { modelFailure } from "../models/failure.ts";
 import type { FailureReason } from "../models/failure.ts";
@@ -43,9 +44,15 @@ const WRONG_MODEL = /model identifier is invalid|on-demand throughput isn.t supp
 export function bedrockFailure(error: unknown, place: string): HoldpointError {
   if (error instanceof HoldpointError) return error;
   const { name, message, code } = fieldsOf(error);
-  // What the SDK cannot decode is a frame with a wrong checksum, or half a body: nothing of it is to be trusted.
-  const reason = meaningOf(name, code, message) ?? "cut";
-  return modelFailure(reason, `${SAYS[reason] ?? "the call failed"} (${place}): ${name}: ${message}`, error);
+  const meaning = meaningOf(name, code, message);
+  if (meaning)
+    return modelFailure(meaning, `${SAYS[meaning] ?? "the call failed"} (${place}): ${name}: ${message}`, error);
+  const status = statusOf(error);
+  const isDown = status !== undefined && status >= 500;
+  // What the SDK cannot decode is a frame with a wrong checksum, or half a body, or not Bedrock's at all: nothing of it is
+  // to be trusted, nor told, since its words have pieces of the body.
+  const reason = isDown ? "unavailable" : "cut";
+  return modelFailure(reason, `${SAYS[reason]} (${place}): ${name}${status === undefined ? "" : `, HTTP ${status}`}`);
 }
 
 /**
@@ -79,6 +86,19 @@ function meaningOf(name: string, code: string, message: string): FailureReason |
   if (reason === "invalid_request" && WRONG_MODEL.test(message)) return "unknown_model";
   return reason;
 }
+
+/** Of the answer that an error is about, as the SDK's errors keep it. */
+function statusOf(error: unknown): number | undefined {
+  if (typeof error !== "object" || error === null) return undefined;
+  const { $metadata, $response } = error as { readonly $metadata?: unknown; readonly $response?: unknown };
+  const said = STATUS.safeParse({ metadata: $metadata, response: $response }).data;
+  return said?.metadata?.httpStatusCode ?? said?.response?.statusCode;
+}
+
+const STATUS = z.object({
+  metadata: z.object({ httpStatusCode: z.number().optional() }).optional(),
+  response: z.object({ statusCode: z.number().optional() }).optional(),
+});
 
 function fieldsOf(error: unknown): { readonly name: string; readonly message: string; readonly code: string } {
   if (!(error instanceof Error)) return { name: "Error", message: String(error), code: "" };

@@ -51,6 +51,17 @@ export function isHoldpointError(error: unknown, code?: ErrorCode): error is Hol
   return error instanceof HoldpointError && (code === undefined || error.code === code);
 }
 
+/** Does what a setting asks for; what is refused about it names the setting. */
+export async function namingSetting<T>(setting: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isHoldpointError(error)) throw error;
+    const { code, message, cause, detail } = error;
+    throw new HoldpointError(code, `${setting}: ${message}`, { cause, ...(detail && { detail }) });
+  }
+}
+
 /** A thrown value as plain data: what a run item, an event frame or a log line keeps of it. */
 export interface ErrorInfo {
   readonly name: string;

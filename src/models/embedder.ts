@@ -58,6 +58,8 @@ export function createEmbedder({ client, policies, clock, concurrency, silenceMs
     const vectors = await policies.attempt(place, signal, { isFinal: () => false, run });
     if (vectors.length !== batch.length || vectors.some(({ length }) => length !== dimensions))
       throw modelFailure("malformed", `${place} did not answer with ${batch.length} vectors of ${dimensions} numbers`);
+    if (vectors.some((vector) => vector.every((number) => number === 0)))
+      throw modelFailure("malformed", `${place} answered with a vector of zeros, which is near to nothing`);
     return vectors.map((vector) => Float32Array.from(vector));
   };
   return {

@@ -14,6 +14,7 @@ import {
   retry,
 } from "cockatiel";
 import type { BulkheadPolicy, CircuitBreakerPolicy } from "cockatiel";
+import { errorInfo } from "../core/errors.ts";
 import { modelFailure, ruleOf } from "./failure.ts";
 
 export interface PolicyOptions {
@@ -23,7 +24,8 @@ export interface PolicyOptions {
   readonly backoffMs?: number;
   /** Milliseconds that an open breaker stays open before one call tries its target. */
   readonly openMs?: number;
-  readonly onBreaker?: (place: string, state: "open" | "closed") => void;
+  /** `reason`: the failure that opened it. */
+  readonly onBreaker?: (place: string, state: "open" | "closed", reason?: string) => void;
 }
 
 export interface Policies {
@@ -56,6 +58,8 @@ export function createPolicies({
 }: PolicyOptions): Policies {
   const bulkheads = new Map<string, BulkheadPolicy>();
   const breakers = new Map<string, CircuitBreakerPolicy>();
+  /** The last one of each place that spoke against it. */
+  const failures = new Map<string, string>();
   const backoff = new ExponentialBackoff({
     initialDelay: backoffMs,
     maxDelay: Math.max(backoffMs, MOST_BACKOFF_MS),
@@ -67,7 +71,7 @@ export function createPolicies({
       handleWhen((error) => ruleOf(error).blame === true),
       { breaker: new CountBreaker(WINDOW), halfOpenAfter: openMs },
     );
-    made.onBreak(() => onBreaker?.(place, "open"));
+    made.onBreak(() => onBreaker?.(place, "open", failures.get(place)));
     made.onReset(() => onBreaker?.(place, "closed"));
     breakers.set(place, made);
     return made;
@@ -83,21 +87,29 @@ export function createPolicies({
       }
     },
     async attempt(place, signal, { isFinal, run }) {
+      const remembering = (): ReturnType<typeof run> =>
+        run().catch((error: unknown) => {
+          if (ruleOf(error).blame === true) failures.set(place, errorInfo(error).message);
+          throw error;
+        });
       const again = retry(
         handleWhen((error) => ruleOf(error).retry === true && !isFinal()),
         { maxAttempts: attempts - 1, backoff },
       );
       try {
-        return await again.execute(() => breakerOf(place).execute(run, signal), signal);
+        return await again.execute(() => breakerOf(place).execute(remembering, signal), signal);
       } catch (error) {
-        throw translated(error, signal);
+        throw translated(error, signal, failures.get(place));
       }
     },
   };
 }
 
-function translated(error: unknown, signal: AbortSignal): unknown {
-  if (isBrokenCircuitError(error)) return modelFailure("open", "the target failed too often and is left alone", error);
+function translated(error: unknown, signal: AbortSignal, last?: string): unknown {
+  if (isBrokenCircuitError(error)) {
+    const why = last === undefined ? "" : `; the last time: ${last}`;
+    return modelFailure("open", `the target failed too often and is left alone${why}`, error);
+  }
   if (isBulkheadRejectedError(error))
     return modelFailure("busy", "too many calls of models are under way for this tenant", error);
   return isTaskCancelledError(error) && signal.aborted ? signal.reason : error;

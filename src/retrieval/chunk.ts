@@ -35,11 +35,12 @@ export function chunkDocument(document: SourceDocument, limits = DEFAULT_LIMITS[
   const { id, title, text, format } = document;
   const sections = format === "markdown" ? markdownSections(text) : [{ start: 0, end: text.length, trail: [] }];
   const ranges = sections.flatMap(({ trail, ...range }) =>
-    fit(text, trimmed(text, range), limits.most).map((piece) => ({ ...piece, section: trail.join(" › ") })),
+    fit(text, trimmed(text, range), limits.most).map((piece) => ({ ...piece, trail })),
   );
-  const passages = joinShort(ranges, limits);
-  if (passages.length === 0 && title.trim() !== "") passages.push({ start: 0, end: 0, section: "" });
-  return passages.map(({ section, ...offsets }) => {
+  const passages = joinShort(text, ranges, limits);
+  if (passages.length === 0 && title.trim() !== "") passages.push({ start: 0, end: 0, trail: [] });
+  return passages.map(({ trail, ...offsets }) => {
+    const section = trail.join(" › ");
     const said = text.slice(offsets.start, offsets.end);
     return { id: sha256(JSON.stringify([id, title, section, offsets.start, said])), section, offsets, text: said };
   });
@@ -48,10 +49,6 @@ export function chunkDocument(document: SourceDocument, limits = DEFAULT_LIMITS[
 interface Section extends Offsets {
   /** Headings above the section's text, its own included, the document's title (a first `#`) left out. */
   readonly trail: readonly string[];
-}
-
-interface Headed extends Offsets {
-  readonly section: string;
 }
 
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(.{1,200})$/;
@@ -124,15 +121,25 @@ function cutOf(ahead: string, most: number): number {
   return insidePair && most > 1 ? most - 1 : most;
 }
 
-function joinShort(ranges: readonly Headed[], { most, least }: ChunkLimits): Headed[] {
-  const joined: Headed[] = [];
+/** What is joined stands under the headings that all of it has; a heading alone stands under those of what follows it. */
+function joinShort(text: string, ranges: readonly Section[], { most, least }: ChunkLimits): Section[] {
+  const joined: Section[] = [];
   for (const range of ranges) {
     const before = joined.at(-1);
     if (before !== undefined && before.end - before.start < least && range.end - before.start <= most) {
-      joined[joined.length - 1] = { start: before.start, end: range.end, section: range.section };
+      const isBare = isHeading(text.slice(before.start, before.end));
+      const trail = isBare ? range.trail : common(before.trail, range.trail);
+      joined[joined.length - 1] = { start: before.start, end: range.end, trail };
     } else {
       joined.push(range);
     }
   }
   return joined;
+}
+
+const isHeading = (said: string): boolean => said.split("\n").every((line) => line.trim() === "" || HEADING.test(line));
+
+function common(one: readonly string[], other: readonly string[]): readonly string[] {
+  const differs = one.findIndex((name, at) => name !== other[at]);
+  return differs < 0 ? one : one.slice(0, differs);
 }

@@ -1,4 +1,7 @@
 /** The embedding models of Titan and Cohere, through the real SDK: the vectors, the batches, and what fails. */
+import { createServer } from "node:http";
+import type { ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createBedrockClient } from "../../src/aws/bedrock-chat.ts";
 import { createBedrockEmbeddings } from "../../src/aws/bedrock-embeddings.ts";
@@ -80,6 +83,52 @@ describe.each([
     await expect(embedder(model).embed(["a", " "], { purpose: "query" })).rejects.toThrow(/text 1 of 2 is blank/);
     expect(await embedder(model).embed([], { purpose: "query" })).toEqual([]);
   });
+});
+
+/** Whoever answers at the endpoint in place of Bedrock. */
+async function answeredBy(answer: (response: ServerResponse) => void) {
+  const server = createServer((request, response) => {
+    request.resume().on("end", () => answer(response));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const own = createBedrockClient({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: bedrock.region,
+    requestTimeoutMs: 10_000,
+  });
+  const policies = createPolicies({ attempts: 3, tenantConcurrency: 100, backoffMs: 1 });
+  const titan = createBedrockEmbeddings(own, { model: TITAN, region: bedrock.region });
+  const settings = { client: titan, policies, clock: systemClock, concurrency: CONCURRENCY, silenceMs: 10_000 };
+  return {
+    embed: () => createEmbedder(settings).embed(["a text"], { purpose: "document" }),
+    [Symbol.dispose]() {
+      own.destroy();
+      server.close();
+    },
+  };
+}
+
+const PAGE = "<html>SECRET</html>";
+
+it("tells nothing of a body that is not Bedrock's, and once it is left alone still says why", async () => {
+  using stranger = await answeredBy((response) => void response.writeHead(200).end(PAGE));
+  const refused = expect.objectContaining({ message: expect.not.stringContaining("SEC") as unknown }) as unknown;
+  for (const _ of [1, 2]) await expect(stranger.embed()).rejects.toEqual(refused);
+  await expect(stranger.embed()).rejects.toThrow(/left alone; the last time: the model's answer broke off/);
+});
+
+it("takes a 5xx for a service that is away, whatever its body is", async () => {
+  using stranger = await answeredBy((response) => void response.writeHead(502).end(PAGE));
+  await expect(stranger.embed()).rejects.toThrow(/^the model is not available \(.*\): .*HTTP 502$/);
+});
+
+it("refuses a vector of zeros, which is near to nothing", async () => {
+  using stranger = await answeredBy((response) => {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(JSON.stringify({ embedding: Array.from({ length: 1024 }, () => 0), inputTextTokenCount: 2 }));
+  });
+  await expect(stranger.embed()).rejects.toThrow(/vector of zeros/);
 });
 
 it("tells Cohere whether a text is searched or searches, and Titan how long its vectors are", async () => {

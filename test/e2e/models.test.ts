@@ -49,5 +49,7 @@ it("does not start with a catalogue that has a cycle, and says where it is", asy
     env: { HOLDPOINT_MODELS: models },
   });
   expect((await service.exited).code).toBe(1);
-  expect(service.stderr).toEqual(["holdpoint: the model catalogue, at models.b.targets[0]: a cycle: a → b → a"]);
+  expect(service.stderr).toEqual([
+    "holdpoint: HOLDPOINT_MODELS: the model catalogue, at models.b.targets[0]: a cycle: a → b → a",
+  ]);
 });

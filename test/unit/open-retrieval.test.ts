@@ -7,9 +7,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { tenantId } from "../../src/core/ids.ts";
 import { createSqliteRetriever } from "../../src/local/sqlite-search.ts";
+import { modelFailure } from "../../src/models/failure.ts";
 import { vectorExtension } from "../../src/local/sqlite-vec.ts";
 import { ingestFolder, openFolder, openRetriever } from "../../src/open-retrieval.ts";
-import type { SourceDocument } from "../../src/retrieval/retriever.ts";
+import type { Retriever, SourceDocument } from "../../src/retrieval/retriever.ts";
 import { countingEmbedder } from "../support/counting-embedder.ts";
 import { eventually } from "../support/eventually.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
@@ -105,7 +106,7 @@ it.each<[string, Readonly<Record<string, string>>, RegExp]>([
   [
     "of a size that its model has not",
     { HOLDPOINT_EMBEDDER: `${TITAN}@384`, AWS_REGION: "us-east-1" },
-    /vectors of 1024, 512, 256 dimensions, not of 384/,
+    /^HOLDPOINT_EMBEDDER: .*vectors of 1024, 512, 256 dimensions, not of 384/,
   ],
   [
     "that is not there, but its endpoint is",
@@ -114,6 +115,10 @@ it.each<[string, Readonly<Record<string, string>>, RegExp]>([
   ],
 ])("refuses to start with an embedder %s, in one line", async (_what, env, words) => {
   await expect(open(env)).rejects.toThrow(words);
+});
+
+it("refuses a folder that is none by its setting", async () => {
+  await expect(openFolder(join(dir, "nowhere"))).rejects.toThrow(/^HOLDPOINT_DOCUMENTS: .*nowhere is not a folder/);
 });
 
 describe("documents that are ingested at the start", () => {
@@ -129,10 +134,10 @@ describe("documents that are ingested at the start", () => {
     const stopping = new AbortController();
     const [clock, log] = [createManualClock(), createMemoryLog()];
     const told = (words: string) => log.lines.filter(({ message }) => message === words);
-    const start = async () =>
+    const start = async (into: Retriever = retriever) =>
       ingestFolder({
         folder: await openFolder(path),
-        retriever,
+        retriever: into,
         tenant: PLACE.tenant,
         clock,
         log,
@@ -155,6 +160,25 @@ describe("documents that are ingested at the start", () => {
     await done;
     expect(told("documents ingested")[0]?.fields).toMatchObject({ documents: 40, unchanged: 12, embedded: 28 });
     expect(new Set(embedder.paid).size).toBe(embedder.paid.length);
+  });
+
+  it("wait for credentials to be renewed, and end no process for them", async () => {
+    const { retriever, clock, told, start } = await filling();
+    await using _ = retriever;
+    let areValid = false;
+    const done = start({
+      ...retriever,
+      ingest: async (...given) => {
+        if (!areValid) throw modelFailure("credentials", "they have expired");
+        return retriever.ingest(...given);
+      },
+    });
+    await eventually(() => clock.sleepers() === 1, "the ingestion waiting");
+    expect(told("documents cannot be ingested at present")[0]?.fields).toMatchObject({ reason: "they have expired" });
+    areValid = true;
+    clock.advance(30_000);
+    await done;
+    expect(told("documents ingested")).toHaveLength(1);
   });
 
   it("are given up without a word when the process is to end", async () => {

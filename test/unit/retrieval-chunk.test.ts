@@ -110,6 +110,13 @@ it("a heading with next to nothing under it goes with what follows", () => {
   expect(chunks[0]?.section).toBe("Part › Detail");
 });
 
+it("a short section that goes with the next stands under the headings that both have, and no other", () => {
+  const text = "# Returns\n\nWithin 47 days.\n\n## Refund\n\nIn cowrie shells.\n\n### How\n\nBy ship.";
+  expect(chunkDocument(document(text)).map(({ section }) => section)).toEqual([""]);
+  const under = "# Returns\n\n## Refund\n\nIn cowrie shells.\n\n### How\n\nBy ship.";
+  expect(chunkDocument(document(under)).map(({ section }) => section)).toEqual(["Refund"]);
+});
+
 it("a long section is cut between paragraphs before sentences, and between sentences before words", () => {
   const paragraph = (word: string) => `${`${word} `.repeat(20).trim()}. ${`${word} `.repeat(20).trim()}.`;
   const cuts = (most: number) =>
