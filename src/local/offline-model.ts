@@ -1,6 +1,7 @@
 import { HoldpointError } from "../core/errors.ts";
 import { findEvidence } from "../models/evidence.ts";
 import type { Citation, Model, ModelDelta, ModelReply, ModelRequest } from "../models/model.ts";
+import { citationOf } from "../models/statements.ts";
 import type { Statement } from "../models/statements.ts";
 
 const NAME = "offline extractive model";
@@ -67,19 +68,6 @@ function quotation(statements: readonly Statement[]): Said {
   const inOrder = statements.toSorted((a, b) => numberOf(a) - numberOf(b) || a.range.start - b.range.start);
   return {
     text: inOrder.map((statement) => `${statement.shown} [${numberOf(statement)}]`).join("\n"),
-    citations: inOrder.map((statement) => cite(statement, numberOf(statement))),
-  };
-}
-
-function cite({ passage, range }: Statement, number: number): Citation {
-  const { id: passageId, documentId, title, section, text, offsets } = passage;
-  return {
-    number,
-    passageId,
-    documentId,
-    title,
-    section,
-    quote: text.slice(range.start, range.end),
-    offsets: { start: offsets.start + range.start, end: offsets.start + range.end },
+    citations: inOrder.map((statement) => citationOf(statement.passage, statement.range, numberOf(statement))),
   };
 }

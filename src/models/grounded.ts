@@ -7,7 +7,7 @@ import type { Citation, GroundingPassage, Model, ModelDelta, ModelMessage, Model
 import { routedStream } from "./routed-stream.ts";
 import { usageOf } from "./router.ts";
 import type { Asked, Router, Served } from "./router.ts";
-import { statementsOf } from "./statements.ts";
+import { citationOf, statementsOf } from "./statements.ts";
 import { stemsOf } from "./words.ts";
 
 /** How an answer begins that is none. */
@@ -108,15 +108,5 @@ function cite(passage: GroundingPassage, number: number, sentence: string): Cita
   const [nearest] = statementsOf(passage)
     .map(({ range, words: own }) => ({ range, score: shared(own) }))
     .toSorted((a, b) => b.score - a.score);
-  const { start, end } = nearest?.range ?? { start: 0, end: passage.text.length };
-  const { id: passageId, documentId, title, section, text, offsets } = passage;
-  return {
-    number,
-    passageId,
-    documentId,
-    title,
-    section,
-    quote: text.slice(start, end),
-    offsets: { start: offsets.start + start, end: offsets.start + end },
-  };
+  return citationOf(passage, nearest?.range ?? { start: 0, end: passage.text.length }, number);
 }

@@ -1,4 +1,4 @@
-import type { GroundingPassage, TextRange } from "./model.ts";
+import type { Citation, GroundingPassage, TextRange } from "./model.ts";
 
 /** Something that a passage says and that can be quoted: a sentence, a point of a list, a row of a table. */
 export interface Statement {
@@ -13,6 +13,20 @@ export interface Statement {
   readonly heading: string;
   /** What stands above it: title, headings, the head of its table, the line that leads into its list. */
   readonly context: string;
+}
+
+/** The citation of a range of a passage's text, under this number. */
+export function citationOf(passage: GroundingPassage, { start, end }: TextRange, number: number): Citation {
+  const { id: passageId, documentId, title, section, text, offsets } = passage;
+  return {
+    number,
+    passageId,
+    documentId,
+    title,
+    section,
+    quote: text.slice(start, end),
+    offsets: { start: offsets.start + start, end: offsets.start + end },
+  };
 }
 
 interface Line {
