@@ -34,7 +34,8 @@ describe.each(everyTable())("the effect journal on $name", (engine) => {
     argsDigest: "d",
     deadline: table.now() - 60_000,
   });
-  const journal = (fence: number) => createJournal({ effects, table, fence, generation: 0 });
+  const journal = (fence: number) =>
+    createJournal({ effects, table, fence, generation: 0, keep: (...of) => effects.kept(...of) });
 
   it("gives one of many holders the intent, and everybody the result that was recorded first", async () => {
     const ask = asked();

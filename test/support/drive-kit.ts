@@ -199,7 +199,12 @@ export class DrivenThread {
   }
 
   journal(fence: number): Journal {
-    return createJournal({ effects: this.#effects(this.table), table: this.table, fence, generation: 0 });
+    return this.#journal(this.table, fence);
+  }
+
+  #journal(table: Table, fence: number): Journal {
+    const effects = this.#effects(table);
+    return createJournal({ effects, table, fence, generation: 0, keep: (...of) => effects.kept(...of) });
   }
 
   #effects(table: Table): Effects {
@@ -215,14 +220,7 @@ export class DrivenThread {
       tenant: TENANT,
       run: { runId: run.runId, root: run.root, threadId: THREAD },
       whereabouts: saver.whereabouts,
-      journal:
-        of.journal ??
-        createJournal({
-          effects: this.#effects(of.table),
-          table: of.table,
-          fence: of.fence,
-          generation: 0,
-        }),
+      journal: of.journal ?? this.#journal(of.table, of.fence),
       deadline: of.deadline ?? (() => this.table.now() + LEASE_MS),
       now: () => this.table.now(),
       clock: of.clock ?? this.clock,

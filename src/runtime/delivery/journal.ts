@@ -3,8 +3,7 @@
  * was there (I2). A first execution finds nothing, so the intent is put before anything is read.
  */
 import { intentOf, nextStep, settlesFrom } from "../../core/effect.ts";
-import type { EffectEntry, EffectOutcome, KeptWith } from "../../core/effect.ts";
-import type { TenantId } from "../../core/ids.ts";
+import type { EffectEntry, EffectOutcome } from "../../core/effect.ts";
 import type { Begun, EffectAsk, Intent, Journal, ParkAsk, Parked } from "../../graph/context.ts";
 import type { Effects } from "../../storage/effects.ts";
 import type { Stored } from "../../storage/records.ts";
@@ -16,8 +15,8 @@ export interface JournalDeps {
   readonly fence: number;
   /** Of the thread as it is now: long results are removed with it. */
   readonly generation: number;
-  /** Keeps an outcome; that of `effects` unless given. */
-  readonly keep?: (tenant: TenantId, outcome: EffectOutcome, thread: KeptWith) => Promise<EffectOutcome>;
+  /** The outcome as the journal keeps it. */
+  readonly keep: Effects["kept"];
   /** Puts an outcome on the record. Awaited before it stands: what the journal returns once is never called again. */
   readonly record?: (entry: EffectEntry, outcome: EffectOutcome) => Promise<void>;
 }
@@ -85,8 +84,7 @@ async function settle(
   { ask: { tenant, threadId }, entry, version }: Intent,
   outcome: EffectOutcome,
 ): Promise<EffectOutcome | "lost"> {
-  const thread = { threadId, generation };
-  const kept = await (keep ? keep(tenant, outcome, thread) : effects.kept(tenant, outcome, thread));
+  const kept = await keep(tenant, outcome, { threadId, generation });
   await record?.(entry, kept);
   let current: Stored<EffectEntry> | undefined = { value: entry, version };
   while (current) {
