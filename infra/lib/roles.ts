@@ -22,12 +22,10 @@ const allow = (actions: readonly string[], resources: readonly string[], conditi
   });
 
 /** The tag of a session, as policies read it: not a template of ours. */
-// oxlint-disable-next-line no-template-curly-in-string
-const TENANT_TAG = "${aws:PrincipalTag/tenant}";
+const TENANT_TAG = `\${aws:PrincipalTag/tenant}`;
 
 /** As IAM spells a star and a question mark that stand for themselves. */
-// oxlint-disable-next-line no-template-curly-in-string
-const LITERAL_WILDCARDS: readonly string[] = ["*${*}*", "*${?}*"];
+const LITERAL_WILDCARDS: readonly string[] = [`*\${*}*`, `*\${?}*`];
 
 /** What both roles of the service do: each may serve whatever the other wrote (I7). */
 export function serviceStatements({ table, bodies, storageKey, contentKey, stack }: Data): readonly PolicyStatement[] {

@@ -58,8 +58,7 @@ describe("the role that reads for one tenant", () => {
   it("reads partitions of its session's tenant, of every kind, and of no other tenant", () => {
     const { Condition } = statement() ?? {};
     const [pattern] = listOf(Condition?.["ForAllValues:StringLike"]?.["dynamodb:LeadingKeys"]).map(String);
-    // oxlint-disable-next-line no-template-curly-in-string
-    expect(pattern).toBe("${aws:PrincipalTag/tenant}#*");
+    expect(pattern).toBe(`\${aws:PrincipalTag/tenant}#*`);
     expect(Condition?.["Null"]).toEqual({ "dynamodb:LeadingKeys": "false" });
     const partitions = (tenant: string): readonly string[] => {
       const at = { tenant: tenantId(tenant), threadId: threadId("t-1") };
@@ -85,8 +84,7 @@ describe("the role that reads for one tenant", () => {
           Action: ["sts:AssumeRole", "sts:TagSession"],
           Condition: {
             StringLike: { "aws:RequestTag/tenant": "?*" },
-            // oxlint-disable-next-line no-template-curly-in-string
-            StringNotLike: { "aws:RequestTag/tenant": ["*${*}*", "*${?}*"] },
+            StringNotLike: { "aws:RequestTag/tenant": [`*\${*}*`, `*\${?}*`] },
             "ForAllValues:StringEquals": { "aws:TagKeys": ["tenant"] },
           },
         },
