@@ -1,9 +1,9 @@
 /** `command.resume` with answers of which some come too late: somebody else was first. On every engine. */
-import { Annotation, interrupt, START, StateGraph } from "@langchain/langgraph";
 import { afterEach, describe, expect, it } from "vitest";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { threadKeys } from "../../src/storage/keys.ts";
 import type { Table } from "../../src/storage/table.ts";
+import { askers } from "../support/askers.ts";
 import { engines } from "../support/engines.ts";
 import { eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
@@ -11,21 +11,9 @@ import type { Service } from "../support/service.ts";
 import { createTracedTable } from "../support/traced-table.ts";
 import type { TracedCall } from "../support/traced-table.ts";
 
-const State = Annotation.Root({
-  log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
-});
-const ask = (name: string) => () => ({ log: [`${name} ${String(interrupt({ from: name }))}`] });
 const graphs = createRegistry([
-  registeredGraph("one", new StateGraph(State).addNode("left", ask("left")).addEdge(START, "left").compile()),
-  registeredGraph(
-    "pair",
-    new StateGraph(State)
-      .addNode("left", ask("left"))
-      .addNode("right", ask("right"))
-      .addEdge(START, "left")
-      .addEdge(START, "right")
-      .compile(),
-  ),
+  registeredGraph("one", askers(["left"], String)),
+  registeredGraph("pair", askers(["left", "right"], String)),
 ]);
 
 interface Review {

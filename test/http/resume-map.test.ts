@@ -1,8 +1,9 @@
 /** `command.resume` over HTTP: a map of interrupt ids, a bare answer, and right after the pause. */
-import { Annotation, interrupt, START, StateGraph } from "@langchain/langgraph";
+import { Annotation, START, StateGraph } from "@langchain/langgraph";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Client } from "@langchain/langgraph-sdk";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
+import { askers } from "../support/askers.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
@@ -13,20 +14,10 @@ const State = Annotation.Root({
   text: Annotation<string>(),
   log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
 });
-const ask = (name: string) => () => ({ log: [`${name} ${JSON.stringify(interrupt({ from: name }))}`] });
-
 /** `one` asks; in `pair` two nodes ask side by side. */
 const graphs = createRegistry([
-  registeredGraph("one", new StateGraph(State).addNode("ask", ask("ask")).addEdge(START, "ask").compile()),
-  registeredGraph(
-    "pair",
-    new StateGraph(State)
-      .addNode("left", ask("left"))
-      .addNode("right", ask("right"))
-      .addEdge(START, "left")
-      .addEdge(START, "right")
-      .compile(),
-  ),
+  registeredGraph("one", askers(["ask"])),
+  registeredGraph("pair", askers(["left", "right"])),
   registeredGraph(
     "echo",
     new StateGraph(State)
