@@ -21,7 +21,8 @@ import type { WaitingInterrupt } from "../../langgraph/drive.ts";
 import { auditHold } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
-import { decideWith, mayResume, openHolds, whyDecided } from "./by-resume.ts";
+import { decideWith, mayResume, openHolds } from "./by-resume.ts";
+import { whyDecided } from "./decide.ts";
 import { followUp } from "./follow-up.ts";
 
 export const isBreakpoint = ({ origin }: Hold): boolean => origin === "breakpoint";

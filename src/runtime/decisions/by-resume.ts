@@ -17,7 +17,7 @@ import { auditTooLate } from "../audit/audit-hold.ts";
 import type { Deps } from "../deps.ts";
 import { tellOfDecision } from "../webhooks/announce.ts";
 import { answerInReply } from "./answers.ts";
-import { assertUndecided } from "./decide.ts";
+import { whyDecided } from "./decide.ts";
 import { inItsTime } from "./expiry.ts";
 
 /**
@@ -135,17 +135,6 @@ export function mayResume(principal: Principal, hold: Hold, now: number): Holdpo
   }
   if (!isClaimedByOthers(principal.subject, hold, now)) return undefined;
   return new HoldpointError("conflict", `${hold.claim?.by} has claimed review ${review}`, { detail: { review } });
-}
-
-/** Why no answer is taken any more; undefined while one is. */
-export function whyDecided(hold: Hold): HoldpointError | undefined {
-  try {
-    assertUndecided(hold);
-    return undefined;
-  } catch (error) {
-    if (error instanceof HoldpointError) return error;
-    throw error;
-  }
 }
 
 interface DecideWith {

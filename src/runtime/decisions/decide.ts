@@ -182,16 +182,22 @@ function repeated(hold: Hold, given: HoldAnswer, answer: HoldAnswer): Hold {
   throw new HoldpointError("invalid", "this Idempotency-Key was used for another decision");
 }
 
-/** @throws HoldpointError `conflict` with who decided, `gone` with the reason */
+/** @throws HoldpointError as `whyDecided` says */
 export function assertUndecided(hold: Hold): void {
+  const why = whyDecided(hold);
+  if (why) throw why;
+}
+
+/** Why no answer is taken any more: `conflict` with who decided, `gone` with the reason; undefined while one is. */
+export function whyDecided(hold: Hold): HoldpointError | undefined {
   switch (hold.state) {
     case "pending":
-      return;
+      return undefined;
     case "decided":
     case "applied": {
-      if (hold.decision?.cause === "time") throw expired(hold);
+      if (hold.decision?.cause === "time") return expired(hold);
       const { by, at, answer } = hold.decision ?? { by: "unknown", at: hold.updatedAt, answer: { type: "value" } };
-      throw new HoldpointError(
+      return new HoldpointError(
         "conflict",
         `already decided: ${answer.type} by ${by} at ${new Date(at).toISOString()}`,
         {
@@ -201,7 +207,7 @@ export function assertUndecided(hold: Hold): void {
     }
     case "superseded":
     case "cancelled":
-      throw new HoldpointError("gone", `the review is ${hold.state}: ${hold.reason ?? "no reason recorded"}`, {
+      return new HoldpointError("gone", `the review is ${hold.state}: ${hold.reason ?? "no reason recorded"}`, {
         detail: { state: hold.state, reason: hold.reason ?? null },
       });
   }
