@@ -35,12 +35,12 @@ export async function findPassages(
   const { status, json } = await requests.send({ method: "POST", path: "_mget", body, signal, expected: [404] });
   if (status === 404) return [];
   const parsed = itemsAnswer.safeParse(json);
-  if (!parsed.success) throw requests.failed("unavailable", "answered with no passages", parsed.error);
+  if (!parsed.success) throw requests.failed("unavailable", "answered with passages that cannot be read", parsed.error);
   const items = new Map(parsed.data.docs.map(({ _id, _source }) => [_id, _source]));
   return ranked.flatMap(({ id, score, parts }) => {
     const item = items.get(id);
     // It may have been removed meanwhile.
-    return item === undefined ? [] : [{ ...aboutPassage.parse(JSON.parse(item.about)), text: item.text, score, parts }];
+    return item === undefined ? [] : [{ ...item.about, text: item.text, score, parts }];
   });
 }
 
@@ -99,10 +99,6 @@ const searchAnswer = z.object({
   ),
 });
 
-const itemsAnswer = z.object({
-  docs: z.array(z.object({ _id: z.string(), _source: z.object({ about: z.string(), text: z.string() }).optional() })),
-});
-
 const aboutPassage = z.object({
   id: z.string(),
   documentId: z.string(),
@@ -110,6 +106,24 @@ const aboutPassage = z.object({
   section: z.string(),
   offsets: z.object({ start: z.number(), end: z.number() }),
   labels: z.record(z.string(), z.string()),
+});
+
+const fromJson = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    context.addIssue("is not JSON");
+    return z.NEVER;
+  }
+});
+
+const itemsAnswer = z.object({
+  docs: z.array(
+    z.object({
+      _id: z.string(),
+      _source: z.object({ about: fromJson.pipe(aboutPassage), text: z.string() }).optional(),
+    }),
+  ),
 });
 
 /** What each query finds, best first; nothing when the index is not there. */
