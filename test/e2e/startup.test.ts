@@ -193,7 +193,7 @@ describe("a start that cannot succeed is one clear line and exit code 1", () => 
     const missing = join(folder.path, "nowhere");
     expect(await refused({ flags: ["--keys", missing] })).toContain(`the API keys in ${missing} cannot be used`);
     expect(await refused({ flags: ["--documents", missing] })).toBe(
-      `holdpoint: ${missing} is not a folder of documents`,
+      `holdpoint: HOLDPOINT_DOCUMENTS: ${missing} is not a folder of documents`,
     );
   });
 
