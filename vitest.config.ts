@@ -6,10 +6,10 @@ import { defineConfig } from "vitest/config";
  */
 const conditions = ["holdpoint-source", "node"];
 
-/** Tests of many real processes, which need the machine to themselves: they say how soon something is to happen. */
-const PROCESSES = ["test/e2e/**/*.test.ts", "test/crash/{zombies,skew}.test.ts"];
-/** Tests of processes that are killed, and wait most of their time. */
-const CRASHES = ["test/crash/**/*.test.ts"];
+/** Tests of real processes that say how soon something is to happen, and need the machine to themselves. */
+const TIMED = ["test/e2e/{idle,outage,overload,roles}.test.ts", "test/crash/{skew,zombies}.test.ts"];
+/** All others of real processes, which wait most of their time. */
+const PROCESSES = ["test/{crash,e2e}/**/*.test.ts"];
 
 /** Soaks, for `npm run test:nightly`. */
 const SOAKS = process.env["HOLDPOINT_NIGHTLY"] === "1" ? [] : ["test/**/*.nightly.test.ts"];
@@ -32,7 +32,7 @@ export default defineConfig({
     projects: [
       {
         ...common,
-        test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: [...CRASHES, ...PROCESSES] },
+        test: { ...everyTest, name: "in-process", include: ["test/**/*.test.ts"], exclude: PROCESSES },
       },
       {
         ...common,
@@ -48,9 +48,9 @@ export default defineConfig({
         // Two files at a time, once all others are through.
         test: {
           ...everyTest,
-          name: "crashes",
-          include: CRASHES,
-          exclude: [...SOAKS, ...PROCESSES],
+          name: "processes",
+          include: PROCESSES,
+          exclude: [...SOAKS, ...TIMED],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
@@ -60,8 +60,8 @@ export default defineConfig({
         // One file at a time, at the end.
         test: {
           ...everyTest,
-          name: "processes",
-          include: PROCESSES,
+          name: "timed",
+          include: TIMED,
           exclude: SOAKS,
           fileParallelism: false,
           sequence: { groupOrder: 2 },

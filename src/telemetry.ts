@@ -25,14 +25,13 @@ export interface RunningTelemetry extends AsyncDisposable {
   readonly telemetry: Telemetry;
 }
 
-/** Any of these says where to, or how: then telemetry is on. */
-const WHERE_TO = [
+const ENDPOINTS = [
   "OTEL_EXPORTER_OTLP_ENDPOINT",
   "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
   "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-  "OTEL_TRACES_EXPORTER",
-  "OTEL_METRICS_EXPORTER",
 ] as const;
+/** Any of these says where to, or how: then telemetry is on. */
+const WHERE_TO = [...ENDPOINTS, "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"] as const;
 
 /** Of a process that ends. */
 const SHUTDOWN_MS = 3000;
@@ -60,6 +59,9 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Running
 
 const isSet = (value: string | undefined): boolean => value !== undefined && value.trim() !== "";
 
+/** What has no protocol, such as `localhost:4318`, is none. */
+const isHttpUrl = (text = ""): boolean => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+
 function isOn(env: Readonly<Record<string, string | undefined>>): boolean {
   return env["OTEL_SDK_DISABLED"]?.trim().toLowerCase() !== "true" && WHERE_TO.some((name) => isSet(env[name]));
 }
@@ -74,6 +76,9 @@ async function startSdk(
   { log, version }: TelemetryOptions,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<() => Promise<void>> {
+  for (const setting of ENDPOINTS)
+    if (isSet(env[setting]) && !isHttpUrl(env[setting]))
+      log.warn({ setting }, "telemetry cannot be sent: not an http(s) URL");
   try {
     const [{ NodeSDK }, { defaultResource, resourceFromAttributes }] = await Promise.all([
       import("@opentelemetry/sdk-node"),

@@ -66,6 +66,8 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 const TIMEOUT_MS = 30_000;
 
+const NOT_JSON = "what answered there is not OpenSearch, whose answers are JSON: look at HOLDPOINT_OPENSEARCH_URL";
+
 /** What a server says when it may do the same thing later. */
 export const isForNow = (status: number): boolean => status === 429 || status >= 500;
 
@@ -94,7 +96,8 @@ export function createOpenSearchRequests(options: OpenSearchOptions): OpenSearch
         if ("error" in outcome) {
           if (isLast || !outcome.mayRepeat) throw failed("unavailable", outcome.error, outcome.cause);
         } else {
-          const { status } = outcome;
+          const { status, json } = outcome;
+          if (status < 300 && json === undefined) throw failed("unavailable", NOT_JSON);
           if (status < 300 || expected.includes(status)) return outcome;
           if (isLast || !isForNow(status)) throw failed(codeOf(status), said(outcome));
         }

@@ -28,7 +28,8 @@ export interface PassingAction {
  */
 export type Fate =
   | { readonly lose: "request" | "reply" | "silence" }
-  | { readonly status: number; readonly body?: object }
+  /** Text is sent as it is. */
+  | { readonly status: number; readonly body?: object | string }
   /** Of a bulk write: the status of each action that is refused, and undefined for those that pass. */
   | { readonly refuse: (action: PassingAction) => number | undefined }
   /** It is forwarded with this body instead. */
@@ -84,7 +85,10 @@ async function settle(
   response: ServerResponse,
 ): Promise<void> {
   if (fate === undefined) return answer(response, await forward(target, passing));
-  if ("status" in fate) return answer(response, { status: fate.status, text: JSON.stringify(fate.body ?? {}) });
+  if ("status" in fate) {
+    const { status, body = {} } = fate;
+    return answer(response, { status, text: typeof body === "string" ? body : JSON.stringify(body) });
+  }
   if ("refuse" in fate) return answer(response, await forwardSome(target, passing, fate.refuse));
   if ("rewrite" in fate)
     return answer(response, await forward(target, { ...passing, body: fate.rewrite(passing.body) }));

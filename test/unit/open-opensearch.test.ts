@@ -46,6 +46,13 @@ it.each<[string, Readonly<Record<string, string>>, RegExp]>([
   await expect(open(env)).rejects.toThrow(words);
 });
 
+it("says when what answers is not OpenSearch", async () => {
+  await using site = await startOpenSearchProxy(NOWHERE, () => ({ status: 200, body: "<h1>Welcome</h1>" }));
+  await using retriever = await open({ HOLDPOINT_OPENSEARCH_URL: site.endpoint });
+  const search = retriever.search("refund", { tenant: "acme", collection: "documents", k: 3 });
+  await expect(search).rejects.toThrow(/not OpenSearch.*HOLDPOINT_OPENSEARCH_URL/);
+});
+
 describe("requests", () => {
   afterEach(() => {
     vi.unstubAllEnvs();

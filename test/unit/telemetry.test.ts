@@ -68,6 +68,13 @@ describe("telemetry", () => {
     expect(isTraced()).toBe(false);
   });
 
+  it.each(["localhost:4318", "nonsense"])("says which setting is not a URL: %s", async (endpoint) => {
+    await using telling = await startTelling({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint });
+    const message = "telemetry cannot be sent: not an http(s) URL";
+    const fields = { setting: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" };
+    expect(telling.lines).toContainEqual({ level: "warn", fields, message });
+  });
+
   it("uses the SDK that somebody has registered before, and leaves it to them", async () => {
     await using receiver = await startOtlpReceiver();
     await using theirs = await startTelling({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
