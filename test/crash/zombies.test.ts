@@ -117,6 +117,7 @@ describe.each(engines)("a worker that is stopped for two leases and wakes up, on
         told,
         counts: {
           overtaken: woken.length,
+          "answered with an error": factsOf(crew.facts(), "woke").filter(({ error }) => error !== undefined).length,
           ...Object.fromEntries(WRITE_KINDS.map((kind) => [kind, stopped.filter((one) => one.kind === kind).length])),
         },
         command: COMMAND,
