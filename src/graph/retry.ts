@@ -10,7 +10,7 @@
  * - What nobody may guess (an effect without an answer) never gets here: it stops the run as a drain does.
  */
 import { Annotation, Command } from "@langchain/langgraph";
-import { HoldpointError, errorInfo } from "../core/errors.ts";
+import { HoldpointError, errorInfo, shortened } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import { contextOf } from "./context.ts";
 import type { NodeConfig } from "./context.ts";
@@ -163,15 +163,18 @@ async function tallyOf(error: Error, config: NodeConfig, { retryOn }: RetryOptio
         error: told(error, "a node that a Send starts is not tried again: put it into a subgraph"),
       };
     const fatal = retryOn !== undefined && !retryOn(error);
-    return { ...known, visit: Number(visit), fatal, error: errorInfo(error) };
+    return { ...known, visit: Number(visit), fatal, error: keptOf(error) };
   } catch (reason) {
     if (reason instanceof RunStopped) throw reason;
     return { ...known, visit: -1, fatal: true, error: told(error, errorInfo(reason).message) };
   }
 }
 
+/** As long as a review can show, and a state should bear. */
+const keptOf = (error: Error): ErrorInfo => shortened(errorInfo(error));
+
 function told(error: Error, why: string): ErrorInfo {
-  const { name, message } = errorInfo(error);
+  const { name, message } = keptOf(error);
   return { name, message: `${message} (${why})` };
 }
 
