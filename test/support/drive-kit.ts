@@ -70,6 +70,7 @@ export interface DeliveryOptions {
   readonly whereabouts?: (real: Whereabouts) => Whereabouts;
   readonly deadline?: () => number;
   readonly emit?: (frame: Frame) => void;
+  readonly retried?: (node: string) => void;
   readonly newRoot?: string;
 }
 
@@ -174,6 +175,7 @@ export class DrivenThread {
         assistant: options.assistant ?? { config: {}, context: {} },
         store: this.store,
         telemetry: noTelemetry,
+        retried: options.retried ?? (() => undefined),
         context: this.#context(run, saver, { ...options, table: table.table, fence }),
         signal: options.signal ?? new AbortController().signal,
         drain: options.drain ?? new AbortController().signal,
