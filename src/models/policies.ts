@@ -3,8 +3,10 @@
  * its attempts; the breaker of a place is around each attempt, up to the end of its stream.
  */
 import {
+  CircuitState,
   CountBreaker,
   ExponentialBackoff,
+  TaskCancelledError,
   bulkhead,
   circuitBreaker,
   handleWhen,
@@ -68,7 +70,7 @@ export function createPolicies({
     const known = breakers.get(place);
     if (known) return known;
     const made = circuitBreaker(
-      handleWhen((error) => ruleOf(error).blame === true),
+      handleWhen((error) => ruleOf(error).blame === true || isTaskCancelledError(error)),
       { breaker: new CountBreaker(WINDOW), halfOpenAfter: openMs },
     );
     made.onBreak(() => onBreaker?.(place, "open", failures.get(place)));
@@ -87,17 +89,27 @@ export function createPolicies({
       }
     },
     async attempt(place, signal, { isFinal, run }) {
-      const remembering = (): ReturnType<typeof run> =>
-        run().catch((error: unknown) => {
+      const breaker = breakerOf(place);
+      const once = async (): ReturnType<typeof run> => {
+        const isProbe = breaker.state === CircuitState.HalfOpen;
+        try {
+          return await run();
+        } catch (error) {
           if (ruleOf(error).blame === true) failures.set(place, errorInfo(error).message);
+          // It tells nothing of the target, and an error that a breaker does not handle closes it.
+          else if (isProbe && signal.aborted) throw new TaskCancelledError();
           throw error;
-        });
+        }
+      };
       const again = retry(
         handleWhen((error) => ruleOf(error).retry === true && !isFinal()),
         { maxAttempts: attempts - 1, backoff },
       );
       try {
-        return await again.execute(() => breakerOf(place).execute(remembering, signal), signal);
+        return await again.execute(() => {
+          signal.throwIfAborted();
+          return breaker.execute(once, signal);
+        }, signal);
       } catch (error) {
         throw translated(error, signal, failures.get(place));
       }
