@@ -63,25 +63,24 @@ async function openEmbedder(
   log: Log,
 ): Promise<PassageEmbedder & Disposable> {
   if (region === undefined) throw new HoldpointError("invalid", "HOLDPOINT_EMBEDDER is set but AWS_REGION is not");
-  const [{ createBedrockClient }, { createBedrockEmbeddings }, { createEmbedder }, { createPolicies }] =
+  const [{ createBedrockClient }, { createBedrockEmbeddings }, { createEmbedder }, { createAttempts }] =
     await Promise.all([
       import("./aws/bedrock-chat.ts"),
       import("./aws/bedrock-embeddings.ts"),
       import("./models/embedder.ts"),
       import("./models/policies.ts"),
     ]);
-  const { attempts, concurrency, silenceMs } = EMBEDDING;
+  const { concurrency, silenceMs } = EMBEDDING;
   const bedrock = createBedrockClient({ endpoint, region, requestTimeoutMs: silenceMs });
   const size = dimensions === undefined ? {} : { dimensions };
   const client = await namingSetting("HOLDPOINT_EMBEDDER", () =>
     createBedrockEmbeddings(bedrock, { model, region, ...size }),
   );
-  const policies = createPolicies({
-    attempts,
-    tenantConcurrency: concurrency,
+  const attempts = createAttempts({
+    attempts: EMBEDDING.attempts,
     onBreaker: (place, state, reason) => log.warn({ place, state, reason }, "an embedder's breaker has changed"),
   });
-  const embedder = createEmbedder({ client, policies, clock: systemClock, concurrency, silenceMs });
+  const embedder = createEmbedder({ client, attempts, clock: systemClock, concurrency, silenceMs });
   return { ...embedder, [Symbol.dispose]: () => bedrock.destroy() };
 }
 

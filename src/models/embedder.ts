@@ -2,7 +2,7 @@
 import type { Clock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { modelFailure } from "./failure.ts";
-import type { Policies } from "./policies.ts";
+import type { Attempts } from "./policies.ts";
 import { withinSilence } from "./silence.ts";
 
 /** Some models have other vectors for what is searched than for what searches. */
@@ -44,18 +44,18 @@ export interface EmbedOptions {
 
 export interface EmbedderDeps {
   readonly client: EmbeddingClient;
-  readonly policies: Policies;
+  readonly attempts: Attempts;
   readonly clock: Clock;
   /** Requests of one call of `embed` that are under way at once. */
   readonly concurrency: number;
   readonly silenceMs: number;
 }
 
-export function createEmbedder({ client, policies, clock, concurrency, silenceMs }: EmbedderDeps): Embedder {
+export function createEmbedder({ client, attempts, clock, concurrency, silenceMs }: EmbedderDeps): Embedder {
   const { place, model, dimensions, batchSize } = client;
   const vectorsOf = async (batch: readonly string[], purpose: EmbeddingPurpose, signal: AbortSignal) => {
     const run = () => withinSilence({ clock, silenceMs, signal }, (own) => client.embed(batch, purpose, own));
-    const vectors = await policies.attempt(place, signal, { isFinal: () => false, run });
+    const vectors = await attempts.attempt(place, signal, { isFinal: () => false, run });
     if (vectors.length !== batch.length || vectors.some(({ length }) => length !== dimensions))
       throw modelFailure("malformed", `${place} did not answer with ${batch.length} vectors of ${dimensions} numbers`);
     if (vectors.some((vector) => vector.every((number) => number === 0)))

@@ -19,10 +19,9 @@ import type { BulkheadPolicy, CircuitBreakerPolicy } from "cockatiel";
 import { errorInfo } from "../core/errors.ts";
 import { modelFailure, ruleOf } from "./failure.ts";
 
-export interface PolicyOptions {
+export interface AttemptOptions {
   /** Attempts at one target, the first included. */
   readonly attempts: number;
-  readonly tenantConcurrency: number;
   readonly backoffMs?: number;
   /** Milliseconds that an open breaker stays open before one call tries its target. */
   readonly openMs?: number;
@@ -30,14 +29,21 @@ export interface PolicyOptions {
   readonly onBreaker?: (place: string, state: "open" | "closed", reason?: string) => void;
 }
 
-export interface Policies {
-  /** A whole call of a tenant. @throws HoldpointError with reason `busy` */
-  admit<T>(tenant: string, signal: AbortSignal, call: () => Promise<T>): Promise<T>;
+export interface PolicyOptions extends AttemptOptions {
+  readonly tenantConcurrency: number;
+}
+
+export interface Attempts {
   /**
    * Attempts at one place until one succeeds, fails for good, or `isFinal` says that no other one may follow.
    * @throws HoldpointError with reason `open` while the breaker of the place is open
    */
   attempt<T>(place: string, signal: AbortSignal, once: Attempt<T>): Promise<T>;
+}
+
+export interface Policies extends Attempts {
+  /** A whole call of a tenant. @throws HoldpointError with reason `busy` */
+  admit<T>(tenant: string, signal: AbortSignal, call: () => Promise<T>): Promise<T>;
 }
 
 export interface Attempt<T> {
@@ -51,14 +57,29 @@ const BACKOFF_MS = 250;
 const MOST_BACKOFF_MS = 5_000;
 const OPEN_MS = 15_000;
 
-export function createPolicies({
+export function createPolicies({ tenantConcurrency, ...options }: PolicyOptions): Policies {
+  const bulkheads = new Map<string, BulkheadPolicy>();
+  return {
+    ...createAttempts(options),
+    async admit(tenant, signal, call) {
+      const own = bulkheads.get(tenant) ?? bulkhead(tenantConcurrency, tenantConcurrency);
+      bulkheads.set(tenant, own);
+      try {
+        return await own.execute(call, signal);
+      } catch (error) {
+        throw translated(error, signal);
+      }
+    },
+  };
+}
+
+/** Without bulkheads. */
+export function createAttempts({
   attempts,
-  tenantConcurrency,
   backoffMs = BACKOFF_MS,
   openMs = OPEN_MS,
   onBreaker,
-}: PolicyOptions): Policies {
-  const bulkheads = new Map<string, BulkheadPolicy>();
+}: AttemptOptions): Attempts {
   const breakers = new Map<string, CircuitBreakerPolicy>();
   /** The last one of each place that spoke against it. */
   const failures = new Map<string, string>();
@@ -79,15 +100,6 @@ export function createPolicies({
     return made;
   };
   return {
-    async admit(tenant, signal, call) {
-      const own = bulkheads.get(tenant) ?? bulkhead(tenantConcurrency, tenantConcurrency);
-      bulkheads.set(tenant, own);
-      try {
-        return await own.execute(call, signal);
-      } catch (error) {
-        throw translated(error, signal);
-      }
-    },
     async attempt(place, signal, { isFinal, run }) {
       const breaker = breakerOf(place);
       const once = async (): ReturnType<typeof run> => {

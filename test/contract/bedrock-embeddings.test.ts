@@ -9,7 +9,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { createEmbedder } from "../../src/models/embedder.ts";
 import type { Embedder } from "../../src/models/embedder.ts";
 import { reasonOf } from "../../src/models/failure.ts";
-import { createPolicies } from "../../src/models/policies.ts";
+import { createAttempts } from "../../src/models/policies.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import type { FakeBedrock } from "../support/fake-bedrock.ts";
 import { fakeVector } from "../support/fake-embeddings.ts";
@@ -39,7 +39,7 @@ function embedder(model: string, { dimensions, silenceMs = 10_000 }: Settings = 
   const options = { model, region: bedrock.region, ...(dimensions === undefined ? {} : { dimensions }) };
   return createEmbedder({
     client: createBedrockEmbeddings(client, options),
-    policies: createPolicies({ attempts: 3, tenantConcurrency: 100, backoffMs: 1 }),
+    attempts: createAttempts({ attempts: 3, backoffMs: 1 }),
     clock: systemClock,
     concurrency: CONCURRENCY,
     silenceMs,
@@ -97,9 +97,9 @@ async function answeredBy(answer: (response: ServerResponse) => void) {
     region: bedrock.region,
     requestTimeoutMs: 10_000,
   });
-  const policies = createPolicies({ attempts: 3, tenantConcurrency: 100, backoffMs: 1 });
+  const attempts = createAttempts({ attempts: 3, backoffMs: 1 });
   const titan = createBedrockEmbeddings(own, { model: TITAN, region: bedrock.region });
-  const settings = { client: titan, policies, clock: systemClock, concurrency: CONCURRENCY, silenceMs: 10_000 };
+  const settings = { client: titan, attempts, clock: systemClock, concurrency: CONCURRENCY, silenceMs: 10_000 };
   return {
     embed: () => createEmbedder(settings).embed(["a text"], { purpose: "document" }),
     [Symbol.dispose]() {
@@ -188,7 +188,7 @@ it("has so many requests under way at once, and no more", async () => {
         return [[1]];
       },
     },
-    policies: createPolicies({ attempts: 1, tenantConcurrency: 100 }),
+    attempts: createAttempts({ attempts: 1 }),
     clock: systemClock,
     concurrency: CONCURRENCY,
     silenceMs: 1_000,

@@ -1,7 +1,7 @@
 /** What is around each attempt at a model: what an abandoned one may and may not do. */
 import { expect, it } from "vitest";
 import { modelFailure } from "../../src/models/failure.ts";
-import { createPolicies } from "../../src/models/policies.ts";
+import { createAttempts } from "../../src/models/policies.ts";
 
 const PLACE = "a model";
 
@@ -9,9 +9,9 @@ const PLACE = "a model";
 async function tripped() {
   const states: string[] = [];
   const onBreaker = (_: string, state: string): number => states.push(state);
-  const policies = createPolicies({ attempts: 1, tenantConcurrency: 1, openMs: 0, onBreaker });
+  const attempts = createAttempts({ attempts: 1, openMs: 0, onBreaker });
   const attempt = <T>(run: () => Promise<T>, signal = new AbortController().signal): Promise<T> =>
-    policies.attempt(PLACE, signal, { isFinal: () => true, run });
+    attempts.attempt(PLACE, signal, { isFinal: () => true, run });
   while (states.length === 0)
     await attempt(() => Promise.reject(modelFailure("unavailable", "it is away"))).catch(() => undefined);
   return { states, attempt };
