@@ -7,7 +7,7 @@ import { fuseRankings, rankingDepth } from "../retrieval/fusion.ts";
 import type { RankingEntry } from "../retrieval/fusion.ts";
 import type { Collection, Passage, SearchOptions } from "../retrieval/retriever.ts";
 import { searchTerms } from "../retrieval/terms.ts";
-import { fromJson } from "./opensearch-answers.ts";
+import { PARTIAL, checkWhole, fromJson, searchSpan } from "./opensearch-answers.ts";
 import { labelTerm, placeFilter, shortNumbers } from "./opensearch-documents.ts";
 import { errorReason, isForNow } from "./opensearch-requests.ts";
 import type { OpenSearchRequests } from "./opensearch-requests.ts";
@@ -94,7 +94,7 @@ function vectorQuery(query: PassageQuery, vector: Float32Array, size: number): o
 const searchAnswer = z.object({
   responses: z.array(
     z.union([
-      z.object({
+      searchSpan.extend({
         hits: z.object({ hits: z.array(z.object({ _id: z.string(), _score: z.number() })) }),
       }),
       z.object({ status: z.number(), error: z.unknown() }),
@@ -126,13 +126,14 @@ async function searchAll(
   queries: readonly object[],
   signal: AbortSignal | undefined,
 ): Promise<readonly (readonly RankingEntry[])[]> {
-  const body = queries.map((query) => `{}\n${JSON.stringify(query)}\n`).join("");
+  const body = queries.map((query) => `${JSON.stringify({ [PARTIAL]: false })}\n${JSON.stringify(query)}\n`).join("");
   const { status, json } = await requests.send({ method: "POST", path: "_msearch", body, signal, expected: [404] });
   if (status === 404) return [];
   const parsed = searchAnswer.safeParse(json);
   if (!parsed.success) throw requests.failed("unavailable", "answered a search with something else", parsed.error);
   return parsed.data.responses.map((response) => {
     if ("hits" in response) {
+      checkWhole(requests, response);
       return response.hits.hits.map(({ _id: id, _score: score }) => ({ id, score })).toSorted(byScore);
     }
     if (response.status === 404) return [];
