@@ -4,13 +4,14 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { amazonEndpoint } from "../../src/aws/opensearch-endpoint.ts";
 import { readConfig } from "../../src/config.ts";
 import { openRetriever } from "../../src/open-retrieval.ts";
+import { noMetrics } from "../../src/telemetry/metrics.ts";
 import { createMemoryLog, listen } from "../support/http.ts";
 import { startOpenSearchProxy } from "../support/opensearch-proxy.ts";
 
 const open = async (env: Readonly<Record<string, string>>) => {
   const read = readConfig(["start"], env);
   if (read.kind !== "run") throw new Error("help was not asked for");
-  return openRetriever(read.config, createMemoryLog());
+  return openRetriever(read.config, { log: createMemoryLog(), metrics: noMetrics });
 };
 
 it.each([
