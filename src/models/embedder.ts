@@ -69,10 +69,12 @@ export function createEmbedder({ client, attempts, clock, concurrency, silenceMs
     const run = () => withinSilence({ clock, silenceMs, signal }, (own) => client.embed(batch, purpose, own));
     const startedAt = clock.monotonic();
     const conclude = (came: Partial<EmbeddingCall>) => record({ model, ms: clock.monotonic() - startedAt, ...came });
-    const { vectors, tokens } = await attempts.attempt(place, signal, { isFinal: () => false, run }).catch((error) => {
-      conclude({ error: reasonOf(error) ?? (signal.aborted ? "stopped" : "error") });
-      throw error;
-    });
+    const { vectors, tokens } = await attempts
+      .attempt(place, signal, { isFinal: () => false, run })
+      .catch((error: unknown) => {
+        conclude({ error: reasonOf(error) ?? (signal.aborted ? "stopped" : "error") });
+        throw error;
+      });
     conclude({ inputTokens: tokens });
     if (vectors.length !== batch.length || vectors.some(({ length }) => length !== dimensions))
       throw modelFailure("malformed", `${place} did not answer with ${batch.length} vectors of ${dimensions} numbers`);

@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { modelFailure } from "../../src/models/failure.ts";
 import { createAttempts } from "../../src/models/policies.ts";
+import { unlessAborted } from "../../src/models/silence.ts";
 
 const PLACE = "a model";
 
@@ -19,7 +20,7 @@ async function tripped() {
 
 /** A call of a target that hangs until nobody waits any more. */
 const hanging = (signal: AbortSignal) => (): Promise<never> =>
-  new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  unlessAborted(signal, () => new Promise(() => undefined));
 
 it("a probe that is abandoned leaves the breaker open, and one that is answered closes it", async () => {
   const { states, attempt } = await tripped();
