@@ -113,8 +113,3 @@ export const environmentConfig = z
   });
 
 export type EnvironmentConfig = z.output<typeof environmentConfig>;
-
-/** What a file of `environments/` says. @throws ZodError that names every mistake */
-export function parseEnvironment(text: string): EnvironmentConfig {
-  return environmentConfig.parse(JSON.parse(text));
-}
