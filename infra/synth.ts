@@ -64,8 +64,10 @@ export async function synthesiseAll(configs: readonly EnvironmentConfig[]): Prom
 export const published = (template: Template): string => `${JSON.stringify(template, undefined, 1)}\n`;
 
 async function publish(): Promise<void> {
+  const made = await synthesise();
+  // Only now: what is published stays until there is something to replace it.
   await rm(TEMPLATES, { recursive: true, force: true });
-  for (const { environment, templates } of await synthesise()) {
+  for (const { environment, templates } of made) {
     await mkdir(join(TEMPLATES, environment), { recursive: true });
     for (const [stack, template] of Object.entries(templates)) {
       await writeFile(join(TEMPLATES, environment, `${stack}.json`), published(template));

@@ -1,4 +1,4 @@
-/** Mistakes in the files of environments: each is told with its file. */
+/** Mistakes in the files of environments: each is told with its file, and what is published stays. */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -40,10 +40,12 @@ const LINES = [
 ];
 
 it.each(["synth.ts", "app.ts"])(
-  "%s tells all of them, a line for each",
+  "%s tells all of them, a line for each, and leaves what is published",
   (script) => {
     const { status, stderr } = spawnSync(process.execPath, [join(infra, script)], { encoding: "utf8" });
     expect([status, stderr.split("\n")]).toEqual([1, LINES.map((line) => expect.stringMatching(line))]);
+    const published = "templates/production/data.json";
+    expect(readFileSync(join(infra, published), "utf8")).toBe(readFileSync(join(ROOT, "infra", published), "utf8"));
   },
   60_000,
 );
