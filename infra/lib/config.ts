@@ -1,7 +1,6 @@
 /** What may differ between two environments: everything that a file of `environments/` says. */
 import { z } from "zod";
-import { EMBEDDER_FORM } from "../../src/settings.ts";
-import { catalogueProblem } from "./models.ts";
+import { catalogueProblem, embedderProblem } from "./models.ts";
 
 const cores = z.union([z.literal(256), z.literal(512), z.literal(1024), z.literal(2048), z.literal(4096)]);
 const GIB = 1024;
@@ -60,7 +59,13 @@ export const environmentConfig = z
     /** The model catalogue of docs/models.md, as its file would have it: workers are given it, and may call its models. */
     catalogue: z.record(z.string(), z.unknown()).optional(),
     /** HOLDPOINT_EMBEDDER, which workers may then call. */
-    embedder: z.string().regex(EMBEDDER_FORM, "bedrock:<model id>, with @<dimensions> where it has several").optional(),
+    embedder: z
+      .string()
+      .superRefine((text, context) => {
+        const problem = embedderProblem(text);
+        if (problem !== undefined) context.addIssue(problem);
+      })
+      .optional(),
     /** Where documents are kept and searched, when not on each worker's own disk: a domain or a collection that is there. */
     openSearch: z
       .strictObject({

@@ -89,6 +89,21 @@ describe("the configuration of an environment", () => {
     ],
     ["models that nothing is granted for", { settings: { HOLDPOINT_MODELS: "/a" } }, /^settings.HOLDPOINT_MODELS: say/],
     ["an embedder that is none", { embedder: "titan" }, /^embedder: bedrock:<model id>/],
+    [
+      "an embedder of a family that the service does not know",
+      { embedder: "bedrock:cohere.embed-v4:0" },
+      /^embedder: cohere.embed-v4:0 is no embedding model/,
+    ],
+    [
+      "an embedder of a size that its model has not",
+      { embedder: "bedrock:amazon.titan-embed-text-v2:0@777" },
+      /^embedder: .* 1024, 512, 256 dimensions, not of 777/,
+    ],
+    [
+      "an embedder that is a pattern",
+      { embedder: "bedrock:amazon.titan-embed-text-v2:?" },
+      /^embedder: the id of a model/,
+    ],
     ["one zone", { zones: ["a"] }, /^zones/],
     ["one zone twice", { zones: ["a", "a"] }, /^zones: one is named twice/],
     ["an address that is none", { allowedCidrs: ["10.0.0.0"] }, /^allowedCidrs.0/],
