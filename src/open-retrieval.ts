@@ -95,12 +95,15 @@ export interface FolderIngestion {
   readonly folder: DocumentFolder;
   readonly retriever: Retriever;
   readonly tenant: TenantId;
+  readonly collection?: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly stopping: AbortSignal;
 }
 
-const COLLECTION = "documents";
+/** The collection that a folder is ingested into unless another is named. */
+export const DOCUMENTS = "documents";
+
 const AGAIN_MS = 30_000;
 /** What may be otherwise in a while: also credentials, which others renew. */
 const PASSING = ["unavailable", "limit", "forbidden"] as const;
@@ -113,6 +116,7 @@ export async function ingestFolder({
   folder,
   retriever,
   tenant,
+  collection = DOCUMENTS,
   clock,
   log,
   stopping,
@@ -123,7 +127,7 @@ export async function ingestFolder({
     try {
       const report = await retriever.ingest(folder.documents(stopping), {
         tenant,
-        collection: COLLECTION,
+        collection,
         total,
         complete: true,
         onProgress: ({ documents, passages }) => log.info({ documents, total, passages }, "ingesting documents"),

@@ -29,12 +29,14 @@ const titan = (dimensions: number): Dialect => ({
   vectors: (answer) => [titanAnswer.parse(answer).embedding],
 });
 
+/** Bedrock refuses a longer text, whatever `truncate` says: what is longer is embedded by its beginning. */
+const COHERE_CHARS = 2_048;
+
 const cohere = (dimensions: number): Dialect => ({
   dimensions,
   batchSize: 96,
-  // What is longer than the model reads is embedded by its beginning.
   body: (texts, purpose) => ({
-    texts,
+    texts: texts.map((text) => text.slice(0, COHERE_CHARS).toWellFormed()),
     input_type: purpose === "query" ? "search_query" : "search_document",
     truncate: "END",
     embedding_types: ["float"],

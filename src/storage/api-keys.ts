@@ -6,7 +6,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
-import type { IdSource } from "../core/ids.ts";
+import type { IdSource, TenantId } from "../core/ids.ts";
 import { tenantId } from "../core/ids.ts";
 import { ROLES, isReservedName } from "../core/principal.ts";
 import type { Principal } from "../core/principal.ts";
@@ -43,6 +43,13 @@ const keyFile = z.object({
 });
 /** What a file of keys holds. */
 export type KeyFile = z.infer<typeof keyFile>;
+
+/** The tenant of that name. @throws HoldpointError `invalid` for a name that no key can have */
+export function namedTenant(name: string): TenantId {
+  const parsed = NAME.safeParse(name);
+  if (parsed.success) return tenantId(parsed.data);
+  throw new HoldpointError("invalid", `no tenant is called "${name}": ${parsed.error.issues[0]?.message}`);
+}
 
 /** @throws HoldpointError `invalid` for text that is not a file of keys */
 export function parseKeyFile(text: string): KeyFile {

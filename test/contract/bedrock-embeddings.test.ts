@@ -62,6 +62,13 @@ describe.each([
     expect(bedrock.seen.length - before).toBe(requests);
   });
 
+  it("takes a text as long as any that is embedded, and a character that stands where it is cut", async () => {
+    const long = `${"word ".repeat(409)}ab${"\u{1f600}".repeat(2_950)}`;
+    const vectors = await embedder(model).embed([long], { purpose: "document" });
+    expect(vectors).toHaveLength(1);
+    expect(JSON.stringify(bedrock.seen.at(-1)?.body)).not.toContain("\\ud83d");
+  });
+
   it("asks again for what fails in passing, each request by itself", async () => {
     const before = bedrock.seen.length;
     bedrock.fault(({ index }) => (index === before ? { kind: "throttle" } : undefined));

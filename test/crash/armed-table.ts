@@ -3,6 +3,7 @@
  * its own process, with a real signal, at the call that an order names.
  */
 import { headerBytes, packBody, unpackBody } from "../../src/checkpoint/body.ts";
+import { errorInfo } from "../../src/core/errors.ts";
 import type { Draft, Item, Key, PutResult, Range, Table } from "../../src/storage/table.ts";
 import type { Order, Orders, Role, WriteKind } from "./orders.ts";
 import { machineMs, note } from "./witness.ts";
@@ -42,6 +43,14 @@ interface At {
   readonly thread: string;
   readonly call: string;
   readonly kind: WriteKind | undefined;
+}
+
+/** What came of a write. */
+interface Came {
+  readonly won: boolean;
+  /** Under which its writer believed to hold the thread. */
+  readonly fence: number;
+  readonly error?: string;
 }
 
 export function createArmedTable(table: Table, options: ArmedOptions): Table {
@@ -113,7 +122,10 @@ class Arms {
     if (this.#isDying) return new Promise<never>(() => {});
     this.#before(at, fate);
     const sentMs = machineMs();
-    const result = await apply(fate, order);
+    const result = await apply(fate, order).catch((error: unknown) => {
+      this.#woke(at, fate, { won: false, fence, error: errorInfo(error).message });
+      throw error;
+    });
     const won = !isPutResult(result) || result.won;
     this.#after(at, fate, { won, fence });
     if (won && call.draft) this.#witness(thread, call.draft, sentMs);
@@ -129,8 +141,12 @@ class Arms {
     if (fate === "stop-inside" && kind) this.#options.onStopInside(() => this.#stop(thread, call, kind));
   }
 
-  #after({ thread, call, kind }: At, fate: Fate | undefined, came: { readonly won: boolean; readonly fence: number }) {
-    if (fate === "kill-after" || fate === "tear") this.#kill(thread, call, "after");
+  #after(at: At, fate: Fate | undefined, came: Came): void {
+    if (fate === "kill-after" || fate === "tear") this.#kill(at.thread, at.call, "after");
+    this.#woke(at, fate, came);
+  }
+
+  #woke({ thread, call, kind }: At, fate: Fate | undefined, came: Came): void {
     const wasStopped = fate === "stop" || fate === "stop-inside";
     if (wasStopped && kind) this.#note({ is: "woke", thread, kind, call, ...came });
   }

@@ -48,7 +48,10 @@ export type Seen =
   /** A process was found to be gone, whatever became of it. */
   | { readonly is: "died" }
   | { readonly is: "stopped"; readonly thread: string; readonly kind: WriteKind; readonly call: string }
-  /** The write before which it was stopped: whether it was taken, and under which fence its writer believed to hold the thread. */
+  /**
+   * The write before which it was stopped: whether it was taken, under which fence its writer believed to hold the thread,
+   * and what was said when it failed.
+   */
   | {
       readonly is: "woke";
       readonly thread: string;
@@ -56,6 +59,7 @@ export type Seen =
       readonly call: string;
       readonly won: boolean;
       readonly fence: number;
+      readonly error?: string;
     }
   /** A call was made to fail. */
   | { readonly is: "fault"; readonly kind: FaultKind }

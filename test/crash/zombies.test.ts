@@ -52,6 +52,18 @@ const overtaken = (facts: readonly Fact[]) =>
     ),
   );
 
+/** The processes that have stopped more often than they woke. */
+function asleep(facts: readonly Fact[]): readonly number[] {
+  const times = (is: "stopped" | "woke", of: number): number =>
+    factsOf(facts, is).filter(({ pid }) => pid === of).length;
+  const pids = new Set(factsOf(facts, "stopped").map(({ pid }) => pid));
+  return [...pids].filter((pid) => times("stopped", pid) > times("woke", pid));
+}
+
+/** What they did last. */
+const lastOf = (facts: readonly Fact[], pids: readonly number[]): readonly Fact[] =>
+  pids.flatMap((pid) => facts.filter((fact) => fact.pid === pid).slice(-5));
+
 /** From the one stop to the one awakening. */
 function frozenMs(facts: readonly Fact[]): number {
   const [[stopped], [woke]] = [factsOf(facts, "stopped"), factsOf(facts, "woke")];
@@ -93,6 +105,7 @@ describe.each(engines)("a worker that is stopped for two leases and wakes up, on
       await patiently(
         "every zombie to wake",
         () => factsOf(crew.facts(), "woke").length >= stopped.length || undefined,
+        async () => JSON.stringify(lastOf(crew.facts(), asleep(crew.facts()))),
       );
 
       const woken = overtaken(crew.facts());
@@ -104,6 +117,7 @@ describe.each(engines)("a worker that is stopped for two leases and wakes up, on
         told,
         counts: {
           overtaken: woken.length,
+          "answered with an error": factsOf(crew.facts(), "woke").filter(({ error }) => error !== undefined).length,
           ...Object.fromEntries(WRITE_KINDS.map((kind) => [kind, stopped.filter((one) => one.kind === kind).length])),
         },
         command: COMMAND,

@@ -5,8 +5,6 @@ import { expect, it } from "vitest";
 import { PROJECT } from "../../scripts/demo/process.ts";
 import { startTestService, testFolder } from "../support/process.ts";
 
-/** Figures of a machine that does other things as well do not fail a test; at night these files have it to themselves. */
-const GATES = process.env["HOLDPOINT_NIGHTLY"] === "1";
 const MEASURED_MS = 10_000;
 /** What happens right after the start is not idling. */
 const SETTLE_MS = 3_000;
@@ -26,7 +24,7 @@ async function residentMb(pid: number): Promise<number> {
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 it.runIf(existsSync("/proc/self/stat"))(
-  `an idle service uses ${GATES ? "under 1 % of a core" : "what is printed here"}`,
+  "an idle service leaves the machine to others",
   { timeout: 60_000 },
   async () => {
     await using folder = await testFolder();
@@ -44,6 +42,6 @@ it.runIf(existsSync("/proc/self/stat"))(
       `idle service: ${percent.toFixed(2)} % of a core, ${memoryMb.toFixed(0)} MB resident, ready after ${startMs.toFixed(0)} ms`,
     );
     expect(memoryMb).toBeGreaterThan(0);
-    if (GATES) expect(percent).toBeLessThan(1);
+    expect(percent).toBeLessThan(20);
   },
 );

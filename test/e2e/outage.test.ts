@@ -186,5 +186,4 @@ it("a table that is away again and again", { timeout: 900_000 }, async () => {
     command: `${NIGHTLY ? "HOLDPOINT_NIGHTLY=1 " : ""}npx vitest run test/e2e/outage.test.ts`,
   });
   expect(violations).toEqual([]);
-  if (NIGHTLY) expect(percentile(waits, 0.5)).toBeLessThan(50);
 });

@@ -86,16 +86,38 @@ describe.each(receivers)("to $name", { timeout: 120_000 }, (receiverKind) => {
 });
 
 describe("a process", () => {
-  it("whose receiver is a black hole serves, and ends when it is asked to", async () => {
+  const PROTOBUF = { OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf" };
+
+  it.each([{}, PROTOBUF])(
+    "whose receiver is a black hole serves, and ends when it is asked to: %j",
+    async (protocol) => {
+      await using receiver = await startOtlpReceiver();
+      receiver.health = "hangs";
+      await using folder = await testFolder();
+      const late = { OTEL_EXPORTER_OTLP_TIMEOUT: "600000", HOLDPOINT_CONFIG: GRAPHS };
+      const env = { ...otelEnv(receiver.url), ...protocol, ...late };
+      await using service = startTestService({ role: "all", dataDir: folder.path, env });
+      const { url } = await service.ready;
+      expect((await fetch(`${url}/ready`)).status).toBe(200);
+      await until("an export", () => receiver.requests > 0);
+      expect(await service.stop("SIGTERM")).toMatchObject({ code: 0 });
+    },
+  );
+
+  it("tells its spans and metrics in protobuf as well, which is what it speaks unless told otherwise", async () => {
     await using receiver = await startOtlpReceiver();
-    receiver.health = "hangs";
+    const { OTEL_EXPORTER_OTLP_PROTOCOL: _, ...env } = otelEnv(receiver.url);
     await using folder = await testFolder();
-    const env = { ...otelEnv(receiver.url), OTEL_EXPORTER_OTLP_TIMEOUT: "600000", HOLDPOINT_CONFIG: GRAPHS };
-    await using service = startTestService({ role: "all", dataDir: folder.path, env });
+    await using service = startTestService({
+      role: "all",
+      dataDir: folder.path,
+      env: { ...env, HOLDPOINT_CONFIG: GRAPHS },
+    });
     const { url } = await service.ready;
-    expect((await fetch(`${url}/ready`)).status).toBe(200);
-    await until("an export", () => receiver.requests > 0);
-    expect(await service.stop("SIGTERM")).toMatchObject({ code: 0 });
+    await fetch(`${url}/threads`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+    await until("a metric", () => receiver.text.includes("holdpoint.backlog"));
+    await until("a span", () => receiver.text.includes("POST /threads"));
+    expect(receiver.metrics).toEqual([]);
   });
 
   /** Packages of OpenTelemetry that a process loads until it is ready. */

@@ -41,7 +41,7 @@ function titan({ inputText, dimensions = 1024, normalize = true }: Readonly<Reco
 }
 
 function cohere(body: Readonly<Record<string, unknown>>): object {
-  const { texts, input_type: purpose, truncate = "NONE", embedding_types: types } = body;
+  const { texts, input_type: purpose, embedding_types: types } = body;
   if (!Array.isArray(texts) || texts.length === 0 || !texts.every((text) => typeof text === "string"))
     throw invalid(
       "Malformed input request: #/texts: expected minimum item count: 1, found: 0, please reformat your input and try again.",
@@ -54,10 +54,11 @@ function cohere(body: Readonly<Record<string, unknown>>): object {
     throw invalid(
       "Malformed input request: #: required key [input_type] not found, please reformat your input and try again.",
     );
-  const long = truncate === "NONE" && texts.findIndex((text) => text.length > COHERE.chars);
-  if (typeof long === "number" && long >= 0)
+  // Also with `truncate`, which is about tokens.
+  const long = texts.find((text) => text.length > COHERE.chars);
+  if (long !== undefined)
     throw invalid(
-      `Malformed input request: expected maxLength: ${COHERE.chars}, actual: ${texts[long]?.length}, please reformat your input and try again.`,
+      `Malformed input request: expected maxLength: ${COHERE.chars}, actual: ${long.length}, please reformat your input and try again.`,
     );
   const vectors = texts.map((text) => fakeVector(text, COHERE.dimensions, true));
   const shaped = Array.isArray(types)

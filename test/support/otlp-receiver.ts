@@ -1,6 +1,6 @@
-/** A receiver of OTLP over HTTP in the protocol's JSON, which can fall ill. */
+/** A receiver of OTLP over HTTP, which can fall ill. It understands the protocol's JSON; of protobuf it keeps the bytes. */
 import { createServer } from "node:http";
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { listen } from "./http.ts";
 import { metricsIn, spansIn } from "./otlp.ts";
 import type { MetricsRequest, ToldMetric, ToldSpan, TraceRequest } from "./otlp.ts";
@@ -35,8 +35,10 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const metrics: MetricsRequest[] = [];
   const texts: string[] = [];
   let requests = 0;
-  const taken = (path: string | undefined, text: string): void => {
+  const taken = ({ url: path, headers }: IncomingMessage, bytes: Buffer): void => {
+    const text = bytes.toString("utf8");
     texts.push(text);
+    if (headers["content-type"] === "application/x-protobuf") return;
     const body: unknown = JSON.parse(text);
     if (path === "/v1/traces") traces.push(body as TraceRequest);
     else metrics.push(body as MetricsRequest);
@@ -51,7 +53,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("error", () => undefined);
     request.on("end", () => {
-      if (receiver.health === "answers") taken(request.url, Buffer.concat(chunks).toString("utf8"));
+      if (receiver.health === "answers") taken(request, Buffer.concat(chunks));
       answer(response, receiver.health);
     });
   });
