@@ -43,7 +43,7 @@ it.each(["synth.ts", "app.ts"])(
   "%s tells all of them, a line for each, and leaves what is published",
   (script) => {
     const { status, stderr } = spawnSync(process.execPath, [join(infra, script)], { encoding: "utf8" });
-    expect([status, stderr.split("\n")]).toEqual([1, LINES.map((line) => expect.stringMatching(line))]);
+    expect([status, stderr.split("\n")]).toEqual([1, LINES.map((line): unknown => expect.stringMatching(line))]);
     const published = "templates/production/data.json";
     expect(readFileSync(join(infra, published), "utf8")).toBe(readFileSync(join(ROOT, "infra", published), "utf8"));
   },
