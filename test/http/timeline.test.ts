@@ -118,7 +118,10 @@ it("of a run that asks, and of the one that goes on and fails, shows what each o
     status: "error",
     retries: { ship: 1 },
     checkpoints: [{ changed: ["messages"], next: ["ship"] }],
-    nodes: [{ node: "ship", ms: null, failed: true }],
+    nodes: [
+      { node: "pay", failed: false },
+      { node: "ship", ms: null, failed: true },
+    ],
     tool_calls: [],
     effects: [{ name: "pay", run_id: next, reused: false, outcome: "result" }],
     lineage: [{ run_id: run }, { run_id: next }],
