@@ -71,6 +71,28 @@ describe("a claim", () => {
     expect((await work("ann", review, "claim")).status).toBe(200);
   });
 
+  it("is not for who has answered already: it would keep the others away whose answer it needs", async () => {
+    const review = await desk.raise({ quorum: 2 });
+    await work("ann", review, "claim");
+    expect((await desk.decide("ann", review, APPROVE)).status).toBe(200);
+    expect((await work("ann", review, "claim")).status).toBe(403);
+    expect(await bodyOf(await desk.decide("bob", review, APPROVE))).toMatchObject({ decision: { by: "bob" } });
+  });
+
+  it("of somebody who is away is ended by an admin of the tenant, of whatever group, and by nobody else", async () => {
+    const review = await desk.raise({ groups: ["payments"] });
+    await work("ann", review, "claim", { for_ms: 8 * HOUR_MS });
+    for (const [who, status] of [
+      ["bob", 409],
+      ["cleo", 403],
+      ["gustav", 404],
+      ["sam", 200],
+    ] as const)
+      expect([who, (await work(who, review, "release")).status]).toEqual([who, status]);
+    expect((await work("sam", review, "claim")).status).toBe(403);
+    expect((await desk.decide("bob", review, APPROVE)).status).toBe(200);
+  });
+
   it("and everything else is refused once the review is decided", async () => {
     const review = await desk.raise();
     await desk.decide("ann", review, APPROVE);
