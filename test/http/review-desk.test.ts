@@ -201,6 +201,28 @@ describe("several reviews at once", () => {
     expect((await desk.get(stale.id)).state).toBe("pending");
   });
 
+  it.each([true, false])("say of each refusal what the decision of one says, with dry_run %s", async (dry) => {
+    const argsSchema = { type: "object", properties: { amount: { type: "number" } } } as const;
+    const [typed, taken, changed] = await Promise.all([desk.raise({ argsSchema }), desk.raise(), desk.raise()]);
+    await desk.decide("bob", taken, APPROVE);
+    const edit = { type: "edit", args: { amount: "1" }, comment: "less" };
+    const asked = [typed, taken, { ...changed, digest: "0".repeat(64) }];
+    const alone = await Promise.all(
+      asked.map(async (review) => {
+        const said = (await (await desk.decide("ann", review, edit)).json()) as Readonly<Record<string, unknown>>;
+        const { type: _type, title: _title, trace_id: _trace, status, ...error } = said;
+        return { id: review.id, status, error: { code: expect.any(String) as string, ...error } };
+      }),
+    );
+    expect(alone.map(({ error }) => error)).toMatchObject([
+      { errors: [{ pointer: "/args/amount" }] },
+      { decided_by: "bob" },
+      { digest: changed.digest },
+    ]);
+    const reviews = asked.map(({ id, digest }) => ({ id, digest }));
+    expect((await decide({ ...edit, reviews, dry_run: dry })).items).toEqual(alone);
+  });
+
   it.each([
     { type: "approve", reviews: [] },
     { type: "approve" },
