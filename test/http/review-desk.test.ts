@@ -122,6 +122,25 @@ describe("a list of reviews", () => {
     expect(await idsOf("action=wire&state=done")).toEqual([two.id]);
   });
 
+  it("is filtered by when they are due, and so are its counts", async () => {
+    const [soonDue, laterDue] = await Promise.all([
+      desk.raise({ action: "due", dueInMs: HOUR_MS }),
+      desk.raise({ action: "due", dueInMs: 3 * HOUR_MS }),
+      desk.raise({ action: "due" }),
+    ]);
+    const counted = async (query: string) =>
+      (await bodyOf<{ readonly open: number }>(await desk.call("ann", "GET", `/v1/reviews/counts?${query}`))).open;
+    for (const [hours, ids] of [
+      [0.5, []],
+      [2, [soonDue.id]],
+      [4, [soonDue.id, laterDue.id]],
+    ] as const) {
+      const query = `action=due&due_before=${soon(hours * HOUR_MS)}`;
+      expect((await idsOf(query)).toSorted()).toEqual(ids.toSorted());
+      expect(await counted(query)).toBe(ids.length);
+    }
+  });
+
   it("knows what is mine, nobody's, and put aside, and counts it", async () => {
     const [mine, claimed, free, aside] = await Promise.all(
       Array.from({ length: 4 }, () => desk.raise({ action: "sort", risk: "medium" })),
