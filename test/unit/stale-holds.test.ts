@@ -4,7 +4,7 @@ import { auditId } from "../../src/core/audit.ts";
 import { decisionId, runId } from "../../src/core/ids.ts";
 import { deskVersion, worked } from "../../src/core/hold-desk.ts";
 import { isEnded } from "../../src/core/run.ts";
-import type { Hold } from "../../src/core/hold.ts";
+import type { Hold, ReviewRequest } from "../../src/core/hold.ts";
 import { reviewRequestOf, reviewValue } from "../../src/core/review-value.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { Run } from "../../src/core/run.ts";
@@ -16,11 +16,12 @@ import { holdOf } from "../support/hold.ts";
 
 const INTERRUPT = "0".repeat(32);
 const RAISED_BY = { id: INTERRUPT, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 };
-const asking = (amount: number): Json => reviewValue({ number: 0, title: "Pay", action: "pay", args: { amount } });
+const asking = (amount: number, policy: Partial<ReviewRequest> = {}): Json =>
+  reviewValue({ number: 0, title: "Pay", action: "pay", args: { amount }, ...policy });
 
-const asks = (amount: number): DriveOutcome => ({
+const asks = (amount: number, policy: Partial<ReviewRequest> = {}): DriveOutcome => ({
   kind: "interrupted",
-  interrupts: [{ id: INTERRUPT, value: asking(amount), node: "ask", raisedBy: RAISED_BY }],
+  interrupts: [{ id: INTERRUPT, value: asking(amount, policy), node: "ask", raisedBy: RAISED_BY }],
 });
 
 /** A hold as a delivery of fence 0 put it before it died with its run still to end. */
@@ -138,6 +139,16 @@ describe("a review that a dead delivery asked", () => {
     const { old, open } = await takenOver(100, asks(100), { desk: () => desk });
     expect(open).toMatchObject([{ holdId: old.holdId, ...desk }]);
     expect(open[0]?.fence).toBeGreaterThan(old.fence);
+  });
+
+  it.each([
+    ["and has been escalated is still for the groups that were added", { done: true }, ["desk", "leads"]],
+    ["and was not escalated yet is for the groups that are named now", {}, ["desk"]],
+  ] as const)("%s, when the next one asks the same", async (_name, done, groups) => {
+    const request = { number: 0, title: "Pay", action: "pay", args: { amount: 100 }, groups: ["desk", "leads"] };
+    const times = { escalation: { at: 9e12, groups: ["leads"], ...done } } as const;
+    const { open } = await takenOver(100, asks(100, { groups: ["desk"] }), { desk: () => ({ request, times }) });
+    expect(open).toMatchObject([{ request: { groups }, times }]);
   });
 });
 
