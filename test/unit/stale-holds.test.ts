@@ -152,6 +152,48 @@ describe("a review that a dead delivery asked", () => {
   });
 });
 
+describe("a review that nobody waits for", () => {
+  it("is nothing to work on either", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const hold = await leftBehind(kit, run, 1);
+    await kit.deps.runs.update(run, run.runId, (now) => ({ ...now, status: "success" }));
+    const id = `${run.threadId}.${hold.holdId}`;
+    for (const work of [
+      { kind: "claim", forMs: 1000 },
+      { kind: "comment", text: "hm" },
+    ] as const)
+      await expect(kit.runtime.reviews.work(ALICE, id, { work })).rejects.toMatchObject({ code: "gone" });
+    expect((await kit.runtime.reviews.get(ALICE, id)).claim).toBeUndefined();
+  });
+});
+
+describe("the interrupts of a run", () => {
+  const plain = (n: number, bytes: number) => {
+    const id = String(n).repeat(32);
+    return { id, value: "x".repeat(bytes), node: "ask", raisedBy: { ...RAISED_BY, id } };
+  };
+  const ended = async (interrupts: readonly ReturnType<typeof plain>[]): Promise<Run> => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    await using worker = kit.worker({ drive: async () => ({ kind: "interrupted", interrupts }) });
+    worker.start();
+    return await eventually(async () => {
+      kit.clock.advance(500);
+      const now = (await kit.deps.runs.get(run, run.runId))?.value;
+      return now && isEnded(now.status) ? now : undefined;
+    }, "the end of the run");
+  };
+
+  it("are at most 256 KB in all: more of them end it with the reason", async () => {
+    const half = 128 * 1024;
+    expect(await ended([plain(1, half - 100), plain(2, half - 100)])).toMatchObject({ status: "held" });
+    const failed = await ended([plain(1, half), plain(2, half)]);
+    expect(failed).toMatchObject({ status: "error", end: { holds: [] } });
+    expect(failed.error?.message).toContain("more than the limit of 262144");
+  });
+});
+
 describe("the version of a review", () => {
   it("is another one after any work, and the same after what only the runtime does", async () => {
     const kit = createKit();
