@@ -14,6 +14,8 @@ import { HoldpointError, errorInfo } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import { contextOf } from "./context.ts";
 import type { NodeConfig } from "./context.ts";
+import { assertKnown } from "./known.ts";
+import type { Fields } from "./known.ts";
 import { review } from "./review.ts";
 import type { ReviewAnswer, ReviewSpec } from "./review.ts";
 import { RunStopped } from "./stop.ts";
@@ -135,7 +137,19 @@ interface HandledOptions {
   readonly errorHandler: (state: unknown, failure: { readonly error: Error }, config: NodeConfig) => Promise<Command>;
 }
 
-function assertOptions(node: string, { attempts, backoffMs }: RetryOptions): void {
+const FIELDS: Fields<RetryOptions> = {
+  attempts: true,
+  backoffMs: true,
+  maxBackoffMs: true,
+  retryOn: true,
+  exhausted: true,
+  ask: true,
+  rejected: true,
+};
+
+function assertOptions(node: string, options: RetryOptions): void {
+  assertKnown(`addRetry() of ${node}`, options, FIELDS);
+  const { attempts, backoffMs } = options;
   if (!Number.isInteger(attempts) || attempts < 1)
     throw new HoldpointError("invalid", `addRetry(): \`attempts\` of ${node} is a number of executions, at least 1`);
   if (!(backoffMs >= 0))

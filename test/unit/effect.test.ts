@@ -410,6 +410,10 @@ describe("an effect", () => {
   it.each([
     [{ name: "pay", policy: "Unsafe" }, "effect pay: `policy` is one of idempotent, queryable, unsafe"],
     [{ name: "pay", policy: "queryable" }, "effect pay: the policy queryable needs a `lookup`"],
+    [
+      { name: "pay", policy: "unsafe", irreversable: true },
+      "effect(): there is no `irreversable`, only name, policy, args, lookup, irreversible",
+    ],
     [{ name: "", policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
     [{ policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
   ])("refuses a specification that nobody has type-checked: %j", async (spec, message) => {

@@ -338,6 +338,8 @@ describe("a specification that nobody has type-checked", () => {
     const builder = () => new StateGraph(State).addNode("charge", note("x"));
     expect(() => addRetry(builder(), "gone" as "charge", four)).toThrow("there is no node gone");
     expect(() => addRetry(builder(), "charge", { ...four, attempts: 0 })).toThrow("at least 1");
+    const misspelt = { ...four, exausted: "ask-a-person" };
+    expect(() => addRetry(builder(), "charge", misspelt)).toThrow("there is no `exausted`");
     expect(() => addRetry(builder(), "charge", { ...four, backoffMs: NaN })).toThrow("milliseconds");
     expect(() => addRetry(addRetry(builder(), "charge", four), "charge", four)).toThrow("error handler of its own");
   });

@@ -192,8 +192,8 @@ export class Execution {
   }
 
   /**
-   * Work in flight that was begun by another version of the graph, and that this one has no nodes for: LangGraph would
-   * pass over it and end the run as a success.
+   * Work in flight that the graph has no nodes for: LangGraph would pass over it and end the run as a success. Looked for at
+   * every delivery: the one before may have been of this version, and have done no more than wait for another.
    */
   async #lacks(
     run: Run,
@@ -202,9 +202,7 @@ export class Execution {
     Extract<Executed, { readonly kind: "asleep" }> | Extract<Concluded, { readonly kind: "failed" }> | undefined
   > {
     const { deps, engine } = this.#host;
-    const goesOn = start.input?.kind !== "input";
-    const isOwnWork = run.deliveries > 0 && run.graphVersion === graph.version;
-    if (!goesOn || isOwnWork) return undefined;
+    if (start.input?.kind === "input") return undefined;
     const checkpointId = start.payload.checkpoint?.checkpointId;
     const at = { graph, saver, threadId: run.threadId, ...(checkpointId === undefined ? {} : { checkpointId }) };
     const missing = await engine.missingNodes(at);
