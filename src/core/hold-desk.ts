@@ -51,7 +51,7 @@ export const MAX_COMMENT = 4_000;
 /**
  * The hold after somebody worked on it.
  * @throws HoldpointError `forbidden` for who may not decide it, or claims what they have answered; `conflict` while somebody
- *   else has claimed it; `limit`
+ *   else has claimed it; `too_large`
  */
 export function worked(hold: Hold, who: Principal, work: DeskWork, now: number): Hold {
   const endsAnyClaim = work.kind === "release" && allows(who, "reviews:release");
