@@ -51,8 +51,8 @@ const cohere = (dimensions: number): Dialect => ({
 const TITAN_DIMENSIONS = [1024, 512, 256] as const;
 const COHERE_DIMENSIONS = [1024] as const;
 
-/** @throws HoldpointError `unsupported` for another family, or a size that the family has not */
-function dialectOf(model: string, dimensions: number | undefined): Dialect {
+/** How this model is asked for vectors of this size. @throws HoldpointError `unsupported` for another family, or a size that the family has not */
+export function dialectOf(model: string, dimensions: number | undefined): Dialect {
   const sized = (sizes: readonly [number, ...number[]]): number => {
     const size = dimensions ?? sizes[0];
     if (sizes.includes(size)) return size;

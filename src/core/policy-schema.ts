@@ -117,5 +117,3 @@ function isCheckable(schema: JsonObject): boolean {
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** RFC 6901. */

@@ -215,7 +215,7 @@ async function settle(context: GraphContext, intent: Intent, outcome: EffectOutc
 }
 
 /** The table being away, another holder, or what a later version wrote stops the run; it is no error of the node. */
-async function stoppable<T>(context: GraphContext, act: () => Promise<T>): Promise<T> {
+export async function stoppable<T>(context: GraphContext, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {

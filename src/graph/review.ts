@@ -70,7 +70,7 @@ export async function review<const Schema extends ArgsSchema = object>(
   for (;;) {
     const carried = carriedAnswer(interrupt({ ...reviewValue(request, again), ...times }));
     again = carried && { supersedes: carried.digest };
-    if (carried?.number !== number || carried.digest !== digest || isAnsweredAgain(scratchpad, number)) continue;
+    if (carried?.digest !== digest || isAnsweredAgain(scratchpad, number)) continue;
     const { answer, decidedBy, comment } = carried;
     const by = { decidedBy, ...(comment === undefined ? {} : { comment }) };
     if (answer.type !== "edit") return { ...answer, ...by };

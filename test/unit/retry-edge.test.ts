@@ -248,6 +248,17 @@ describe("when the attempts are used up", () => {
     expect([goesOn.outcome, goesOn.log]).toEqual([{ kind: "done" }, ["by hand: reject", "next"]]);
   });
 
+  it("an edit of the question is an approval, and a response is a rejection", async () => {
+    const { act, runs } = flaky((n) => n <= 1);
+    const asking: RetryOptions = { ...four, attempts: 1, exhausted: "ask-a-person" };
+    const edited = await start(withNext(act, asking), () => ({ type: "edit", args: { node: "next", attempts: 99 } }));
+    expect([edited.outcome, edited.log, runs.length]).toEqual([{ kind: "done" }, ["charge", "next"], 2]);
+    const answered = await start(always(asking).graph, () => ({ type: "response", message: "call them" }));
+    expect(answered.outcome).toMatchObject({
+      error: { name: "RetryExhausted", message: expect.stringMatching(/call them$/) as unknown },
+    });
+  });
+
   it("another node may take over", async () => {
     const { graph, runs } = always({
       ...four,

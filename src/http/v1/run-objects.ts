@@ -60,7 +60,7 @@ export function timelineObject(timeline: Timeline): JsonObject {
     waits: waits ? { reason: waits.reason, since: isoTime(waits.since) } : null,
     sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(goesOnAt(sleep)) } : null,
     stop_asked: stop ? { by: stop.by, at: isoTime(stop.at), reason: stop.reason ?? null } : null,
-    retries: run.retries ?? {},
+    retries: run.nodeRetries ?? {},
     checkpoints: timeline.steps.map(({ checkpointId, step, source, at, changed, next }) => {
       return { checkpoint_id: checkpointId, step, source, at, changed, next };
     }),
