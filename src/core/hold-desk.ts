@@ -3,6 +3,7 @@ import { HoldpointError } from "./errors.ts";
 import type { Hold, HoldAnswer, Vote } from "./hold.ts";
 import { sha256 } from "./ids.ts";
 import { canonicalJson } from "./json.ts";
+import { allows } from "./principal.ts";
 import type { Principal } from "./principal.ts";
 
 /** Somebody works on it: until then nobody else decides. */
@@ -49,19 +50,23 @@ export const MAX_COMMENT = 4_000;
 
 /**
  * The hold after somebody worked on it.
- * @throws HoldpointError `forbidden` for who may not decide it, `conflict` while somebody else has claimed it, `limit`
+ * @throws HoldpointError `forbidden` for who may not decide it, or claims what they have answered; `conflict` while somebody
+ *   else has claimed it; `too_large`
  */
 export function worked(hold: Hold, who: Principal, work: DeskWork, now: number): Hold {
-  if (work.kind !== "comment") assertMayDecide(who, hold);
+  const endsAnyClaim = work.kind === "release" && allows(who, "reviews:release");
+  if (work.kind !== "comment" && !endsAnyClaim) assertMayDecide(who, hold);
   const { claim: _claim, ...unclaimed } = hold;
   const { snoozedUntil: _snoozed, ...shown } = hold;
   const { assignee: _assignee, ...unassigned } = unclaimed;
   switch (work.kind) {
     case "claim":
+      // It would only keep those away whose answers are needed.
+      assertHasNotVoted(who, hold);
       assertUnclaimed(who, hold, now);
       return { ...hold, claim: { by: who.subject, until: now + work.forMs }, updatedAt: now };
     case "release":
-      assertUnclaimed(who, hold, now);
+      if (!endsAnyClaim) assertUnclaimed(who, hold, now);
       return { ...unclaimed, updatedAt: now };
     case "snooze":
       assertUnclaimed(who, hold, now);

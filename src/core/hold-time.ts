@@ -76,7 +76,8 @@ function answerOfTime(hold: Hold, { onExpiry }: HoldTimes): HoldAnswer {
   }
 }
 
-function escalated(hold: Hold, escalation: Escalation, now: number): Hold {
+/** Whoever put it aside did not do so for those who are asked now. */
+function escalated({ snoozedUntil: _snoozed, ...hold }: Hold, escalation: Escalation, now: number): Hold {
   const groups = hold.request?.groups ?? [];
   // Whom nobody was left out of, nobody is added to.
   const widened = groups.length === 0 ? groups : [...new Set([...groups, ...escalation.groups])];

@@ -41,6 +41,8 @@ export type Action =
   | "effects:settle"
   | "reviews:read"
   | "reviews:decide"
+  /** Ends the claims of others. */
+  | "reviews:release"
   /** Makes links for oneself. */
   | "reviews:link"
   /** Makes links with which others answer. */
@@ -78,6 +80,7 @@ const GRANTS: Readonly<Record<Role, readonly Action[]>> = {
     ...WEBHOOKS,
     "runs:operate",
     "reviews:decide",
+    "reviews:release",
     "reviews:link",
     "effects:settle",
     "audit:read",

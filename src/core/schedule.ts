@@ -11,7 +11,7 @@ export const MISSED_POLICIES = ["skip", "latest", "all"] as const;
 export const OVERLAP_POLICIES = ["queue", "skip"] as const;
 /** Of due times that nobody was there for: none, the latest, or all of them (100 at most, the latest). */
 export type MissedPolicy = (typeof MISSED_POLICIES)[number];
-/** When the run before has not ended: the next one waits its turn, or is left out. */
+/** When the run before has not ended: the next one waits its turn, or is left out. Of several at once, all but the latest. */
 export type OverlapPolicy = (typeof OVERLAP_POLICIES)[number];
 
 /** What a firing asks for, and the request as it came. Sealed in the table, since it is content. */
@@ -144,7 +144,9 @@ function walk(next: (after: number) => number | null, from: number, now: number)
 /** Decides, at its time, what is fired and when it is due again. `isBusy`: the run before has not ended. */
 export function planned(schedule: Schedule, now: number, isBusy: boolean): Schedule {
   const due = dueUntil(schedule, now);
-  const chosen = byMissedPolicy(schedule.missed, due, now);
+  const wanted = byMissedPolicy(schedule.missed, due, now);
+  // They would all begin now, side by side.
+  const chosen = schedule.overlap === "skip" ? wanted.slice(-1) : wanted;
   const dueAt = due.at(-1);
   const isLeftOut = isBusy && schedule.overlap === "skip";
   const skipped = isLeftOut ? "the run before has not ended" : chosen.length === 0 ? "missed" : undefined;

@@ -177,6 +177,18 @@ describe("a callback", () => {
     expect((await post(other.token, {})).status).toBe(410);
   });
 
+  it("of a thread that was deleted and made anew is 410, also while the new one is about to ask", async () => {
+    const asked = await waiting("any");
+    await client.threads.delete(asked.thread);
+    await client.threads.create({ threadId: asked.thread });
+    const before = sent.length;
+    const { run_id: run } = await client.runs.create(asked.thread, "hasty", { input: { ms: 60_000 } });
+    await eventually(() => sent.length > before, "the new token");
+    const late = await post(asked.token, {});
+    expect([late.status, await late.text()]).toEqual([410, expect.stringContaining("its thread was deleted")]);
+    await client.runs.cancel(asked.thread, run, true);
+  });
+
   it("of a run that was cancelled before it came to wait is 410, and of one that failed 503: it may be tried again", async () => {
     const { thread_id: thread } = await client.threads.create();
     const { run_id: run } = await client.runs.create(thread, "hasty", { input: { ms: 60_000 } });

@@ -216,6 +216,21 @@ describe("an irreversible effect", () => {
       { actor: "eve", action: "happened", detail: { stands: false } },
     ]);
   });
+
+  it("stands for the two who said so: a third who says the same is told who they were, and not that it counts", async () => {
+    const effect = await parked({ tool: "wire", irreversible: true });
+    const { effects } = service.runtime;
+    const ask = { said: { verdict: "happened", result: "sent" }, reason: "seen", intent: 1 } as const;
+    await effects.settle(eve, effect.id, ask);
+    await effects.settle(bob, effect.id, ask);
+    for (const one of [eve, bob])
+      expect((await effects.settle(one, effect.id, ask)).settlement).toMatchObject({ by: "bob", proposedBy: "eve" });
+    await expect(effects.settle({ ...bob, subject: "mia" }, effect.id, ask)).rejects.toMatchObject({
+      code: "conflict",
+      detail: { settled_by: "bob" },
+    });
+    await goesOn(effect.thread_id, ["sent", "shipped"]);
+  });
 });
 
 describe("an effect that was asked for with other arguments", () => {

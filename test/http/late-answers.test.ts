@@ -1,5 +1,7 @@
 /** `command.resume` with answers of which some come too late: somebody else was first. On every engine. */
 import { afterEach, describe, expect, it } from "vitest";
+import { tenantId } from "../../src/core/ids.ts";
+import type { Principal } from "../../src/core/principal.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { threadKeys } from "../../src/storage/keys.ts";
 import type { Table } from "../../src/storage/table.ts";
@@ -15,6 +17,8 @@ const graphs = createRegistry([
   registeredGraph("one", askers(["left"], String)),
   registeredGraph("pair", askers(["left", "right"], String)),
 ]);
+
+const BOB: Principal = { tenant: tenantId("acme"), subject: "bob", roles: ["reviewer"], groups: [] };
 
 interface Review {
   readonly id: string;
@@ -107,6 +111,20 @@ describe.each(engines())("an answer by command.resume that comes too late, on $n
     expect((await went()).map((said) => said.replace(/^\w+ /, "")).toSorted()).toEqual(["in time", "resumed"]);
     const audited = await service.app.call("GET", `/v1/audit?thread_id=${thread}&action=too-late`);
     expect(await audited.json()).toMatchObject({ items: [{ actor: "alice", kind: "decision" }] });
+  });
+
+  it("is 409 where somebody claims the review between the look and the write, and nothing is decided", async () => {
+    const { service, thread, of, serve, handles } = await asked("one");
+    const review = of("left");
+    let puts = 0;
+    const before = async ({ method, sk }: TracedCall): Promise<void> => {
+      if (method !== "put" || !sk.startsWith(threadKeys.holdPrefix) || ++puts !== 1) return;
+      await service.runtime.reviews.work(BOB, review.id, { work: { kind: "claim", forMs: 600_000 } });
+    };
+    const slow = await serve(createTracedTable(await handles.another(), { before }));
+    const late = await resume(slow, thread, "resumed");
+    expect([late.status, await late.text()]).toEqual([409, expect.stringContaining("bob has claimed review")]);
+    expect(await reviewsOf(service, thread)).toMatchObject([{ id: review.id, claim: { by: "bob" } }]);
   });
 });
 

@@ -38,6 +38,18 @@ const build = (last: string) =>
     .addEdge(last, END)
     .compile();
 
+const ask = (config: LangGraphRunnableConfig) => review(config, { title: "Pay?", action: "pay", args: {} });
+/** Two reviews at once; whatever is answered to the first, its node fails. */
+const pair = new StateGraph(State)
+  .addNode("left", async (_, config) => {
+    await ask(config);
+    throw new Error("the bank is away");
+  })
+  .addNode("right", async (_, config) => ({ done: [(await ask(config)).type] }))
+  .addEdge(START, "left")
+  .addEdge(START, "right")
+  .compile();
+
 /** A graph whose code changes while the service runs. */
 let shop = registeredGraph("shop", build("ship"), "1");
 const graph: RegisteredGraph = {
@@ -61,6 +73,11 @@ interface Summary {
   readonly fingerprint: string | null;
   readonly [field: string]: unknown;
 }
+interface Asked {
+  readonly id: string;
+  readonly digest: string;
+  readonly node: string;
+}
 interface Answer {
   readonly items: readonly Summary[];
   readonly next_cursor: string | null;
@@ -70,7 +87,7 @@ interface Answer {
 let service: Service;
 let client: Client;
 beforeAll(async () => {
-  service = await startService({ graphs: createRegistry([graph]) });
+  service = await startService({ graphs: createRegistry([graph, registeredGraph("pair", pair)]) });
   client = service.client("acme");
 });
 afterAll(async () => {
@@ -175,6 +192,21 @@ describe("a failed run", () => {
     await client.runs.wait(overtaken.thread, "shop", { input: {} });
     expect(await refusal(overtaken.run)).toMatch(/^409 thread .* has moved on since run/);
     expect(await refusal(overtaken.run, "resume")).toMatch(/^409 run .* is error: only a parked one/);
+  });
+
+  it("is refused while a review waits beside the work that failed: the thread goes on by its decision", async () => {
+    const { thread_id: thread } = await client.threads.create();
+    await client.runs.wait(thread, "pair", { input: {} });
+    const { items } = await get<{ readonly items: readonly Asked[] }>("/reviews?graph=pair");
+    const { id, digest } = items.find(({ node }) => node === "left") ?? none();
+    const json = { type: "approve", digest };
+    const decided = await service.app.call("POST", `/v1/reviews/${id}/decisions`, { json });
+    const { decision } = (await decided.json()) as { readonly decision: { readonly continuation_run_id: string } };
+    const run = decision.continuation_run_id;
+    expect(await ended(run)).toMatchObject({ status: "error" });
+    const refused = await post(run, "retry");
+    expect([refused.status, await refused.text()]).toEqual([409, expect.stringContaining("waits for a review")]);
+    expect(await client.runs.list(thread)).toHaveLength(2);
   });
 
   it("is refused when its graph has no longer the node, and never silently successful", async () => {
@@ -357,3 +389,7 @@ it("another tenant's run is 404 to every verb", async () => {
     expect((await post(run, verb, {}, "globex")).status).toBe(404);
   expect((await service.app.call("GET", `/v1/runs/${run}`, { as: "globex" })).status).toBe(404);
 });
+
+function none(): never {
+  throw new Error("there is none");
+}

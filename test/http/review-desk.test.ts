@@ -71,6 +71,28 @@ describe("a claim", () => {
     expect((await work("ann", review, "claim")).status).toBe(200);
   });
 
+  it("is not for who has answered already: it would keep the others away whose answer it needs", async () => {
+    const review = await desk.raise({ quorum: 2 });
+    await work("ann", review, "claim");
+    expect((await desk.decide("ann", review, APPROVE)).status).toBe(200);
+    expect((await work("ann", review, "claim")).status).toBe(403);
+    expect(await bodyOf(await desk.decide("bob", review, APPROVE))).toMatchObject({ decision: { by: "bob" } });
+  });
+
+  it("of somebody who is away is ended by an admin of the tenant, of whatever group, and by nobody else", async () => {
+    const review = await desk.raise({ groups: ["payments"] });
+    await work("ann", review, "claim", { for_ms: 8 * HOUR_MS });
+    for (const [who, status] of [
+      ["bob", 409],
+      ["cleo", 403],
+      ["gustav", 404],
+      ["sam", 200],
+    ] as const)
+      expect([who, (await work(who, review, "release")).status]).toEqual([who, status]);
+    expect((await work("sam", review, "claim")).status).toBe(403);
+    expect((await desk.decide("bob", review, APPROVE)).status).toBe(200);
+  });
+
   it("and everything else is refused once the review is decided", async () => {
     const review = await desk.raise();
     await desk.decide("ann", review, APPROVE);
@@ -98,6 +120,25 @@ describe("a list of reviews", () => {
     await desk.decide("ann", two, APPROVE);
     expect(await idsOf("action=wire")).toEqual([one.id]);
     expect(await idsOf("action=wire&state=done")).toEqual([two.id]);
+  });
+
+  it("is filtered by when they are due, and so are its counts", async () => {
+    const [soonDue, laterDue] = await Promise.all([
+      desk.raise({ action: "due", dueInMs: HOUR_MS }),
+      desk.raise({ action: "due", dueInMs: 3 * HOUR_MS }),
+      desk.raise({ action: "due" }),
+    ]);
+    const counted = async (query: string) =>
+      (await bodyOf<{ readonly open: number }>(await desk.call("ann", "GET", `/v1/reviews/counts?${query}`))).open;
+    for (const [hours, ids] of [
+      [0.5, []],
+      [2, [soonDue.id]],
+      [4, [soonDue.id, laterDue.id]],
+    ] as const) {
+      const query = `action=due&due_before=${soon(hours * HOUR_MS)}`;
+      expect((await idsOf(query)).toSorted()).toEqual(ids.toSorted());
+      expect(await counted(query)).toBe(ids.length);
+    }
   });
 
   it("knows what is mine, nobody's, and put aside, and counts it", async () => {
@@ -177,6 +218,28 @@ describe("several reviews at once", () => {
     expect((await decide({ type: "approve", reviews }, headers)).items.map(({ status }) => status)).toEqual(told);
     for (const review of [one, two]) expect(await desk.logOf(review)).toHaveLength(1);
     expect((await desk.get(stale.id)).state).toBe("pending");
+  });
+
+  it.each([true, false])("say of each refusal what the decision of one says, with dry_run %s", async (dry) => {
+    const argsSchema = { type: "object", properties: { amount: { type: "number" } } } as const;
+    const [typed, taken, changed] = await Promise.all([desk.raise({ argsSchema }), desk.raise(), desk.raise()]);
+    await desk.decide("bob", taken, APPROVE);
+    const edit = { type: "edit", args: { amount: "1" }, comment: "less" };
+    const asked = [typed, taken, { ...changed, digest: "0".repeat(64) }];
+    const alone = await Promise.all(
+      asked.map(async (review) => {
+        const said = (await (await desk.decide("ann", review, edit)).json()) as Readonly<Record<string, unknown>>;
+        const { type: _type, title: _title, trace_id: _trace, status, ...error } = said;
+        return { id: review.id, status, error: { code: expect.any(String) as string, ...error } };
+      }),
+    );
+    expect(alone.map(({ error }) => error)).toMatchObject([
+      { errors: [{ pointer: "/args/amount" }] },
+      { decided_by: "bob" },
+      { digest: changed.digest },
+    ]);
+    const reviews = asked.map(({ id, digest }) => ({ id, digest }));
+    expect((await decide({ ...edit, reviews, dry_run: dry })).items).toEqual(alone);
   });
 
   it.each([

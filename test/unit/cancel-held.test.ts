@@ -13,6 +13,7 @@ import { threadStatus } from "../../src/core/thread.ts";
 import { review } from "../../src/graph/review.ts";
 import type { DriveOutcome } from "../../src/langgraph/drive.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
+import { cancelHolds } from "../../src/runtime/decisions/cancel-holds.ts";
 import { followUp } from "../../src/runtime/decisions/follow-up.ts";
 import { leaveHolds } from "../../src/runtime/delivery/raise.ts";
 import { langGraphEngine } from "../../src/runtime/engine.ts";
@@ -384,6 +385,23 @@ describe("holds that are cancelled while a continuation is about to leave them w
     const run = await givenBack(kit, isEnd, async (held) => kit.meet(isHeader, () => cancel(kit, held)));
     expect(await statesOf(kit, run)).toEqual(["cancelled"]);
     expect((await headerOf(kit, run)).waiting).toBeUndefined();
+  });
+});
+
+describe("what a later holder has asked", () => {
+  it.each([false, true])("is nobody's to cancel under an older fence, raised before the look: %s", async (early) => {
+    const kit = armedKit();
+    const run = await asked(kit);
+    const [hold] = await holdsOf(kit, run);
+    if (!hold) throw new Error("it has asked");
+    const raise = () => kit.deps.holds.update(run, hold.holdId, (now) => ({ ...now, fence: hold.fence + 1 }));
+    if (early) await raise();
+    else kit.meet(isHold, raise);
+    const cancelling = { ...run, fence: hold.fence, by: "alice", reason: "no" };
+    expect(await cancelHolds(kit.deps, cancelling)).toEqual({ decided: undefined, cancelled: [] });
+    expect(await holdsOf(kit, run)).toMatchObject([{ state: "pending", fence: hold.fence + 1 }]);
+    const after = await cancelHolds(kit.deps, { ...cancelling, fence: hold.fence + 1 });
+    expect(after.cancelled).toMatchObject([{ holdId: hold.holdId }]);
   });
 });
 

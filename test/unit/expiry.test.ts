@@ -194,6 +194,20 @@ describe("a review that waits", () => {
     expect(await saidBy(kit, run)).toBe("approve by bob");
   });
 
+  it("is shown again when it is put before other groups, however long it was put aside for", async () => {
+    const kit = kitOf({ groups: ["desk"], escalateAfterMs: MINUTE_MS, escalateTo: ["leads"] });
+    await using worker = kit.worker(langGraphEngine);
+    worker.start();
+    const run = await asked(kit);
+    const { holdId } = await holdOf(kit, run);
+    const work = { kind: "snooze", until: kit.table.now() + 30 * 24 * 60 * MINUTE_MS } as const;
+    await kit.runtime.reviews.work({ ...BOB, groups: ["desk"] }, `${run.threadId}.${holdId}`, { work });
+    const shown = async () => (await kit.runtime.reviews.list(BOB, { state: "open", limit: 9 })).items.length;
+    expect(await shown()).toBe(0);
+    await until(kit, async () => (await holdOf(kit, run)).times?.escalation?.done === true, "escalated");
+    expect(await shown()).toBe(1);
+  });
+
   it("is called to mind at its times, and once for all that were missed", async () => {
     const kit = kitOf({ remindEveryMs: MINUTE_MS });
     const worker = kit.worker(langGraphEngine);

@@ -126,6 +126,11 @@ describe("a schedule whose time has come", () => {
     expect(planned({ ...every5, overlap: "queue" }, NOW, true).firing).toEqual([NOW]);
   });
 
+  it("starts only the latest of what was missed, if it is told to leave out what overlaps", () => {
+    const next = planned({ ...every5, missed: "all", overlap: "skip" }, late, false);
+    expect(next).toMatchObject({ firing: [NOW + 15 * MINUTE], nextAt: NOW + 20 * MINUTE });
+  });
+
   it("is due no more when it is disabled or at its end", () => {
     expect(scheduleDue({ ...every5, enabled: false })).toBeUndefined();
     expect(scheduleDue(planned({ ...every5, endAt: NOW }, NOW, false))).toBe(NOW);

@@ -145,6 +145,17 @@ describe("a schedule", () => {
     expect((await now(kit, made)).last).toMatchObject({ dueAt: due(next), skipped: "the run before has not ended" });
   });
 
+  it("starts one run for all that was missed, if no two may overlap", async () => {
+    const kit = createKit();
+    const made = await schedule(kit, { missed: "all", overlap: "skip" });
+    const dueTimes = Array.from({ length: 4 }, (_, n) => due(made) + n * MINUTE);
+    kit.clock.advance(due(made) - kit.clock.wall() + 3.5 * MINUTE);
+    await fire(kit.deps, made);
+    const runs = await Promise.all(dueTimes.map((dueAt) => runOf(kit, made, dueAt)));
+    expect(runs.map((run) => run?.status)).toEqual([undefined, undefined, undefined, "pending"]);
+    expect((await now(kit, made)).last).toMatchObject({ dueAt: dueTimes.at(-1) });
+  });
+
   it("that is paused fires nothing, and makes up for nothing when it goes on", async () => {
     const kit = createKit();
     const made = await schedule(kit, { missed: "all" });

@@ -4,7 +4,7 @@ import { auditId } from "../../src/core/audit.ts";
 import { decisionId, runId } from "../../src/core/ids.ts";
 import { deskVersion, worked } from "../../src/core/hold-desk.ts";
 import { isEnded } from "../../src/core/run.ts";
-import type { Hold } from "../../src/core/hold.ts";
+import type { Hold, ReviewRequest } from "../../src/core/hold.ts";
 import { reviewRequestOf, reviewValue } from "../../src/core/review-value.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { Run } from "../../src/core/run.ts";
@@ -16,11 +16,12 @@ import { holdOf } from "../support/hold.ts";
 
 const INTERRUPT = "0".repeat(32);
 const RAISED_BY = { id: INTERRUPT, ns: "", checkpointId: "c", taskId: "t", ordinal: 0 };
-const asking = (amount: number): Json => reviewValue({ number: 0, title: "Pay", action: "pay", args: { amount } });
+const asking = (amount: number, policy: Partial<ReviewRequest> = {}): Json =>
+  reviewValue({ number: 0, title: "Pay", action: "pay", args: { amount }, ...policy });
 
-const asks = (amount: number): DriveOutcome => ({
+const asks = (amount: number, policy: Partial<ReviewRequest> = {}): DriveOutcome => ({
   kind: "interrupted",
-  interrupts: [{ id: INTERRUPT, value: asking(amount), node: "ask", raisedBy: RAISED_BY }],
+  interrupts: [{ id: INTERRUPT, value: asking(amount, policy), node: "ask", raisedBy: RAISED_BY }],
 });
 
 /** A hold as a delivery of fence 0 put it before it died with its run still to end. */
@@ -138,6 +139,58 @@ describe("a review that a dead delivery asked", () => {
     const { old, open } = await takenOver(100, asks(100), { desk: () => desk });
     expect(open).toMatchObject([{ holdId: old.holdId, ...desk }]);
     expect(open[0]?.fence).toBeGreaterThan(old.fence);
+  });
+
+  it.each([
+    ["and has been escalated is still for the groups that were added", { done: true }, ["desk", "leads"]],
+    ["and was not escalated yet is for the groups that are named now", {}, ["desk"]],
+  ] as const)("%s, when the next one asks the same", async (_name, done, groups) => {
+    const request = { number: 0, title: "Pay", action: "pay", args: { amount: 100 }, groups: ["desk", "leads"] };
+    const times = { escalation: { at: 9e12, groups: ["leads"], ...done } } as const;
+    const { open } = await takenOver(100, asks(100, { groups: ["desk"] }), { desk: () => ({ request, times }) });
+    expect(open).toMatchObject([{ request: { groups }, times }]);
+  });
+});
+
+describe("a review that nobody waits for", () => {
+  it("is nothing to work on either", async () => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    const hold = await leftBehind(kit, run, 1);
+    await kit.deps.runs.update(run, run.runId, (now) => ({ ...now, status: "success" }));
+    const id = `${run.threadId}.${hold.holdId}`;
+    for (const work of [
+      { kind: "claim", forMs: 1000 },
+      { kind: "comment", text: "hm" },
+    ] as const)
+      await expect(kit.runtime.reviews.work(ALICE, id, { work })).rejects.toMatchObject({ code: "gone" });
+    expect((await kit.runtime.reviews.get(ALICE, id)).claim).toBeUndefined();
+  });
+});
+
+describe("the interrupts of a run", () => {
+  const plain = (n: number, bytes: number) => {
+    const id = String(n).repeat(32);
+    return { id, value: "x".repeat(bytes), node: "ask", raisedBy: { ...RAISED_BY, id } };
+  };
+  const ended = async (interrupts: readonly ReturnType<typeof plain>[]): Promise<Run> => {
+    const kit = createKit();
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(undefined));
+    await using worker = kit.worker({ drive: async () => ({ kind: "interrupted", interrupts }) });
+    worker.start();
+    return await eventually(async () => {
+      kit.clock.advance(500);
+      const now = (await kit.deps.runs.get(run, run.runId))?.value;
+      return now && isEnded(now.status) ? now : undefined;
+    }, "the end of the run");
+  };
+
+  it("are at most 256 KB in all: more of them end it with the reason", async () => {
+    const half = 128 * 1024;
+    expect(await ended([plain(1, half - 100), plain(2, half - 100)])).toMatchObject({ status: "held" });
+    const failed = await ended([plain(1, half), plain(2, half)]);
+    expect(failed).toMatchObject({ status: "error", end: { holds: [] } });
+    expect(failed.error?.message).toContain("more than the limit of 262144");
   });
 });
 

@@ -2,7 +2,6 @@
 import type { Response } from "express";
 import { z } from "zod";
 import type { Clock } from "../../core/clock.ts";
-import { HoldpointError } from "../../core/errors.ts";
 import { deskVersion } from "../../core/hold-desk.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
@@ -101,11 +100,10 @@ async function answerPage(reviews: ReviewUseCases, { principal, request, respons
   response.json({ items: page.items.map(reviewObject), next_cursor: next });
 }
 
-function decidedObject(decided: Decided): JsonObject {
+function decidedObject(decided: Decided): object {
   if ("hold" in decided) return { id: decided.id, status: 200, review: reviewObject(decided.hold) };
-  const { code, message } = decided.error;
-  const { status } = problemOf(new HoldpointError(code, message));
-  return { id: decided.id, status, error: { code, detail: message } };
+  const { status, code, detail, facts } = problemOf(decided.error);
+  return { id: decided.id, status, error: { ...facts, code, detail } };
 }
 
 /** Server-sent events until the reader has gone: `review`, `gone`, and `ready` once everything open was sent. */

@@ -3,7 +3,7 @@ import type { DeskWork } from "../../core/hold-desk.ts";
 import type { Hold, HoldAnswer } from "../../core/hold.ts";
 import type { Principal } from "../../core/principal.ts";
 import type { ReviewFilter } from "../../core/review-filter.ts";
-import type { ErrorCode } from "../../core/errors.ts";
+import type { HoldpointError } from "../../core/errors.ts";
 import type { DecideRequest } from "../decisions/decide.ts";
 import type { ReviewStatistics } from "./statistics.ts";
 
@@ -50,10 +50,7 @@ export interface DecideMany {
 }
 
 /** What became of one review of several. */
-export type Decided = { readonly id: string } & (
-  | { readonly hold: Hold }
-  | { readonly error: { readonly code: ErrorCode; readonly message: string } }
-);
+export type Decided = { readonly id: string } & ({ readonly hold: Hold } | { readonly error: HoldpointError });
 
 export interface WorkRequest {
   readonly work: DeskWork;
