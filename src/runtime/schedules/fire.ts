@@ -66,7 +66,8 @@ async function start(deps: Deps, assistants: Assistants, schedule: ScheduleRecor
     // Its run has ended and its thread is gone: whoever died here had fired it.
     if (isHoldpointError(error, "gone")) return { dueAt, ...named };
     deps.log.warn({ ...said, err: error }, "schedule could not be fired");
-    return { dueAt, skipped: errorInfo(error).message.slice(0, 512) };
+    // The run before stays: it may not have ended.
+    return { ...schedule.last, dueAt, skipped: errorInfo(error).message.slice(0, 512) };
   }
 }
 
