@@ -5,7 +5,7 @@ import type { NodeConfig } from "../../src/graph/context.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { review } from "../../src/graph/review.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
-import { engines } from "../support/engines.ts";
+import { serviceEngines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
 import { LONG_MS, eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
@@ -70,9 +70,7 @@ async function desk(engine: Engine) {
   };
 }
 
-const some = engines().filter(({ name }) => name !== "dynalite");
-
-describe.each(some)("on $name, an approval", { timeout: 120_000 }, (engine) => {
+describe.each(serviceEngines())("on $name, an approval", { timeout: 120_000 }, (engine) => {
   it("of 100 pays 100, once, however often it is given", async () => {
     await using at = await desk(engine);
     const shown = await at.waiting(100);

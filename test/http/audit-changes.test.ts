@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { tenantId } from "../../src/core/ids.ts";
 import { verifyChain } from "../../src/runtime/audit/verify.ts";
-import { engines } from "../support/engines.ts";
+import { serviceEngines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
 import { LONG_MS, eventually } from "../support/eventually.ts";
 import { createTestGraphs } from "../support/graphs.ts";
@@ -40,9 +40,7 @@ async function opened(engine: Engine) {
   };
 }
 
-const some = engines().filter(({ name }) => name !== "dynalite");
-
-describe.each(some)("on $name, the audit log", { timeout: 120_000 }, (engine) => {
+describe.each(serviceEngines())("on $name, the audit log", { timeout: 120_000 }, (engine) => {
   it("has one entry for each change of a webhook: who, when, from what to what, and no secret", async () => {
     await using at = await opened(engine);
     const { call, entries } = at;

@@ -8,7 +8,7 @@ import { review } from "../../src/graph/review.ts";
 import { keyAuthenticator } from "../../src/http/auth.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { verifyChain } from "../../src/runtime/audit/verify.ts";
-import { engines } from "../support/engines.ts";
+import { serviceEngines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
 import { LONG_MS, eventually } from "../support/eventually.ts";
 import { createTestKeys } from "../support/http.ts";
@@ -153,9 +153,7 @@ async function stopped({ call, start, ended, runOf, world }: Desk): Promise<void
   expect(await ended(next)).toBe("success");
 }
 
-const some = engines().filter(({ name }) => name !== "dynalite");
-
-describe.each(some)("on $name, the audit log", { timeout: 120_000 }, (engine) => {
+describe.each(serviceEngines())("on $name, the audit log", { timeout: 120_000 }, (engine) => {
   it("has one entry for each vote, decision, effect, settlement, retry, resume, park and cancel", async () => {
     await using at = await opened(engine);
     for (const act of [decided, settled, retried, stopped]) await act(at);

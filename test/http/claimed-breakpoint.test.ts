@@ -19,7 +19,7 @@ const stops = new StateGraph(State)
 
 let desk: ReviewDesk;
 beforeAll(async () => {
-  desk = await startReviewDesk(registeredGraph("stops", stops));
+  desk = await startReviewDesk({ graphs: [registeredGraph("stops", stops)] });
 });
 afterAll(async () => {
   await desk[Symbol.asyncDispose]();

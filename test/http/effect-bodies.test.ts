@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { runId, tenantId } from "../../src/core/ids.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
-import { engines } from "../support/engines.ts";
+import { serviceEngines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
 import { eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
@@ -68,9 +68,7 @@ async function opened(engine: Engine) {
   };
 }
 
-const some = engines().filter(({ name }) => name !== "dynalite");
-
-describe.each(some)("a long result on $name", { timeout: 120_000 }, (engine) => {
+describe.each(serviceEngines())("a long result on $name", { timeout: 120_000 }, (engine) => {
   it("is kept as a body, shown whole, and removed with its thread; that it happened stays in the journal", async () => {
     await using at = await opened(engine);
     const threads = [await at.fetched(true), await at.fetched(true)];

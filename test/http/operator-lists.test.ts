@@ -6,7 +6,7 @@ import type { NodeConfig } from "../../src/graph/context.ts";
 import { effect } from "../../src/graph/effect.ts";
 import { keyAuthenticator } from "../../src/http/auth.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
-import { engines } from "../support/engines.ts";
+import { serviceEngines } from "../support/engines.ts";
 import type { Engine } from "../support/engines.ts";
 import { createTestKeys } from "../support/http.ts";
 import { startService } from "../support/service.ts";
@@ -76,9 +76,7 @@ interface Asking {
   readonly json?: unknown;
 }
 
-const some = engines().filter(({ name }) => name !== "dynalite");
-
-describe.each(some)("on $name, what operators see and do", { timeout: 120_000 }, (engine) => {
+describe.each(serviceEngines())("on $name, what operators see and do", { timeout: 120_000 }, (engine) => {
   it("is read by every role but the notifier, and done by operators and admins only", async () => {
     await using at = await opened(engine);
     const { run } = await at.ran("parks");

@@ -29,7 +29,7 @@ const mixed = new StateGraph(State)
 
 let desk: ReviewDesk;
 beforeAll(async () => {
-  desk = await startReviewDesk(registeredGraph("mixed", mixed));
+  desk = await startReviewDesk({ graphs: [registeredGraph("mixed", mixed)] });
 });
 afterAll(async () => {
   await desk[Symbol.asyncDispose]();

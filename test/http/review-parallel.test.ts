@@ -7,7 +7,7 @@ import type { Run } from "../../src/core/run.ts";
 import { review } from "../../src/graph/review.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import { tenantId, threadId } from "../../src/core/ids.ts";
-import { engines } from "../support/engines.ts";
+import { serviceEngines } from "../support/engines.ts";
 import { patiently } from "../crash/patient.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
@@ -95,9 +95,7 @@ function executedBy(
   });
 }
 
-const some = engines().filter(({ name }) => name !== "dynalite");
-
-describe.each(some)("fifty reviews on one thread, on $name", (engine) => {
+describe.each(serviceEngines())("fifty reviews on one thread, on $name", (engine) => {
   it("have every effect once; a continuation executes again what still waits, once, and nothing that is done", async () => {
     const { graph, counted } = manyPayments();
     await using opened = await engine.open();

@@ -74,6 +74,9 @@ const memoryHandles = (table: Table): Handles => ({
   [Symbol.asyncDispose]: async () => {},
 });
 
+/** What the service runs on: dynalite stands in for DynamoDB where every statement of an adapter is checked. */
+export const serviceEngines = (): readonly Engine[] => engines().filter(({ name }) => name !== "dynalite");
+
 /** All that keep what they are given. */
 export const engines = (): readonly Engine[] => [sqliteEngine, ...dynamoEngines()];
 

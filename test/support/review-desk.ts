@@ -7,8 +7,11 @@ import type { ReviewSpec } from "../../src/graph/review.ts";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import type { NodeConfig } from "../../src/graph/context.ts";
+import { sqliteEngine } from "./engines.ts";
+import type { Engine } from "./engines.ts";
 import { createTestKeys } from "./http.ts";
 import type { TestKey } from "./http.ts";
+import { eventually } from "./eventually.ts";
 import { startService } from "./service.ts";
 import type { Service } from "./service.ts";
 
@@ -85,8 +88,19 @@ const both = graphOf(async ({ spec }, config) => {
   return { log: [JSON.stringify(await review(config, { title: "Pay", action: "pay", args: {}, ...spec }))] };
 });
 
-/** `more`: graphs beside its own. */
-export async function startReviewDesk(...more: readonly RegisteredGraph[]): Promise<ReviewDesk> {
+export interface ReviewDeskOptions {
+  /** SQLite unless given. */
+  readonly engine?: Engine;
+  /** Beside its own. */
+  readonly graphs?: readonly RegisteredGraph[];
+}
+
+export async function startReviewDesk({
+  engine = sqliteEngine,
+  graphs: more = [],
+}: ReviewDeskOptions = {}): Promise<ReviewDesk> {
+  await using opening = new AsyncDisposableStack();
+  const { table } = opening.use(await engine.open());
   const people = Object.keys(KEYS) as readonly Person[]; // its own keys
   const { apiKeys, texts } = createTestKeys(Object.values(KEYS));
   const keyOf = (person: Person): string => texts[people.indexOf(person)] ?? "";
@@ -94,7 +108,8 @@ export async function startReviewDesk(...more: readonly RegisteredGraph[]): Prom
     [registeredGraph("asks", asks), registeredGraph("plain", plain), registeredGraph("both", both), ...more],
     [],
   );
-  const service = await startService({ graphs, app: { auth: keyAuthenticator(apiKeys) } });
+  const service = opening.use(await startService({ graphs, table, app: { auth: keyAuthenticator(apiKeys) } }));
+  const opened = opening.move();
   const client = (as: Person = "sam"): Client =>
     new Client({ apiUrl: service.app.url, apiKey: keyOf(as), callerOptions: { maxRetries: 0 } });
   const call: ReviewDesk["call"] = (as, method, path, { headers, ...init } = {}) =>
@@ -120,11 +135,12 @@ export async function startReviewDesk(...more: readonly RegisteredGraph[]): Prom
     decide: (as, { id, digest }, answer, headers = {}) =>
       call(as, "POST", `/v1/reviews/${id}/decisions`, { json: { digest, ...answer }, headers }),
     async logOf({ id, thread_id: thread }) {
-      const run = (await get(id)).decision?.continuation_run_id ?? "";
+      // Queued a moment after the decision.
+      const run = await eventually(async () => (await get(id)).decision?.continuation_run_id ?? undefined);
       const values = (await client().runs.join(thread, run)) as { readonly log?: readonly string[] };
       return values.log ?? [];
     },
-    [Symbol.asyncDispose]: () => service[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
