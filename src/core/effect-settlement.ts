@@ -109,7 +109,9 @@ export function settled(entry: EffectEntry, ask: SettlementAsk): Settled {
 function wordOf(entry: EffectEntry, { intent, said, by, origin, reason, now }: SettlementAsk): Settlement {
   const resultDigest =
     said.verdict === "happened" && said.result !== undefined ? sha256(canonicalJson(said.result)) : undefined;
-  const name = canonicalJson([entry.root, entry.token, intent, by, said.verdict, resultDigest ?? null]);
+  // With what was said last, so that whoever comes back to a word has said another one: each has its entry in the audit log.
+  const last = entry.proposal?.id ?? null;
+  const name = canonicalJson([entry.root, entry.token, intent, by, said.verdict, resultDigest ?? null, last]);
   return {
     id: namedUuid(name, SETTLEMENTS),
     intent,

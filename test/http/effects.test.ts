@@ -198,6 +198,28 @@ describe("an irreversible effect", () => {
       { actor: "eve", action: "happened", detail: { stands: false } },
     ]);
   });
+
+  it("has each word on the record, also that of who comes back to what they said first", async () => {
+    const effect = await parked({ tool: "wire", irreversible: true });
+    const say = (who: Principal, result: string) =>
+      service.runtime.effects.settle(who, effect.id, {
+        said: { verdict: "happened", result },
+        reason: "seen",
+        intent: 1,
+      });
+    await say(bob, "sent");
+    await say(eve, "lost");
+    await say(eve, "sent");
+    const { settlement } = await say(bob, "sent");
+    expect(settlement).toMatchObject({ by: "bob", proposedBy: "eve" });
+    await goesOn(effect.thread_id, ["sent", "shipped"]);
+    expect((await recorded(effect)).map(({ actor, detail }) => [actor, detail?.["stands"]])).toEqual([
+      ["bob", true],
+      ["eve", false],
+      ["eve", false],
+      ["bob", false],
+    ]);
+  });
 });
 
 describe("an effect that was asked for with other arguments", () => {
