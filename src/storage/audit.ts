@@ -32,7 +32,7 @@ export interface Audit {
    * `pool`: whose workers chain it.
    */
   record(entry: AuditEntry, pool?: string): Promise<void>;
-  /** Entries of a tenant by their time: rows of an index, to be confirmed by `kept`. */
+  /** Entries of a tenant by their time (`rowSort`): rows of an index, to be confirmed by `kept`. */
   list(tenant: TenantId, range: Range): Promise<Page<AuditRow>>;
   kept(tenant: TenantId, ids: readonly string[]): Promise<readonly KeptEntry[]>;
   /** @throws HoldpointError `gone` once the keys of the tenant were dropped, `corrupt`, `unavailable` */
@@ -169,13 +169,17 @@ function decodeLink(item: Item): Link & { readonly tenant: TenantId } {
 }
 
 function indexEntries({ tenant, id, kind, at, link, pool }: Entry, shards: number): IndexEntries {
-  const list = { pk: listPartition(tenant, "audit"), sk: `${timePart(at)}#${kind}#${id}` };
+  const list = { pk: listPartition(tenant, "audit"), sk: rowSort({ at, kind, id }) };
   if (link !== undefined) return { list };
   const sk = futureSort({ tenant, priority: 9, dueAt: at + CHAINED_AFTER_MS, subject: `audit/${id}` });
   return { list, due: { pk: duePartition(pool, tenant, shards), sk } };
 }
 
+/** Sort key of an entry's row in the list. */
+export const rowSort = ({ at, kind, id }: Pick<KeptEntry, "at" | "kind" | "id">): string =>
+  `${timePart(at)}#${kind}#${id}`;
+
 function rowOf(sort: string): readonly AuditRow[] {
   const [at, kind, id] = sort.split("#");
-  return id === undefined ? [] : [{ sort, at: Number(at), kind: kind as AuditKind, id }]; // as indexEntries wrote it
+  return id === undefined ? [] : [{ sort, at: Number(at), kind: kind as AuditKind, id }]; // as rowSort wrote it
 }

@@ -1,10 +1,11 @@
 /**
- * Verifies a tenant's chain of audit entries from its first link on, and that every entry is in the link that it names.
- * Needs no data keys: what is hashed is what is stored.
+ * Verifies a tenant's chain of audit entries from its first link on, that every entry is in the link that it names, and
+ * that the list which auditors read has it. Needs no data keys: what is hashed is what is stored.
  */
 import { GENESIS, problemsOf } from "../../core/audit.ts";
-import type { ChainProblem, Verified } from "../../core/audit.ts";
+import type { ChainProblem, FoundEntry, KeptEntry, Link, Verified } from "../../core/audit.ts";
 import type { TenantId } from "../../core/ids.ts";
+import { rowSort } from "../../storage/audit.ts";
 import type { Audit } from "../../storage/audit.ts";
 import { newestFirst } from "../../storage/newest-first.ts";
 
@@ -24,12 +25,10 @@ export interface Verification {
   readonly head: NotedHead;
 }
 
-/** Reads every link and every entry, a page at a time; what is remembered is the ids. */
-export async function verifyChain(
-  audit: Pick<Audit, "links" | "kept" | "list">,
-  tenant: TenantId,
-  noted?: NotedHead,
-): Promise<Verification> {
+type Reading = Pick<Audit, "links" | "kept" | "list">;
+
+/** Reads every link and every entry, a page at a time; what is remembered is ids, and where the list has them. */
+export async function verifyChain(audit: Reading, tenant: TenantId, noted?: NotedHead): Promise<Verification> {
   // Before the links are: whatever says by now that a link has it stands in one that will be read.
   const named = await linksNamed(audit, tenant);
   const problems: ChainProblem[] = [];
@@ -40,9 +39,8 @@ export async function verifyChain(
     const page = await audit.links(tenant, at.n + 1);
     if (page.length === 0) break;
     for (const link of page) {
-      const ids = link.entries.map(({ id }) => id);
-      const kept = new Map((await audit.kept(tenant, ids)).map((entry) => [entry.id, entry]));
-      problems.push(...problemsOf(tenant, at, { link, kept }));
+      const found = await entriesOf(audit, tenant, { link, listed: named.listed });
+      problems.push(...problemsOf(tenant, at, { link, found }));
       if (noted?.n === link.n && noted.hash === link.hash) isNotedThere = true;
       at = { ...at, n: link.n, hash: link.hash };
       links++;
@@ -61,21 +59,48 @@ export async function verifyChain(
 
 const ROWS_AT_ONCE = 100;
 
-/** The link that each entry of a tenant says it is in, and those that say none. */
-async function linksNamed(
-  audit: Pick<Audit, "list" | "kept">,
-  tenant: TenantId,
-): Promise<{ readonly links: ReadonlyMap<string, number>; readonly unchained: readonly string[] }> {
+interface Named {
+  /** Sort keys of the rows of the list. */
+  readonly listed: ReadonlySet<string>;
+  /** The link that each listed entry says it is in. */
+  readonly links: ReadonlyMap<string, number>;
+  /** Those that say none. */
+  readonly unchained: readonly string[];
+}
+
+async function linksNamed(audit: Reading, tenant: TenantId): Promise<Named> {
+  const listed = new Set<string>();
   const links = new Map<string, number>();
   const unchained: string[] = [];
   for await (const rows of newestFirst((range) => audit.list(tenant, range), {}, ROWS_AT_ONCE)) {
+    for (const { sort } of rows) listed.add(sort);
     const ids = rows.map(({ id }) => id);
     for (const { id, link } of await audit.kept(tenant, ids)) {
       if (link === undefined) unchained.push(id);
       else links.set(id, link);
     }
   }
-  return { links, unchained };
+  return { listed, links, unchained };
+}
+
+async function entriesOf(
+  audit: Reading,
+  tenant: TenantId,
+  { link, listed }: { readonly link: Link; readonly listed: ReadonlySet<string> },
+): Promise<ReadonlyMap<string, FoundEntry>> {
+  const ids = link.entries.map(({ id }) => id);
+  const kept = await audit.kept(tenant, ids);
+  // What was put since the list was read is looked for once more.
+  const found = kept.map(async (entry): Promise<FoundEntry> => {
+    const isListed = listed.has(rowSort(entry)) || (await isInList(audit, tenant, entry));
+    return { entry, isListed };
+  });
+  return new Map((await Promise.all(found)).map((one) => [one.entry.id, one]));
+}
+
+async function isInList(audit: Reading, tenant: TenantId, entry: KeptEntry): Promise<boolean> {
+  const sort = rowSort(entry);
+  return (await audit.list(tenant, { from: sort, to: sort })).items.length > 0;
 }
 
 const notThere = (noted: NotedHead, { n }: Verified): string =>
