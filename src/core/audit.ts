@@ -134,7 +134,8 @@ export function linkAfter(
 
 /** What is wrong with a chain, and where. */
 export interface ChainProblem {
-  readonly link: number;
+  /** Undefined where no link has to do with it. */
+  readonly link: number | undefined;
   readonly what: string;
 }
 
@@ -147,12 +148,14 @@ export interface Verified {
   readonly seen: Map<string, number>;
 }
 
-/** An entry of a link as it is stored now. */
-export interface FoundEntry {
-  readonly entry: KeptEntry;
-  /** Whether the list that auditors read has it. */
-  readonly isListed: boolean;
-}
+/** An entry of a link as it is stored now; damaged: there is one, and nobody can read it. */
+export type FoundEntry =
+  | "damaged"
+  | {
+      readonly entry: KeptEntry;
+      /** Whether the list that auditors read has it. */
+      readonly isListed: boolean;
+    };
 
 /**
  * What is wrong with the next link of a chain. `found`: its entries, by id. The hashes go on from what the link itself
@@ -172,6 +175,7 @@ export function problemsOf(
     const here = found.get(id);
     if (first !== undefined) problems.push(`entry ${id} stands in link ${first} already`);
     else if (!here) problems.push(`entry ${id} is missing`);
+    else if (here === "damaged") problems.push(`entry ${id} is damaged: it cannot be read`);
     else if (entryDigest(here.entry) !== digest) problems.push(`entry ${id} was changed`);
     else if (!here.isListed) problems.push(`entry ${id} is hidden: the list that auditors read does not have it`);
     before.seen.set(id, first ?? link.n);

@@ -42,8 +42,8 @@ export interface Audit {
   head(tenant: TenantId): Promise<Link | undefined>;
   /** False when there is a link of this number already. */
   append(tenant: TenantId, link: Link): Promise<boolean>;
-  /** The links of a chain from this number on; a page. */
-  links(tenant: TenantId, from: number): Promise<readonly Link[]>;
+  /** The links of a chain from this number on, up to `to` if it is given; a page. */
+  links(tenant: TenantId, from: number, to?: number): Promise<readonly Link[]>;
 }
 
 export interface AuditOptions {
@@ -127,8 +127,9 @@ export function createAudit({ table, shards, sealers = plainSealers }: AuditOpti
       return (await links.query(auditKeys.chain(tenant), range)).items[0]?.value;
     },
     append: async (tenant, link) => (await links.put({ ...link, tenant }, "absent")).won,
-    async links(tenant, from) {
-      const range = { from: auditKeys.link(tenant, from).sk, to: `${auditKeys.linkPrefix}~`, limit: PAGE_LINKS };
+    async links(tenant, from, to) {
+      const end = to === undefined ? `${auditKeys.linkPrefix}~` : auditKeys.link(tenant, to).sk;
+      const range = { from: auditKeys.link(tenant, from).sk, to: end, limit: PAGE_LINKS };
       return (await links.query(auditKeys.chain(tenant), range)).items.map(({ value }) => value);
     },
   };
@@ -158,9 +159,12 @@ function decodeEntry(item: Item): Entry {
 
 function decodeLink(item: Item): Link & { readonly tenant: TenantId } {
   const pairs = JSON.parse(textOf(item, "e")) as readonly (readonly [string, string])[];
+  const [tenant, n] = [textOf(item, "t") as TenantId, numberOf(item, "n")];
+  // Who reads on from a number must not be sent back by one.
+  if (auditKeys.link(tenant, n).sk !== item.sk) throw new TypeError(`link ${item.sk} says that it is number ${n}`);
   return {
-    tenant: textOf(item, "t") as TenantId,
-    n: numberOf(item, "n"),
+    tenant,
+    n,
     previous: textOf(item, "p"),
     at: numberOf(item, "a"),
     entries: pairs.map(([id, digest]): LinkedEntry => ({ id, digest })),

@@ -150,6 +150,37 @@ describe.each(everyTable())("the chain on $name", (engine) => {
     expect(await verifyChain(late, ACME)).toMatchObject({ problems: [], entries: 13 });
   });
 
+  it("names an entry that is damaged, also one that no link has yet, and goes on", async () => {
+    const log = await openLog();
+    const young = entry(40);
+    await log.audit.record(young);
+    const [broken = "", gone = ""] = idsOf(log.entries.slice(4));
+    for (const id of [broken, auditId(young)]) {
+      const item = await log.table.get(auditKeys.entry(ACME, id));
+      if (item) await change(log.table, item, { d: "no bytes" });
+    }
+    await log.table.remove(auditKeys.entry(ACME, gone), "any");
+    expect(await problemsOf(log)).toEqual([
+      `2: entry ${broken} is damaged: it cannot be read`,
+      `2: entry ${gone} is missing`,
+      `undefined: entry ${auditId(young)} is damaged: it cannot be read`,
+    ]);
+  });
+
+  it.each([
+    ["is no list of entries", { e: "{nope" }],
+    ["has the number of another one", { n: 1 }],
+  ])("names a link that is damaged, since it %s, and goes on", async (_, attributes) => {
+    const log = await openLog();
+    await change(log.table, await linkItem(log.table, 3), attributes);
+    const strays = log.entries.slice(6, 9).toReversed();
+    expect(await problemsOf(log)).toEqual([
+      "3: is damaged: it cannot be read",
+      "4: links 3 to 3 are missing",
+      ...strays.map((stray) => strayed(3, stray)),
+    ]);
+  });
+
   it("finds a link that was changed, also by who made its own hash anew", async () => {
     const log = await openLog();
     const item = await linkItem(log.table, 2);
