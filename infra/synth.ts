@@ -2,12 +2,13 @@
  * Synthesises every environment without asking AWS anything, and publishes the templates: `npm run infra:synth`. Fails on
  * a finding of CloudFormation's validator, or of cdk-nag that is not explained.
  */
-import { mkdtemp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseEnvironment } from "./lib/config.ts";
 import type { EnvironmentConfig } from "./lib/config.ts";
+import { readEnvironments } from "./lib/environments.ts";
 import { createApp, createStacks } from "./lib/stacks.ts";
+import { refusing } from "./refusing.ts";
 
 /** A template as CloudFormation takes it. */
 export interface Template {
@@ -27,14 +28,11 @@ export interface Synthesised {
   readonly templates: Readonly<Record<string, Template>>;
 }
 
-const ENVIRONMENTS = join(import.meta.dirname, "environments");
 export const TEMPLATES = join(import.meta.dirname, "templates");
 
-/** Every environment, in the order of the names of their files. @throws Error with all findings */
+/** Every environment. @throws Error with all findings, HoldpointError `invalid` with all mistakes of their files */
 export async function synthesise(): Promise<readonly Synthesised[]> {
-  const files = (await readdir(ENVIRONMENTS)).filter((name) => name.endsWith(".json")).toSorted();
-  const texts = await Promise.all(files.map((file) => readFile(join(ENVIRONMENTS, file), "utf8")));
-  return synthesiseAll(texts.map(parseEnvironment));
+  return synthesiseAll(readEnvironments());
 }
 
 /** These environments. @throws Error with all findings */
@@ -66,8 +64,10 @@ export async function synthesiseAll(configs: readonly EnvironmentConfig[]): Prom
 export const published = (template: Template): string => `${JSON.stringify(template, undefined, 1)}\n`;
 
 async function publish(): Promise<void> {
+  const made = await synthesise();
+  // Only now: what is published stays until there is something to replace it.
   await rm(TEMPLATES, { recursive: true, force: true });
-  for (const { environment, templates } of await synthesise()) {
+  for (const { environment, templates } of made) {
     await mkdir(join(TEMPLATES, environment), { recursive: true });
     for (const [stack, template] of Object.entries(templates)) {
       await writeFile(join(TEMPLATES, environment, `${stack}.json`), published(template));
@@ -76,4 +76,4 @@ async function publish(): Promise<void> {
   }
 }
 
-if (import.meta.main) await publish();
+if (import.meta.main) await refusing(publish);

@@ -7,6 +7,7 @@ import { DOCUMENTS, ingestFolder, openRetriever } from "../src/open-retrieval.ts
 import { openFolder } from "../src/retrieval/folder.ts";
 import { stopSignal } from "../src/signals.ts";
 import { namedTenant } from "../src/storage/api-keys.ts";
+import { noMetrics } from "../src/telemetry/metrics.ts";
 
 const USAGE = `usage: ingest --tenant <name> [--collection <name>] <folder>, with the settings of the service in the environment
   The collection ("${DOCUMENTS}" by default) is made the same as the folder: what is gone from it is removed.
@@ -26,7 +27,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (read.kind === "help") throw new Error(USAGE);
   const folder = await openFolder(path);
   using log = createLog({ level: read.config.logLevel, format: process.stdout.isTTY ? "text" : "json" });
-  await using retriever = await openRetriever(read.config, log);
+  await using retriever = await openRetriever(read.config, { log, metrics: noMetrics });
   const stopping = stopSignal(systemClock, log);
   await ingestFolder({ folder, retriever, tenant, collection, clock: systemClock, log, stopping });
   if (stopping.aborted) throw new Error("stopped before all documents were ingested: start it again to go on");

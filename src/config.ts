@@ -220,8 +220,8 @@ function openSearchOf(env: Environment): OpenSearchPlace | undefined {
   return { url: new URL(url).origin, index, service: env.HOLDPOINT_OPENSEARCH_SERVICE, region: env.AWS_REGION };
 }
 
-/** Of a text that has the form. */
-function embedderOf(text: string | undefined): Config["embedder"] {
+/** What HOLDPOINT_EMBEDDER names; undefined for nothing, and for a text that has not its form. */
+export function embedderOf(text: string | undefined): Config["embedder"] {
   const { model, dimensions } = EMBEDDER_FORM.exec(text ?? "")?.groups ?? {};
   if (model === undefined) return undefined;
   return { model, dimensions: dimensions === undefined ? undefined : Number(dimensions) };

@@ -197,7 +197,7 @@ interface Working extends AsyncDisposable {
 async function openWorker({ config, deps, assistants, owner }: WorkerOptions): Promise<Working> {
   await using opening = new AsyncDisposableStack();
   const modelsOf = await openModels(config, deps.log);
-  const retriever = opening.use(await openRetriever(config, deps.log));
+  const retriever = opening.use(await openRetriever(config, { log: deps.log, metrics: deps.telemetry.metrics }));
   const settings = present({ ledgerUrl: config.ledgerUrl });
   const services: GraphServices = (tenant) => ({
     tenant,

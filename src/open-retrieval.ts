@@ -5,16 +5,26 @@ import { systemClock } from "./core/clock.ts";
 import { HoldpointError, errorInfo, isHoldpointError, namingSetting } from "./core/errors.ts";
 import { systemIds } from "./core/ids.ts";
 import type { TenantId } from "./core/ids.ts";
+import type { EmbeddingCall } from "./models/embedder.ts";
 import type { PassageEmbedder } from "./retrieval/embedding.ts";
 import type { DocumentFolder } from "./retrieval/folder.ts";
 import type { Retriever } from "./retrieval/retriever.ts";
 import type { Log } from "./runtime/deps.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+
+/** Where it is told what search does. */
+export interface Telling {
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, "modelCalled">;
+}
 
 /** Opens search as the configuration says. @throws HoldpointError, one line, when it cannot be had */
-export async function openRetriever(config: Config, log: Log): Promise<Retriever & AsyncDisposable> {
+export async function openRetriever(config: Config, { log, metrics }: Telling): Promise<Retriever & AsyncDisposable> {
   await using opening = new AsyncDisposableStack();
   const embedder =
-    config.embedder === undefined ? undefined : opening.use(await openEmbedder(config, config.embedder, log));
+    config.embedder === undefined
+      ? undefined
+      : opening.use(await openEmbedder(config, config.embedder, { log, metrics }));
   const retriever =
     config.openSearch === undefined
       ? opening.use(await openSqlite(config.dataDir, embedder))
@@ -60,28 +70,29 @@ const EMBEDDING = { attempts: 5, concurrency: 8, silenceMs: 30_000 } as const;
 async function openEmbedder(
   { bedrock: { region, endpoint } }: Config,
   { model, dimensions }: NonNullable<Config["embedder"]>,
-  log: Log,
+  { log, metrics }: Telling,
 ): Promise<PassageEmbedder & Disposable> {
   if (region === undefined) throw new HoldpointError("invalid", "HOLDPOINT_EMBEDDER is set but AWS_REGION is not");
-  const [{ createBedrockClient }, { createBedrockEmbeddings }, { createEmbedder }, { createPolicies }] =
+  const [{ createBedrockClient }, { createBedrockEmbeddings }, { createEmbedder }, { createAttempts }] =
     await Promise.all([
       import("./aws/bedrock-chat.ts"),
       import("./aws/bedrock-embeddings.ts"),
       import("./models/embedder.ts"),
       import("./models/policies.ts"),
     ]);
-  const { attempts, concurrency, silenceMs } = EMBEDDING;
+  const { concurrency, silenceMs } = EMBEDDING;
   const bedrock = createBedrockClient({ endpoint, region, requestTimeoutMs: silenceMs });
   const size = dimensions === undefined ? {} : { dimensions };
   const client = await namingSetting("HOLDPOINT_EMBEDDER", () =>
     createBedrockEmbeddings(bedrock, { model, region, ...size }),
   );
-  const policies = createPolicies({
-    attempts,
-    tenantConcurrency: concurrency,
+  const attempts = createAttempts({
+    attempts: EMBEDDING.attempts,
     onBreaker: (place, state, reason) => log.warn({ place, state, reason }, "an embedder's breaker has changed"),
   });
-  const embedder = createEmbedder({ client, policies, clock: systemClock, concurrency, silenceMs });
+  const record = (call: EmbeddingCall): void =>
+    metrics.modelCalled({ operation: "embeddings", provider: "aws.bedrock", ...call });
+  const embedder = createEmbedder({ client, attempts, clock: systemClock, concurrency, silenceMs, record });
   return { ...embedder, [Symbol.dispose]: () => bedrock.destroy() };
 }
 

@@ -1,7 +1,7 @@
 /** What may differ between two environments: everything that a file of `environments/` says. */
 import { z } from "zod";
-import { EMBEDDER_FORM } from "../../src/settings.ts";
-import { catalogueProblem } from "./models.ts";
+import { catalogueProblem, embedderProblem } from "./models.ts";
+import { furtherSettings } from "./settings.ts";
 
 const cores = z.union([z.literal(256), z.literal(512), z.literal(1024), z.literal(2048), z.literal(4096)]);
 const GIB = 1024;
@@ -56,11 +56,17 @@ export const environmentConfig = z
     /** Fixed once the table has been used. */
     shards: z.int().min(1).max(256),
     /** Further settings of docs/configuration.md, for both roles. */
-    settings: z.record(z.string().regex(/^HOLDPOINT_[A-Z_]+$/), z.string()),
+    settings: furtherSettings,
     /** The model catalogue of docs/models.md, as its file would have it: workers are given it, and may call its models. */
     catalogue: z.record(z.string(), z.unknown()).optional(),
     /** HOLDPOINT_EMBEDDER, which workers may then call. */
-    embedder: z.string().regex(EMBEDDER_FORM, "bedrock:<model id>, with @<dimensions> where it has several").optional(),
+    embedder: z
+      .string()
+      .superRefine((text, context) => {
+        const problem = embedderProblem(text);
+        if (problem !== undefined) context.addIssue(problem);
+      })
+      .optional(),
     /** Where documents are kept and searched, when not on each worker's own disk: a domain or a collection that is there. */
     openSearch: z
       .strictObject({
@@ -105,16 +111,9 @@ export const environmentConfig = z
     if (config.certificateArn.split(":")[3] !== config.region) refuse(["certificateArn"], "of another region");
     const problem = catalogueProblem(config);
     if (problem !== undefined) refuse(["catalogue"], problem);
-    for (const name of ["HOLDPOINT_MODELS", "HOLDPOINT_EMBEDDER"].filter((one) => Object.hasOwn(config.settings, one)))
-      refuse(["settings", name], "say `catalogue` or `embedder`: what workers may call follows from these");
     if (new Set(config.zones).size !== config.zones.length) refuse(["zones"], "one is named twice");
     if (config.isProtected && !config.imageTag.startsWith("sha256:"))
       refuse(["imageTag"], "a digest (sha256:…) where data is protected: tags move");
   });
 
 export type EnvironmentConfig = z.output<typeof environmentConfig>;
-
-/** What a file of `environments/` says. @throws ZodError that names every mistake */
-export function parseEnvironment(text: string): EnvironmentConfig {
-  return environmentConfig.parse(JSON.parse(text));
-}

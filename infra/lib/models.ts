@@ -1,9 +1,10 @@
 /** Models of Amazon Bedrock: the catalogue that workers are given, and what they may call because of it. */
 import type { Stack } from "aws-cdk-lib";
-import { HoldpointError } from "../../src/core/errors.ts";
+import { dialectOf } from "../../src/aws/bedrock-embeddings.ts";
+import { embedderOf } from "../../src/config.ts";
+import { isHoldpointError } from "../../src/core/errors.ts";
 import { parseCatalogue } from "../../src/models/catalogue.ts";
 import type { BedrockTarget } from "../../src/models/catalogue.ts";
-import { EMBEDDER_FORM } from "../../src/settings.ts";
 import type { EnvironmentConfig } from "./config.ts";
 
 type Named = Pick<EnvironmentConfig, "region" | "catalogue" | "embedder">;
@@ -36,7 +37,7 @@ function targetsOf({ catalogue }: Pick<Named, "catalogue">): readonly BedrockTar
 export function catalogueProblem(config: Named & Pick<EnvironmentConfig, "natGateways">): string | undefined {
   if (config.catalogue === undefined) return undefined;
   if (catalogueText(config.catalogue).length > LONGEST_CATALOGUE) return `longer than ${LONGEST_CATALOGUE} characters`;
-  try {
+  return refusalOf(() => {
     for (const { name, model, region = config.region, guardrail } of targetsOf(config)) {
       if (!LITERAL.test(model)) return `targets.${name}.model: an id or an ARN is expected`;
       if (guardrail && !LITERAL.test(guardrail.id)) return `targets.${name}.guardrail.id: an id or an ARN is expected`;
@@ -44,8 +45,23 @@ export function catalogueProblem(config: Named & Pick<EnvironmentConfig, "natGat
         return `targets.${name}.region: without a NAT gateway only ${config.region} can be reached`;
     }
     return undefined;
+  });
+}
+
+/** Why the service would not take this embedder; undefined when all is well. */
+export function embedderProblem(text: string): string | undefined {
+  const embedder = embedderOf(text);
+  if (embedder === undefined) return "bedrock:<model id>, with @<dimensions> where it has several";
+  if (!LITERAL.test(embedder.model)) return "the id of a model is expected";
+  return refusalOf(() => void dialectOf(embedder.model, embedder.dimensions));
+}
+
+/** What is found, or what the service refuses of it. */
+function refusalOf(find: () => string | undefined): string | undefined {
+  try {
+    return find();
   } catch (error) {
-    if (error instanceof HoldpointError) return error.message;
+    if (isHoldpointError(error)) return error.message;
     throw error;
   }
 }
@@ -84,10 +100,10 @@ function invoking(stack: Stack, { model, region }: Model): readonly Grant[] {
 export function bedrockGrants(stack: Stack, config: Named): readonly Grant[] {
   const { region: here } = config;
   const targets = targetsOf(config);
-  const embedder = EMBEDDER_FORM.exec(config.embedder ?? "")?.groups?.["model"];
+  const embedder = embedderOf(config.embedder);
   const models: readonly Model[] = [
     ...targets.map(({ model, region = here }) => ({ model, region })),
-    ...(embedder === undefined ? [] : [{ model: embedder, region: here }]),
+    ...(embedder === undefined ? [] : [{ model: embedder.model, region: here }]),
   ];
   const guardrails = targets.flatMap(({ guardrail, region = here }) => {
     if (guardrail === undefined) return [];

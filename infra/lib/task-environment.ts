@@ -75,27 +75,13 @@ export const SECRET_SETTINGS = { HOLDPOINT_CALLBACK_KEYS: "callbackKeys" } as co
   Record<string, keyof Data>
 >;
 
-/** Settings that no task is given, and why. An environment may still set one in `settings`. */
+/** Settings that no task is given unless `settings` of its environment have them, and why. */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   HOLDPOINT_CONFIG: "the image says where its graphs are",
-  DYNAMODB_ENDPOINT: "Amazon's own",
-  S3_ENDPOINT: "Amazon's own",
-  KMS_ENDPOINT: "Amazon's own",
-  AWS_REGION: "set by AWS Fargate",
-  ECS_AGENT_URI: "set by Amazon ECS",
-  HOLDPOINT_BUCKET_KMS_KEY_ID: "the bucket's default encryption names the key",
-  HOLDPOINT_ENCRYPTION_KEYS: "data keys are wrapped by AWS KMS",
-  LANGGRAPH_AES_KEY: "data keys are wrapped by AWS KMS",
   HOLDPOINT_DOCUMENTS: "for one machine: the folder's index is not shared",
-  HOLDPOINT_OPENSEARCH_URL: "with openSearch, of an environment that has a domain or a collection",
-  HOLDPOINT_OPENSEARCH_INDEX: "with openSearch",
-  HOLDPOINT_OPENSEARCH_SERVICE: "with openSearch",
   HOLDPOINT_WEBHOOK_HOSTS: "for development: webhooks reach public hosts only",
   HOLDPOINT_SNS_SIGNATURES: "checked, unless an environment says otherwise or has no NAT gateway",
   HOLDPOINT_LEDGER_URL: "of the shipped example",
-  HOLDPOINT_MODELS: "with catalogue, of an environment that has models; the offline model otherwise",
-  BEDROCK_ENDPOINT: "Amazon's own",
-  HOLDPOINT_EMBEDDER: "with embedder; documents are found by their words otherwise",
   HOLDPOINT_POOL: "one pool, unless an environment sets another",
   HOLDPOINT_CORS_ORIGINS: "no browser, unless an environment names origins",
 };

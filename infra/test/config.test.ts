@@ -30,6 +30,8 @@ describe("the configuration of an environment", () => {
   it("is taken as the files have it", () => {
     expect([problems(DEVELOPMENT), problems(PRODUCTION)]).toEqual([[], []]);
     expect(problems({ ...PRODUCTION, openSearch: OPENSEARCH })).toEqual([]);
+    const settings = { HOLDPOINT_CORS_ORIGINS: "https://app.example.com", HOLDPOINT_MAX_STEPS: "50" };
+    expect(problems({ ...PRODUCTION, settings })).toEqual([]);
   });
 
   it.each([
@@ -87,12 +89,57 @@ describe("the configuration of an environment", () => {
       { catalogue: catalogueOf({ extra: { x: "x".repeat(16_384) } }) },
       /^catalogue: longer/,
     ],
+    [
+      "a setting that is misspelt",
+      { settings: { HOLDPOINT_MAX_STEP: "10" } },
+      /^settings.HOLDPOINT_MAX_STEP: .* no setting/,
+    ],
+    [
+      "a setting that the service refuses",
+      { settings: { HOLDPOINT_MAX_STEPS: "ten" } },
+      /^settings.HOLDPOINT_MAX_STEPS: a whole number/,
+    ],
+    [
+      "a setting that the stacks say",
+      { settings: { HOLDPOINT_TABLE: "mine" } },
+      /^settings.HOLDPOINT_TABLE: the stacks/,
+    ],
     ["models that nothing is granted for", { settings: { HOLDPOINT_MODELS: "/a" } }, /^settings.HOLDPOINT_MODELS: say/],
+    [
+      "an OpenSearch that nothing is granted for",
+      { settings: { HOLDPOINT_OPENSEARCH_URL: "https://search.example.com" } },
+      /^settings.HOLDPOINT_OPENSEARCH_URL: say/,
+    ],
     ["an embedder that is none", { embedder: "titan" }, /^embedder: bedrock:<model id>/],
+    [
+      "an embedder of a family that the service does not know",
+      { embedder: "bedrock:cohere.embed-v4:0" },
+      /^embedder: cohere.embed-v4:0 is no embedding model/,
+    ],
+    [
+      "an embedder of a size that its model has not",
+      { embedder: "bedrock:amazon.titan-embed-text-v2:0@777" },
+      /^embedder: .* 1024, 512, 256 dimensions, not of 777/,
+    ],
+    [
+      "an embedder that is a pattern",
+      { embedder: "bedrock:amazon.titan-embed-text-v2:?" },
+      /^embedder: the id of a model/,
+    ],
     ["one zone", { zones: ["a"] }, /^zones/],
     ["one zone twice", { zones: ["a", "a"] }, /^zones: one is named twice/],
     ["an address that is none", { allowedCidrs: ["10.0.0.0"] }, /^allowedCidrs.0/],
   ])("is refused with %s", (_, change, message) => {
     expect(problems({ ...PRODUCTION, ...change })).toContainEqual(expect.stringMatching(message));
   });
+
+  it.each(["HOLDPOINT_ENCRYPTION_KEYS", "HOLDPOINT_CALLBACK_KEYS", "LANGGRAPH_AES_KEY"])(
+    "is refused with a secret in plain sight: %s",
+    (name) => {
+      const settings = { [name]: "k".repeat(32) };
+      expect(problems({ ...PRODUCTION, settings })).toEqual([
+        expect.stringMatching(new RegExp(`^settings.${name}: a secret`)),
+      ]);
+    },
+  );
 });

@@ -5,10 +5,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parseEnvironment } from "../lib/config.ts";
 import { MEASURED, costPerMillionRuns, costPerMonth, costTable, priceList } from "../lib/cost.ts";
 import type { Standing } from "../lib/cost.ts";
-import { listOf, resources } from "./infra-kit.ts";
+import { configOf, listOf, resources } from "./infra-kit.ts";
 
 const INFRA = join(import.meta.dirname, "..");
 const PRICES = priceList.parse(JSON.parse(readFileSync(join(INFRA, "prices.json"), "utf8")));
@@ -42,7 +41,7 @@ describe.each(["development", "production"])("a month of %s in which nothing is 
       keys: of("AWS::KMS::Key").length,
       secrets: of("AWS::SecretsManager::Secret").length,
     };
-    const config = parseEnvironment(readFileSync(join(INFRA, "environments", `${environment}.json`), "utf8"));
-    expect(section(`cost of a month, ${environment}`)).toBe(costTable(costPerMonth(config, standing, PRICES)));
+    const month = costPerMonth(configOf(environment), standing, PRICES);
+    expect(section(`cost of a month, ${environment}`)).toBe(costTable(month));
   });
 });

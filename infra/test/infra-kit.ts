@@ -1,8 +1,17 @@
 /** What all tests of the stacks look at: every environment, synthesised once. */
 import { inject } from "vitest";
+import type { EnvironmentConfig } from "../lib/config.ts";
+import { readEnvironments } from "../lib/environments.ts";
 import type { Resource, Synthesised, Template } from "../synth.ts";
 
 export const environments = (): readonly Synthesised[] => inject("synthesised");
+
+/** What the file of an environment says. */
+export function configOf(name: string): EnvironmentConfig {
+  const found = readEnvironments().find((one) => one.name === name);
+  if (found === undefined) throw new Error(`there is no environment ${name}`);
+  return found;
+}
 
 export interface Found {
   /** `production/service/ApiService…` */

@@ -1,15 +1,11 @@
 /** A network without a way out: what would ask somebody outside of it is left out. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, it } from "vitest";
-import { parseEnvironment } from "../lib/config.ts";
 import { synthesiseAll } from "../synth.ts";
-import { containers } from "./infra-kit.ts";
+import { configOf, containers } from "./infra-kit.ts";
 import type { Container } from "./infra-kit.ts";
 
-const file = join(import.meta.dirname, "../environments/development.json");
 const isolated = {
-  ...parseEnvironment(readFileSync(file, "utf8")),
+  ...configOf("development"),
   natGateways: 0,
   collectorImage: "111122223333.dkr.ecr.eu-central-1.amazonaws.com/collector:v0.43.3",
 };

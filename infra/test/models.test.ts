@@ -5,15 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseCatalogue } from "../../src/models/catalogue.ts";
-import { parseEnvironment } from "../lib/config.ts";
 import type { EnvironmentConfig } from "../lib/config.ts";
 import { synthesiseAll } from "../synth.ts";
 import type { Resource } from "../synth.ts";
-import { environments, listOf } from "./infra-kit.ts";
+import { configOf, environments, listOf } from "./infra-kit.ts";
 import type { Container, Statement } from "./infra-kit.ts";
 
-const file = join(import.meta.dirname, "../environments/development.json");
-const development = parseEnvironment(readFileSync(file, "utf8"));
+const development = configOf("development");
 
 const APPLICATION = "arn:aws:bedrock:eu-central-1:111122223333:application-inference-profile/a1b2";
 /** The example of docs/models.md, and what else may stand there. */

@@ -1,15 +1,11 @@
 /** Environments with an OpenSearch: its workers, and nobody else, are told of it and may send requests to its index. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parseEnvironment } from "../lib/config.ts";
 import { synthesiseAll } from "../synth.ts";
 import type { Resource } from "../synth.ts";
-import { environments, listOf } from "./infra-kit.ts";
+import { configOf, environments, listOf } from "./infra-kit.ts";
 import type { Container, Statement } from "./infra-kit.ts";
 
-const file = join(import.meta.dirname, "../environments/development.json");
-const development = parseEnvironment(readFileSync(file, "utf8"));
+const development = configOf("development");
 
 const DOMAIN = {
   url: "https://search-documents-x.eu-central-1.es.amazonaws.com",
@@ -50,7 +46,7 @@ function told(service: Service, task: string): readonly (readonly [string, unkno
     .map(({ Name, Value }) => [Name, Value]);
 }
 
-describe("an environment", () => {
+describe("an environment", { timeout: 60_000 }, () => {
   it("with a domain lets workers send requests to the one index, and signs them for it", async () => {
     const service = await serviceWith(DOMAIN);
     expect(allowed(service)).toEqual([

@@ -60,7 +60,6 @@ export function createBedrockChat(target: BedrockTarget, client: BedrockRuntimeC
     model,
     region,
     maxTokens: maxOutputTokens,
-    maxRetries: 0,
     // Silence is watched where the other time-outs are.
     streamIdleTimeout: 0,
     ...(temperature === undefined ? {} : { temperature }),

@@ -3,11 +3,9 @@ import { InvokeModelCommand } from "@aws-sdk/client-bedrock-runtime";
 import type { BedrockRuntimeClient } from "@aws-sdk/client-bedrock-runtime";
 import { z } from "zod";
 import { HoldpointError } from "../core/errors.ts";
-import type { EmbeddingClient, EmbeddingPurpose } from "../models/embedder.ts";
+import type { Embedded, EmbeddingClient, EmbeddingPurpose } from "../models/embedder.ts";
 import { modelFailure } from "../models/failure.ts";
 import { bedrockFailure } from "./bedrock-failures.ts";
-
-type Vectors = readonly (readonly number[])[];
 
 /** How one family of models is asked. */
 interface Dialect {
@@ -15,18 +13,23 @@ interface Dialect {
   readonly batchSize: number;
   readonly body: (texts: readonly string[], purpose: EmbeddingPurpose) => object;
   /** @throws ZodError for an answer that is none */
-  readonly vectors: (answer: unknown) => Vectors;
+  readonly read: (answer: unknown) => Embedded;
 }
 
 const numbers = z.array(z.number());
-const titanAnswer = z.object({ embedding: numbers });
-const cohereAnswer = z.object({ embeddings: z.object({ float: z.array(numbers) }) });
+const titanAnswer = z
+  .object({ embedding: numbers, inputTextTokenCount: z.number().optional() })
+  .transform(({ embedding, inputTextTokenCount: tokens }) => ({ vectors: [embedding], tokens }));
+/** Its bodies tell of no tokens. */
+const cohereAnswer = z
+  .object({ embeddings: z.object({ float: z.array(numbers) }) })
+  .transform(({ embeddings }) => ({ vectors: embeddings.float }));
 
 const titan = (dimensions: number): Dialect => ({
   dimensions,
   batchSize: 1,
   body: ([inputText]) => ({ inputText, dimensions, normalize: true }),
-  vectors: (answer) => [titanAnswer.parse(answer).embedding],
+  read: (answer) => titanAnswer.parse(answer),
 });
 
 /** Bedrock refuses a longer text, whatever `truncate` says: what is longer is embedded by its beginning. */
@@ -41,15 +44,15 @@ const cohere = (dimensions: number): Dialect => ({
     truncate: "END",
     embedding_types: ["float"],
   }),
-  vectors: (answer) => cohereAnswer.parse(answer).embeddings.float,
+  read: (answer) => cohereAnswer.parse(answer),
 });
 
 /** The sizes that a family has; the first is its default. */
 const TITAN_DIMENSIONS = [1024, 512, 256] as const;
 const COHERE_DIMENSIONS = [1024] as const;
 
-/** @throws HoldpointError `unsupported` for another family, or a size that the family has not */
-function dialectOf(model: string, dimensions: number | undefined): Dialect {
+/** How this model is asked for vectors of this size. @throws HoldpointError `unsupported` for another family, or a size that the family has not */
+export function dialectOf(model: string, dimensions: number | undefined): Dialect {
   const sized = (sizes: readonly [number, ...number[]]): number => {
     const size = dimensions ?? sizes[0];
     if (sizes.includes(size)) return size;
@@ -70,7 +73,7 @@ export interface EmbeddingOptions {
 /** The model as an embedding client. @throws HoldpointError `unsupported` for a model, or a size, that it cannot ask for */
 export function createBedrockEmbeddings(client: BedrockRuntimeClient, options: EmbeddingOptions): EmbeddingClient {
   const { model, region } = options;
-  const { dimensions, batchSize, body, vectors } = dialectOf(model, options.dimensions);
+  const { dimensions, batchSize, body, read } = dialectOf(model, options.dimensions);
   const place = `${model} in ${region}`;
   return {
     place,
@@ -86,7 +89,7 @@ export function createBedrockEmbeddings(client: BedrockRuntimeClient, options: E
           body: JSON.stringify(body(texts, purpose)),
         });
         const { body: answer } = await client.send(command, { abortSignal: signal });
-        return vectors(JSON.parse(answer.transformToString()));
+        return read(JSON.parse(answer.transformToString()));
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof z.ZodError)

@@ -13,6 +13,7 @@ import { z } from "zod";
 import { sha256 } from "../core/ids.ts";
 import type { DocumentIndex, IndexedPassage } from "../retrieval/ingest.ts";
 import type { Collection, Labels } from "../retrieval/retriever.ts";
+import { PARTIAL, checkWhole, fromJson, searchSpan } from "./opensearch-answers.ts";
 import { sendBulk } from "./opensearch-bulk.ts";
 import type { BulkAction, BulkOutcome, Guard } from "./opensearch-bulk.ts";
 import { MARKERS, markerId, markerSource, passageId, readMarkers, wantedBy } from "./opensearch-markers.ts";
@@ -217,12 +218,12 @@ function refusedMarker({ requests }: Context, { id }: Change, outcome: BulkOutco
 const cameSecond = ({ requests }: Context, id: string) =>
   requests.failed("conflict", `others write the document ${id} again and again: ingest it when they are done`);
 
-const idsAnswer = z.object({
+const aboutDocument = fromJson.pipe(z.object({ id: z.string() }));
+const idsAnswer = searchSpan.extend({
   hits: z.object({
-    hits: z.array(z.object({ _source: z.object({ about: z.string() }), sort: z.tuple([z.string()]) })),
+    hits: z.array(z.object({ _source: z.object({ about: aboutDocument }), sort: z.tuple([z.string()]) })),
   }),
 });
-const aboutDocument = z.object({ id: z.string() });
 
 async function documentIds({ requests, signal }: Context, place: Collection): Promise<readonly string[]> {
   await refresh(requests, signal);
@@ -230,7 +231,7 @@ async function documentIds({ requests, signal }: Context, place: Collection): Pr
   for (let after: readonly string[] | undefined; ;) {
     const { status, json } = await requests.send({
       method: "POST",
-      path: "_search",
+      path: `_search?${PARTIAL}=false`,
       body: JSON.stringify({
         size: IDS_PAGE,
         _source: ["about"],
@@ -242,8 +243,12 @@ async function documentIds({ requests, signal }: Context, place: Collection): Pr
       expected: [404],
     });
     if (status === 404) return [];
-    const { hits } = idsAnswer.parse(json).hits;
-    ids.push(...hits.map(({ _source }) => aboutDocument.parse(JSON.parse(_source.about)).id));
+    const parsed = idsAnswer.safeParse(json);
+    if (!parsed.success)
+      throw requests.failed("unavailable", "answered with documents that cannot be read", parsed.error);
+    checkWhole(requests, parsed.data);
+    const { hits } = parsed.data.hits;
+    ids.push(...hits.map(({ _source }) => _source.about.id));
     after = hits.at(-1)?.sort;
     if (hits.length < IDS_PAGE) return ids;
   }

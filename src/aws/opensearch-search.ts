@@ -7,6 +7,7 @@ import { fuseRankings, rankingDepth } from "../retrieval/fusion.ts";
 import type { RankingEntry } from "../retrieval/fusion.ts";
 import type { Collection, Passage, SearchOptions } from "../retrieval/retriever.ts";
 import { searchTerms } from "../retrieval/terms.ts";
+import { PARTIAL, checkWhole, fromJson, searchSpan } from "./opensearch-answers.ts";
 import { labelTerm, placeFilter, shortNumbers } from "./opensearch-documents.ts";
 import { errorReason, isForNow } from "./opensearch-requests.ts";
 import type { OpenSearchRequests } from "./opensearch-requests.ts";
@@ -93,7 +94,9 @@ function vectorQuery(query: PassageQuery, vector: Float32Array, size: number): o
 const searchAnswer = z.object({
   responses: z.array(
     z.union([
-      z.object({ hits: z.object({ hits: z.array(z.object({ _id: z.string(), _score: z.number() })) }) }),
+      searchSpan.extend({
+        hits: z.object({ hits: z.array(z.object({ _id: z.string(), _score: z.number() })) }),
+      }),
       z.object({ status: z.number(), error: z.unknown() }),
     ]),
   ),
@@ -106,15 +109,6 @@ const aboutPassage = z.object({
   section: z.string(),
   offsets: z.object({ start: z.number(), end: z.number() }),
   labels: z.record(z.string(), z.string()),
-});
-
-const fromJson = z.string().transform((text, context): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    context.addIssue("is not JSON");
-    return z.NEVER;
-  }
 });
 
 const itemsAnswer = z.object({
@@ -132,14 +126,16 @@ async function searchAll(
   queries: readonly object[],
   signal: AbortSignal | undefined,
 ): Promise<readonly (readonly RankingEntry[])[]> {
-  const body = queries.map((query) => `{}\n${JSON.stringify(query)}\n`).join("");
+  const body = queries.map((query) => `${JSON.stringify({ [PARTIAL]: false })}\n${JSON.stringify(query)}\n`).join("");
   const { status, json } = await requests.send({ method: "POST", path: "_msearch", body, signal, expected: [404] });
   if (status === 404) return [];
   const parsed = searchAnswer.safeParse(json);
   if (!parsed.success) throw requests.failed("unavailable", "answered a search with something else", parsed.error);
   return parsed.data.responses.map((response) => {
-    if ("hits" in response)
+    if ("hits" in response) {
+      checkWhole(requests, response);
       return response.hits.hits.map(({ _id: id, _score: score }) => ({ id, score })).toSorted(byScore);
+    }
     if (response.status === 404) return [];
     const reason = errorReason.safeParse(response).data ?? String(response.status);
     throw requests.failed(isForNow(response.status) ? "unavailable" : "internal", `a search failed: ${reason}`);

@@ -72,7 +72,7 @@ export function worked(hold: Hold, who: Principal, work: DeskWork, now: number):
     case "comment": {
       const comments = hold.comments ?? [];
       if (comments.length >= MAX_COMMENTS)
-        throw new HoldpointError("limit", `a review has room for ${MAX_COMMENTS} comments`);
+        throw new HoldpointError("too_large", `a review has room for ${MAX_COMMENTS} comments`);
       const remark = { by: who.subject, at: now, text: work.text };
       return withRoom({ ...hold, comments: [...comments, remark], updatedAt: now });
     }

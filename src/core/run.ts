@@ -2,6 +2,8 @@ import { shortened } from "./errors.ts";
 import type { ErrorInfo } from "./errors.ts";
 import type { HoldId, RunId, TenantId, ThreadId } from "./ids.ts";
 import type { Json, JsonObject } from "./json.ts";
+import { addedRetries } from "./node-retries.ts";
+import type { NodeRetries } from "./node-retries.ts";
 
 /** A run's status; ARCHITECTURE.md says what each means and how the wire calls it. */
 export type RunStatus =
@@ -76,7 +78,7 @@ export type StreamMode = (typeof STREAM_MODES)[number];
 export const MULTITASK_STRATEGIES = ["enqueue", "reject", "interrupt", "rollback"] as const;
 export type MultitaskStrategy = (typeof MULTITASK_STRATEGIES)[number];
 
-/** Attempts that were made of nodes which failed and are to be tried again, by task id. */
+/** Attempts that were made of nodes which failed and are to be tried again, by task id: for the next delivery alone. */
 export type Retries = Readonly<Record<string, number>>;
 
 export interface Run {
@@ -124,6 +126,8 @@ export interface Run {
   /** Its last sleep, from which it may have woken. */
   readonly sleep?: Sleep;
   readonly retries?: Retries;
+  /** How often its nodes were tried again, but for deliveries that came to no end of their own. */
+  readonly nodeRetries?: NodeRetries;
   /** How long it has waited for timers and callbacks, which is no part of the time that it may take. */
   readonly pausedMs?: number;
   /** Its checkpoints were hidden: as if it had never been, but for its effects. */
@@ -252,16 +256,18 @@ export type Outcome = {
   readonly error?: ErrorInfo;
   readonly end: RunEnd;
   readonly rolledBack?: true;
+  /** In the delivery that ends. */
+  readonly nodeRetries?: NodeRetries;
 };
 
 /** The run goes on later by itself; what its next delivery needs to know is kept on it. */
 export function asleep(
   run: Run,
   fence: number,
-  sleep: Omit<Sleep, "since"> & { readonly retries?: Retries },
+  sleep: Omit<Sleep, "since"> & Pick<Run, "retries" | "nodeRetries">,
   now: number,
 ): Run {
-  const { retries, ...what } = sleep;
+  const { retries, nodeRetries, ...what } = sleep;
   const { followUpAt: _, ...rest } = run;
   return {
     ...rest,
@@ -269,8 +275,13 @@ export function asleep(
     fence,
     sleep: { ...what, since: sleepsSince(run, sleep.kind, now) },
     ...(retries === undefined ? {} : { retries }),
+    ...triedAgain(run, nodeRetries),
     updatedAt: now,
   };
+}
+
+function triedAgain({ nodeRetries = {} }: Run, more: NodeRetries = {}): Pick<Run, "nodeRetries"> {
+  return Object.keys(more).length === 0 ? {} : { nodeRetries: addedRetries(nodeRetries, more) };
 }
 
 /** A run that woke this long ago has found what it waited for: another sleep is a new one. */
@@ -291,9 +302,9 @@ const parkedEnd = ({ by, reason }: CancelRequest): { readonly status: "parked"; 
 
 /** How a run ends that was asked to stop: what has succeeded all the same was not stopped in time to be parked. */
 export function honouring(asked: CancelRequest | undefined, outcome: Outcome): Outcome {
-  const { status, end } = outcome;
-  if (asked?.parks && status === "cancelled" && !outcome.rolledBack) return { ...parkedEnd(asked), end };
-  return asked && !asked.parks && status === "success" ? { status: "cancelled", end } : outcome;
+  const { status } = outcome;
+  if (asked?.parks && status === "cancelled" && !outcome.rolledBack) return { ...outcome, ...parkedEnd(asked) };
+  return asked && !asked.parks && status === "success" ? { ...outcome, status: "cancelled" } : outcome;
 }
 
 /** The end of a run, written by the holder of `fence`. */
@@ -306,6 +317,7 @@ export function ended(run: Run, fence: number, outcome: Outcome): Run {
     fence,
     ...(outcome.error === undefined ? {} : { error: shortened(outcome.error) }),
     ...(outcome.rolledBack === undefined ? {} : { rolledBack: outcome.rolledBack }),
+    ...triedAgain(run, outcome.nodeRetries),
     end: outcome.end,
     updatedAt: outcome.end.at,
   };

@@ -14,6 +14,8 @@ import type { WaitOutcome } from "../core/wait-value.ts";
 import { assertAnswerable } from "./answerable.ts";
 import { contextOf, scratchpadOf } from "./context.ts";
 import type { NodeConfig } from "./context.ts";
+import { assertKnown } from "./known.ts";
+import type { Fields } from "./known.ts";
 
 export interface CallbackSpec<T = Json> {
   /** It is given up after this long, by the table's time. */
@@ -41,6 +43,7 @@ export type CallbackResult<T = Json> =
 export async function callback<T = Json>(config: NodeConfig, spec: CallbackSpec<T>): Promise<CallbackResult<T>> {
   const context = contextOf(config, "callback()");
   assertAnswerable(config, "callback");
+  assertKnown("callback()", spec, FIELDS);
   const { timeoutMs, schema, send } = spec;
   if (!(timeoutMs > 0 && timeoutMs <= LONGEST_MS))
     throw new HoldpointError("invalid", "callback(): `timeoutMs` is no length of time");
@@ -54,6 +57,7 @@ export async function callback<T = Json>(config: NodeConfig, spec: CallbackSpec<
   }
 }
 
+const FIELDS: Fields<CallbackSpec> = { timeoutMs: true, schema: true, send: true };
 const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
 
 function asResult(outcome: WaitOutcome | undefined): CallbackResult | undefined {

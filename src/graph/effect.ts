@@ -17,6 +17,8 @@ import { contextOf, nextCall } from "./context.ts";
 import type { EffectAsk, GraphContext, Intent, NodeConfig } from "./context.ts";
 import { EffectRejected, assertHeld, lookUp, lost, send } from "./effect-call.ts";
 import type { Call, Lookup, Unknown } from "./effect-call.ts";
+import { assertKnown } from "./known.ts";
+import type { Fields } from "./known.ts";
 import { RunStopped, stop } from "./stop.ts";
 import { where } from "./where.ts";
 
@@ -84,11 +86,13 @@ export async function effect<T>(
   return outcome.value as T; // what the call returned the first time, as JSON
 }
 
+const FIELDS: Fields<EffectSpec> = { name: true, policy: true, args: true, lookup: true, irreversible: true };
 const POLICIES: ReadonlySet<unknown> = new Set<EffectPolicy>(["idempotent", "queryable", "unsafe"]);
 
 /** Graphs are loaded without being type-checked. */
-function assertSpec(spec: { readonly name: unknown; readonly policy: unknown; readonly lookup?: unknown }): void {
-  const { name, policy, lookup } = spec;
+function assertSpec(spec: EffectSpec<unknown>): void {
+  assertKnown("effect()", spec, FIELDS);
+  const { name, policy, lookup }: { readonly [Field in keyof EffectSpec]?: unknown } = spec;
   if (typeof name !== "string" || name === "")
     throw new HoldpointError("invalid", "effect(): `name` has to be a text that is not empty");
   if (!POLICIES.has(policy))
@@ -211,7 +215,7 @@ async function settle(context: GraphContext, intent: Intent, outcome: EffectOutc
 }
 
 /** The table being away, another holder, or what a later version wrote stops the run; it is no error of the node. */
-async function stoppable<T>(context: GraphContext, act: () => Promise<T>): Promise<T> {
+export async function stoppable<T>(context: GraphContext, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {

@@ -3,17 +3,20 @@
  * decides. It is the node's own error handler, since a failed task fires neither its static nor its barrier edges, and a
  * node `<name>~wait`, which waits and goes back.
  *
- * - The handler never throws: LangGraph would swallow the same error and end the run as a success, and a resume would
- *   execute the handler again, never the node.
+ * - The handler throws no error: LangGraph would swallow the same one and end the run as a success, and a resume would
+ *   execute the handler again, never the node. Only what stops the run, such as a table that is away, has it executed again.
  * - Failures are counted by visits that follow one another, in a channel of which only the wait node knows, and which has
  *   no default: no reader, and no input of the graph, ever sees it.
  * - What nobody may guess (an effect without an answer) never gets here: it stops the run as a drain does.
  */
 import { Annotation, Command } from "@langchain/langgraph";
-import { HoldpointError, errorInfo } from "../core/errors.ts";
+import { HoldpointError, errorInfo, shortened } from "../core/errors.ts";
 import type { ErrorInfo } from "../core/errors.ts";
 import { contextOf } from "./context.ts";
 import type { NodeConfig } from "./context.ts";
+import { stoppable } from "./effect.ts";
+import { assertKnown } from "./known.ts";
+import type { Fields } from "./known.ts";
 import { review } from "./review.ts";
 import type { ReviewAnswer, ReviewSpec } from "./review.ts";
 import { RunStopped } from "./stop.ts";
@@ -135,7 +138,19 @@ interface HandledOptions {
   readonly errorHandler: (state: unknown, failure: { readonly error: Error }, config: NodeConfig) => Promise<Command>;
 }
 
-function assertOptions(node: string, { attempts, backoffMs }: RetryOptions): void {
+const FIELDS: Fields<RetryOptions> = {
+  attempts: true,
+  backoffMs: true,
+  maxBackoffMs: true,
+  retryOn: true,
+  exhausted: true,
+  ask: true,
+  rejected: true,
+};
+
+function assertOptions(node: string, options: RetryOptions): void {
+  assertKnown(`addRetry() of ${node}`, options, FIELDS);
+  const { attempts, backoffMs } = options;
   if (!Number.isInteger(attempts) || attempts < 1)
     throw new HoldpointError("invalid", `addRetry(): \`attempts\` of ${node} is a number of executions, at least 1`);
   if (!(backoffMs >= 0))
@@ -153,7 +168,7 @@ async function tallyOf(error: Error, config: NodeConfig, { retryOn }: RetryOptio
   const context = contextOf(config, "addRetry()");
   const known = { attempts: 1, run: context.run.runId, at: context.now() };
   try {
-    const path = await where(config);
+    const path = await stoppable(context, () => where(config));
     const [, visit, send] = path.at(-2) ?? [];
     if (typeof send === "number")
       return {
@@ -163,15 +178,18 @@ async function tallyOf(error: Error, config: NodeConfig, { retryOn }: RetryOptio
         error: told(error, "a node that a Send starts is not tried again: put it into a subgraph"),
       };
     const fatal = retryOn !== undefined && !retryOn(error);
-    return { ...known, visit: Number(visit), fatal, error: errorInfo(error) };
+    return { ...known, visit: Number(visit), fatal, error: keptOf(error) };
   } catch (reason) {
     if (reason instanceof RunStopped) throw reason;
     return { ...known, visit: -1, fatal: true, error: told(error, errorInfo(reason).message) };
   }
 }
 
+/** As long as a review can show, and a state should bear. */
+const keptOf = (error: Error): ErrorInfo => shortened(errorInfo(error));
+
 function told(error: Error, why: string): ErrorInfo {
-  const { name, message } = errorInfo(error);
+  const { name, message } = keptOf(error);
   return { name, message: `${message} (${why})` };
 }
 

@@ -15,6 +15,8 @@ import type { AskedAgain } from "../core/review-value.ts";
 import { assertAnswerable } from "./answerable.ts";
 import { nextCall, scratchpadOf } from "./context.ts";
 import type { NodeConfig, Scratchpad } from "./context.ts";
+import { assertKnown } from "./known.ts";
+import type { Fields } from "./known.ts";
 import { parsedArgs, shownSchema } from "./schema.ts";
 import type { ArgsOf, ArgsSchema } from "./schema.ts";
 
@@ -57,6 +59,7 @@ export async function review<const Schema extends ArgsSchema = object>(
 ): Promise<ReviewAnswer<ArgsOf<Schema>>> {
   const number = nextCall(config, "review");
   assertAnswerable(config, "review");
+  assertKnown("review()", spec, FIELDS);
   assertShown(spec);
   assertTimes(spec);
   const times = reviewTimesValue(spec);
@@ -67,7 +70,7 @@ export async function review<const Schema extends ArgsSchema = object>(
   for (;;) {
     const carried = carriedAnswer(interrupt({ ...reviewValue(request, again), ...times }));
     again = carried && { supersedes: carried.digest };
-    if (carried?.number !== number || carried.digest !== digest || isAnsweredAgain(scratchpad, number)) continue;
+    if (carried?.digest !== digest || isAnsweredAgain(scratchpad, number)) continue;
     const { answer, decidedBy, comment } = carried;
     const by = { decidedBy, ...(comment === undefined ? {} : { comment }) };
     if (answer.type !== "edit") return { ...answer, ...by };
@@ -76,6 +79,24 @@ export async function review<const Schema extends ArgsSchema = object>(
     again = { supersedes: digest, problem: parsed.problem };
   }
 }
+
+const FIELDS: Fields<ReviewSpec> = {
+  title: true,
+  description: true,
+  action: true,
+  args: true,
+  argsSchema: true,
+  risk: true,
+  groups: true,
+  quorum: true,
+  fourEyes: true,
+  tags: true,
+  dueInMs: true,
+  onExpiry: true,
+  escalateAfterMs: true,
+  escalateTo: true,
+  remindEveryMs: true,
+};
 
 function requestOf(number: number, spec: ReviewSpec<ArgsSchema>): ReviewRequest {
   const { title, description, action, args, argsSchema, risk, groups, quorum, fourEyes, tags } = spec;
@@ -120,6 +141,12 @@ function assertPolicy(spec: ReviewSpec<ArgsSchema>): void {
   const { quorum = 1, groups = [], tags = [], fourEyes = false, risk } = spec;
   const names = Object.entries({ groups, tags }).find(([, list]) => !areNames(list));
   if (names) throw new HoldpointError("invalid", `review(): \`${names[0]}\` is a list of texts that are not empty`);
+  // A list that was computed, and came out empty.
+  if (spec.groups?.length === 0)
+    throw new HoldpointError(
+      "invalid",
+      "review(): `groups` is empty; leave it out for a review that anybody may decide",
+    );
   if (typeof fourEyes !== "boolean") throw new HoldpointError("invalid", "review(): `fourEyes` is true or false");
   if (risk !== undefined && !RISKS.has(risk))
     throw new HoldpointError("invalid", "review(): `risk` is low, medium or high");

@@ -15,6 +15,8 @@ import { TOOL_CALLS } from "../core/effect.ts";
 import { HoldpointError } from "../core/errors.ts";
 import type { NodeConfig } from "./context.ts";
 import { EffectRejected } from "./effect-call.ts";
+import { assertKnown } from "./known.ts";
+import type { Fields } from "./known.ts";
 import { RunStopped } from "./stop.ts";
 import { isPacked, packed, unpacked } from "./tool-command.ts";
 import type { PackedCommand } from "./tool-command.ts";
@@ -27,6 +29,8 @@ export interface ToolNodeOptions {
   /** Calls that execute at once; as many as tasks of a superstep do unless given. */
   readonly maxConcurrency?: number;
 }
+
+const FIELDS: Fields<ToolNodeOptions> = { retry: true, maxConcurrency: true };
 
 /** What a tool node reads: the calls stand in the last message of a model. */
 export interface ToolNodeState {
@@ -68,8 +72,10 @@ export type ToolRefusal = "unknown_tool" | "invalid_args" | "truncated" | "rejec
  */
 export function toolNode(
   tools: readonly StructuredToolInterface[],
-  { retry, maxConcurrency }: ToolNodeOptions = {},
+  options: ToolNodeOptions = {},
 ): (state: ToolNodeState, config: NodeConfig) => Promise<ToolNodeUpdate | (ToolNodeUpdate | Command)[]> {
+  assertKnown("toolNode()", options, FIELDS);
+  const { retry, maxConcurrency } = options;
   const byName = new Map(tools.map((tool) => [tool.name, tool]));
   const node = async ({ messages }: ToolNodeState, config: NodeConfig) => {
     const { calls, unreadable, isCutOff, numberOf } = openCallsOf(messages);
@@ -78,8 +84,8 @@ export function toolNode(
         return refused(call, "truncated", "The message was cut off at the token limit. No tool was called.");
       const tool = byName.get(call.name);
       if (tool === undefined) return refused(call, "unknown_tool", `There is no tool ${call.name}.`);
-      const options = { name: tool.name, ...(retry === undefined ? {} : { retry }) };
-      return task(options, () => execute(tool, { call, number: numberOf(call) }, config.signal))();
+      const named = { name: tool.name, ...(retry === undefined ? {} : { retry }) };
+      return task(named, () => execute(tool, { call, number: numberOf(call) }, config.signal))();
     };
     const answers = await answersTo(calls, answer, maxConcurrency ?? config.maxConcurrency ?? Infinity);
     const refusals = unreadable.map(({ name = "", id = "", error = "The arguments are not JSON." }) =>

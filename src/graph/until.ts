@@ -16,8 +16,10 @@ import type { NodeConfig } from "./context.ts";
 export async function until(config: NodeConfig, dueAt: Date | number): Promise<void> {
   contextOf(config, "until()");
   assertAnswerable(config, "timer");
-  const at = Number(dueAt);
-  if (!(at >= 0 && at <= LATEST)) throw new HoldpointError("invalid", "until(): `dueAt` is no time");
+  // What is missing has no type here, and `null` would be the year 1970.
+  const at = dueAt instanceof Date ? dueAt.getTime() : dueAt;
+  if (!(typeof at === "number" && at >= 0 && at <= LATEST))
+    throw new HoldpointError("invalid", "until(): `dueAt` is no time");
   // An answer that was meant for something else, because the code has changed meanwhile, is none.
   while (outcomeOf(interrupt(timerValue(at)))?.kind !== "fired");
 }

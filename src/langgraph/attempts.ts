@@ -50,6 +50,8 @@ export interface AttemptsOf {
   /** True for an error that no further attempt can change, whatever the policy says. */
   readonly isFinal: (error: unknown) => boolean;
   readonly observer?: StepObserver | undefined;
+  /** Hears of each node that is to be tried again, as `desk|pay`. */
+  readonly retried: (node: string) => void;
   /** Hears of what nodes call through LangChain. */
   readonly handler?: BaseCallbackHandler | undefined;
 }
@@ -112,10 +114,7 @@ export class Attempts implements Disposable {
   nodeOf(error: unknown): string | undefined {
     const hasTask = typeof error === "object" && error !== null && "pregelTaskId" in error;
     const task = hasTask ? this.#tasks.get(String(error.pregelTaskId)) : undefined;
-    return task?.ns
-      .split("|")
-      .map((segment) => segment.split(":")[0])
-      .join("|");
+    return task && namesOf(task);
   }
 
   /** The policy as LangGraph is to have it, also of what has none: it asks here after every failure, and never sleeps. */
@@ -233,6 +232,7 @@ export class Attempts implements Disposable {
     if (!policy || this.#of.isFinal(error) || !wantsAnother(policy, failures, error)) return false;
     this.#failures.set(task.key, failures);
     this.#of.observer?.retried(this.#stepOf(task).node);
+    this.#of.retried(namesOf(task));
     const interval = backoffMs(policy, failures, task.key);
     const isLater = drain.aborted || task.rested + interval > IN_DELIVERY_MS;
     task.rested += isLater ? 0 : interval;
@@ -307,6 +307,12 @@ export class Attempts implements Disposable {
     return promise;
   }
 }
+
+const namesOf = ({ ns }: TaskPlace): string =>
+  ns
+    .split("|")
+    .map((segment) => segment.split(":")[0])
+    .join("|");
 
 /** Ends an attempt that only began so that what the one before it had written is forgotten. */
 function leave(task: Task, config: LangGraphRunnableConfig): void {

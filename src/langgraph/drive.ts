@@ -109,6 +109,8 @@ export interface Drive {
   /** What graph code reaches through `configurable.__holdpoint`: see graph/context.ts. */
   readonly context: DeliveryContext;
   readonly telemetry: Telemetry;
+  /** Hears of each node that is to be tried again, under the names of those that it runs in. */
+  readonly retried: (node: string) => void;
   /** Aborts the run at once: its nodes may run on, but nothing of them is kept. */
   readonly signal: AbortSignal;
   /** Aborts when the worker wants the graph to stop at the next superstep. */
@@ -178,6 +180,7 @@ function attemptsOf(d: Drive, saver: RunSaver): Attempts {
     store: d.store,
     isKept: isKeptBy(d.saver),
     isFinal: (error) => error === saver.failure,
+    retried: d.retried,
     observer: stepObserver(d.telemetry, d.context.clock, d.run.graphId),
     handler: genAiCallbacks(d.telemetry, d.context.clock),
   });

@@ -100,6 +100,20 @@ const OTHERS_BUSINESS = new Set([
   "api_version",
 ]);
 
+/** Of what fits none of several forms, where it came furthest in one of them: that is the form that was meant. */
+function innermost(issues: readonly Issue[]): Issue {
+  const all = issues.flatMap((issue) =>
+    issue.code === "invalid_union"
+      ? issue.errors.flat().map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }))
+      : [issue],
+  );
+  const [first, ...others] = all;
+  if (first === undefined) throw new Error("a failure without an issue");
+  return others.reduce((deepest, one) => (one.path.length > deepest.path.length ? one : deepest), first);
+}
+
+type Issue = z.core.$ZodIssue;
+
 /** @throws HoldpointError `invalid`, in one line that names the file and what is wrong with it */
 export async function readGraphConfig(path: string): Promise<GraphConfigFile> {
   const file = resolve(path);
@@ -110,8 +124,8 @@ export async function readGraphConfig(path: string): Promise<GraphConfigFile> {
   });
   const parsed = fileSchema.safeParse(parseJson(text, wrong));
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw wrong(`${issue?.path.join(".") || "the file"}: ${issue?.message ?? "is not valid"}`);
+    const { path: place, message } = innermost(parsed.error.issues);
+    throw wrong(`${place.join(".") || "the file"}: ${message}`);
   }
   const { graphs, env, store = {}, checkpointer, ...rest } = parsed.data;
   const { default_ttl: minutes, strategy = "delete" } = checkpointer?.ttl ?? {};

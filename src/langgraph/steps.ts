@@ -29,6 +29,8 @@ export interface Steps {
   readonly steps: readonly Step[];
   /** Older checkpoints of the run were not looked at. */
   readonly truncated: boolean;
+  /** Nodes of the superstep in which it found the thread, of a run that goes on with that. */
+  readonly wentOnWith: readonly string[];
   readonly toolCalls: readonly ToolCall[];
 }
 
@@ -42,7 +44,7 @@ export interface StepsOf {
 
 /** Checkpoints of one run that are read. */
 const MAX_STEPS = 200;
-const NOTHING: Steps = { steps: [], truncated: false, toolCalls: [] };
+const NOTHING: Steps = { steps: [], truncated: false, wentOnWith: [], toolCalls: [] };
 
 export async function stepsOf(of: StepsOf): Promise<Steps> {
   const { found, before, truncated } = await checkpointsOf(of);
@@ -50,7 +52,9 @@ export async function stepsOf(of: StepsOf): Promise<Steps> {
   const oldest = found.at(-1);
   if (!newest || !oldest) return NOTHING;
   const steps = found.map((tuple, i) => stepOf(tuple, found[i + 1] ?? before)).toReversed();
-  return { steps, truncated, toolCalls: toolCallsOf(messagesOf(newest), messagesOf(before ?? oldest)) };
+  const wentOn = !truncated && before !== undefined && oldest.metadata?.source === "loop";
+  const wentOnWith = wentOn ? nextOf(before) : [];
+  return { steps, truncated, wentOnWith, toolCalls: toolCallsOf(messagesOf(newest), messagesOf(before ?? oldest)) };
 }
 
 /** Those that the run wrote, newest first, and the one before them. On a thread they stand together. */
@@ -86,9 +90,14 @@ function stepOf({ checkpoint, metadata }: CheckpointTuple, before: CheckpointTup
     source: metadata?.source ?? "loop",
     at: checkpoint.ts,
     changed,
-    next: [...triggeredNodes(checkpoint), ...sentNodes(checkpoint)],
+    next: nextOf({ checkpoint }),
   };
 }
+
+const nextOf = ({ checkpoint }: Pick<CheckpointTuple, "checkpoint">): readonly string[] => [
+  ...triggeredNodes(checkpoint),
+  ...sentNodes(checkpoint),
+];
 
 type Message = Readonly<Record<string, unknown>>;
 

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../core/errors.ts";
 import type { IndexedDocument } from "../retrieval/ingest.ts";
 import type { Found, IndexQuery } from "./sqlite-search-query.ts";
 
@@ -43,4 +44,4 @@ export interface CallMessage {
 
 export type AnswerMessage =
   | { readonly call: number; readonly answer: IndexAnswers[keyof IndexAnswers] }
-  | { readonly call: number; readonly error: string };
+  | { readonly call: number; readonly code: ErrorCode; readonly error: string };

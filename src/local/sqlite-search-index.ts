@@ -8,6 +8,7 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import type { StatementSync } from "node:sqlite";
+import { HoldpointError } from "../core/errors.ts";
 import type { IndexedDocument } from "../retrieval/ingest.ts";
 import { quantized } from "./quantized.ts";
 import { find, text } from "./sqlite-search-query.ts";
@@ -52,6 +53,7 @@ const collectionSchema = (key: number): string => `
 /**
  * Opens or makes the file. The index can be made again from its documents, so a power loss may cost the last batch.
  * `extension` is the path of sqlite-vec, without which no vector can be searched.
+ * @throws HoldpointError `unsupported` for a file of a newer version
  */
 export function openSearchIndex(path: string, extension: string | undefined): SearchIndex {
   const db = new DatabaseSync(path, { timeout: 5_000, allowExtension: extension !== undefined });
@@ -73,7 +75,12 @@ export function openSearchIndex(path: string, extension: string | undefined): Se
     }
   };
   const write = <T>(work: () => T): T => transaction("BEGIN IMMEDIATE", work);
-  if (rows("PRAGMA user_version")[0]?.["user_version"] !== SCHEMA_VERSION) write(() => migrate(db));
+  try {
+    if (versionOf(db) !== SCHEMA_VERSION) write(() => migrate(db, path));
+  } catch (error) {
+    db.close();
+    throw error;
+  }
   const keyOf = (collection: string): number | undefined => {
     const key = rows("SELECT key FROM collections WHERE name = ?", collection)[0]?.["key"];
     return typeof key === "number" ? key : undefined;
@@ -122,8 +129,16 @@ function preparedRows(db: DatabaseSync): Rows {
   };
 }
 
+const versionOf = (db: DatabaseSync): number => Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+
 /** Collections of the first version had no vectors. */
-function migrate(db: DatabaseSync): void {
+function migrate(db: DatabaseSync, path: string): void {
+  const version = versionOf(db);
+  if (version > SCHEMA_VERSION)
+    throw new HoldpointError(
+      "unsupported",
+      `${path} has version ${version}, and this Holdpoint knows ${SCHEMA_VERSION}`,
+    );
   db.exec(SCHEMA);
   for (const { key } of db.prepare("SELECT key FROM collections").all()) db.exec(collectionSchema(Number(key)));
 }

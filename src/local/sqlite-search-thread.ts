@@ -4,10 +4,14 @@
  */
 import { Worker } from "node:worker_threads";
 import { HoldpointError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
 import type { AnswerMessage, CallMessage, IndexAnswers, IndexCall, ThreadData } from "./sqlite-search-calls.ts";
 
 export interface SearchThread extends AsyncDisposable {
-  /** @throws HoldpointError `unavailable` when the index cannot be read or written, or the thread is gone */
+  /**
+   * @throws HoldpointError `unavailable` when the index cannot be read or written, or the thread is gone; `unsupported`
+   * for a file of a newer version
+   */
   ask<Call extends IndexCall>(request: Call): Promise<IndexAnswers[Call["verb"]]>;
 }
 
@@ -21,8 +25,8 @@ interface Running {
   readonly waiting: Map<number, Waiting>;
 }
 
-const unavailable = (reason: string): HoldpointError =>
-  new HoldpointError("unavailable", `the search index cannot answer: ${reason}`);
+const failed = (reason: string, code: ErrorCode = "unavailable"): HoldpointError =>
+  new HoldpointError(code, `the search index cannot answer: ${reason}`);
 
 export function createSearchThread(workerData: ThreadData): SearchThread {
   let running: Running | undefined;
@@ -34,7 +38,7 @@ export function createSearchThread(workerData: ThreadData): SearchThread {
     const mine = { worker, waiting };
     const fail = (reason: string): void => {
       if (running === mine) running = undefined;
-      for (const { reject } of waiting.values()) reject(unavailable(reason));
+      for (const { reject } of waiting.values()) reject(failed(reason));
       waiting.clear();
     };
     worker.on("message", (message: AnswerMessage) => settle(mine, message));
@@ -44,7 +48,7 @@ export function createSearchThread(workerData: ThreadData): SearchThread {
   };
   return {
     ask<Call extends IndexCall>(request: Call) {
-      if (closed) return Promise.reject(unavailable("it is closed"));
+      if (closed) return Promise.reject(failed("it is closed"));
       running ??= start();
       const { worker, waiting } = running;
       const call = (calls += 1);
@@ -66,7 +70,7 @@ function settle({ worker, waiting }: Running, message: AnswerMessage): void {
   const waiter = waiting.get(message.call);
   waiting.delete(message.call);
   if (waiting.size === 0) worker.unref();
-  if ("error" in message) waiter?.reject(unavailable(message.error));
+  if ("error" in message) waiter?.reject(failed(message.error, message.code));
   else waiter?.resolve(message.answer);
 }
 

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
+import { errorInfo, isHoldpointError } from "../core/errors.ts";
 import type { AnswerMessage, CallMessage, IndexAnswers, IndexCall, ThreadData } from "./sqlite-search-calls.ts";
 import { openSearchIndex } from "./sqlite-search-index.ts";
 import type { SearchIndex } from "./sqlite-search-index.ts";
@@ -59,6 +60,7 @@ parentPort?.on("message", ({ call, request }: CallMessage) => {
   try {
     reply({ call, answer: answer(request) });
   } catch (error) {
-    reply({ call, error: error instanceof Error ? error.message : String(error) });
+    const code = isHoldpointError(error) ? error.code : "unavailable";
+    reply({ call, code, error: errorInfo(error).message });
   }
 });

@@ -28,8 +28,7 @@ export class RoutedChatModel extends BaseChatModel<RoutedCallOptions> {
   readonly #fields: RoutedFields;
 
   constructor(fields: RoutedFields) {
-    // The one layer that tries again is the router's.
-    super({ maxRetries: 0 });
+    super({});
     this.#fields = fields;
   }
 

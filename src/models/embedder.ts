@@ -1,8 +1,8 @@
 /** Vectors of texts: the port of embedding models, and what is around every call of one. */
 import type { Clock } from "../core/clock.ts";
 import { HoldpointError } from "../core/errors.ts";
-import { modelFailure } from "./failure.ts";
-import type { Policies } from "./policies.ts";
+import { modelFailure, reasonOf } from "./failure.ts";
+import type { Attempts } from "./policies.ts";
 import { withinSilence } from "./silence.ts";
 
 /** Some models have other vectors for what is searched than for what searches. */
@@ -18,11 +18,22 @@ export interface EmbeddingClient {
   /** Texts that one request takes. */
   readonly batchSize: number;
   /** @throws HoldpointError as `modelFailure` makes them */
-  embed(
-    texts: readonly string[],
-    purpose: EmbeddingPurpose,
-    signal: AbortSignal,
-  ): Promise<readonly (readonly number[])[]>;
+  embed(texts: readonly string[], purpose: EmbeddingPurpose, signal: AbortSignal): Promise<Embedded>;
+}
+
+export interface Embedded {
+  readonly vectors: readonly (readonly number[])[];
+  /** Where the model says how many it has read. */
+  readonly tokens?: number | undefined;
+}
+
+/** One request with all its attempts, for the record: no content. */
+export interface EmbeddingCall {
+  readonly model: string;
+  readonly ms: number;
+  readonly inputTokens?: number | undefined;
+  /** The reason of its failure, or `stopped` when nobody waited for it any more. */
+  readonly error?: string | undefined;
 }
 
 export interface Embedder {
@@ -44,18 +55,27 @@ export interface EmbedOptions {
 
 export interface EmbedderDeps {
   readonly client: EmbeddingClient;
-  readonly policies: Policies;
+  readonly attempts: Attempts;
   readonly clock: Clock;
   /** Requests of one call of `embed` that are under way at once. */
   readonly concurrency: number;
   readonly silenceMs: number;
+  readonly record: (call: EmbeddingCall) => void;
 }
 
-export function createEmbedder({ client, policies, clock, concurrency, silenceMs }: EmbedderDeps): Embedder {
+export function createEmbedder({ client, attempts, clock, concurrency, silenceMs, record }: EmbedderDeps): Embedder {
   const { place, model, dimensions, batchSize } = client;
   const vectorsOf = async (batch: readonly string[], purpose: EmbeddingPurpose, signal: AbortSignal) => {
     const run = () => withinSilence({ clock, silenceMs, signal }, (own) => client.embed(batch, purpose, own));
-    const vectors = await policies.attempt(place, signal, { isFinal: () => false, run });
+    const startedAt = clock.monotonic();
+    const conclude = (came: Partial<EmbeddingCall>) => record({ model, ms: clock.monotonic() - startedAt, ...came });
+    const { vectors, tokens } = await attempts
+      .attempt(place, signal, { isFinal: () => false, run })
+      .catch((error: unknown) => {
+        conclude({ error: reasonOf(error) ?? (signal.aborted ? "stopped" : "error") });
+        throw error;
+      });
+    conclude({ inputTokens: tokens });
     if (vectors.length !== batch.length || vectors.some(({ length }) => length !== dimensions))
       throw modelFailure("malformed", `${place} did not answer with ${batch.length} vectors of ${dimensions} numbers`);
     if (vectors.some((vector) => vector.every((number) => number === 0)))

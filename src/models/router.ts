@@ -165,7 +165,7 @@ interface Trying {
 type Answered = Pick<Served, "turn" | "said">;
 
 async function firstServed(trying: Trying): Promise<Answered> {
-  const { asked, targets, progress, signal } = trying;
+  const { asked, targets, progress } = trying;
   const needs = needsOf(asked.request);
   let failure: HoldpointError | undefined;
   for (const target of targets) {
@@ -180,13 +180,7 @@ async function firstServed(trying: Trying): Promise<Answered> {
     try {
       return await attemptsAt(target, trying);
     } catch (error) {
-      if (
-        signal.aborted ||
-        progress.firstMs !== undefined ||
-        !isHoldpointError(error) ||
-        ruleOf(error).fallback !== true
-      )
-        throw error;
+      if (progress.firstMs !== undefined || !isHoldpointError(error) || ruleOf(error).fallback !== true) throw error;
       failure = error;
     }
   }
@@ -202,7 +196,6 @@ async function attemptsAt(target: Target, trying: Trying): Promise<Answered> {
   return deps.policies.attempt(placeOf(target), signal, {
     isFinal: () => progress.firstMs !== undefined,
     run: () => {
-      signal.throwIfAborted();
       progress.attempts += 1;
       let hasSpoken = false;
       const { silenceMs, answerMs } = deps.catalogue.limits;
@@ -277,7 +270,8 @@ function recordOf({ asked, progress, outcome, ms, turn, at }: Concluding): Model
     outcome,
     ...(target && { target: target.name, model: shownModel(target), provider: providerOf(target) }),
     attempts,
-    fallbacks,
+    // The attempt that was left may still be on its way to the next target.
+    fallbacks: [...fallbacks],
     streamed: asked.show !== undefined,
     ms: Math.round(ms),
     ...(firstMs === undefined ? {} : { firstMs: Math.round(firstMs) }),

@@ -28,7 +28,12 @@ export const GEN_AI = {
 } as const;
 
 /** Values of `gen_ai.operation.name`, with which the names of spans begin. */
-export const OPERATIONS = { workflow: "invoke_workflow", chat: "chat", tool: "execute_tool" } as const;
+export const OPERATIONS = {
+  workflow: "invoke_workflow",
+  chat: "chat",
+  embeddings: "embeddings",
+  tool: "execute_tool",
+} as const;
 
 /** Of a class of errors, low in number and never a message. */
 export const ERROR_TYPE = "error.type";

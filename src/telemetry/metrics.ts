@@ -6,6 +6,8 @@ import type { MetricName } from "./metric-names.ts";
 
 /** One call of a model. */
 export interface ModelCall {
+  /** `chat` by default. */
+  readonly operation?: "chat" | "embeddings";
   readonly model: string;
   readonly provider?: string | undefined;
   readonly ms: number;
@@ -152,9 +154,10 @@ function openStreams(gauge: ObservableGauge): { add(change: 1 | -1): void } {
 
 const described = ({ unit, description }: MetricName) => ({ unit, description });
 
-function tellCall(i: Instruments, { model, provider, ms, inputTokens, outputTokens, costUsd, error }: ModelCall): void {
+function tellCall(i: Instruments, { operation = "chat", model, provider, ms, ...came }: ModelCall): void {
+  const { inputTokens, outputTokens, costUsd, error } = came;
   const of = { ...(provider === undefined ? {} : { [GEN_AI.provider]: provider }), [GEN_AI.requestModel]: model };
-  const call = { [GEN_AI.operation]: OPERATIONS.chat, ...of };
+  const call = { [GEN_AI.operation]: OPERATIONS[operation], ...of };
   i.modelDuration.record(ms / 1000, error === undefined ? call : { ...call, [ERROR_TYPE]: error });
   if (inputTokens !== undefined) i.modelTokens.record(inputTokens, { ...call, [GEN_AI.tokenType]: "input" });
   if (outputTokens !== undefined) i.modelTokens.record(outputTokens, { ...call, [GEN_AI.tokenType]: "output" });

@@ -93,6 +93,25 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     expect(bedrock.seen.length - before).toBe(3);
   });
 
+  it("leaves the tenant out of what is kept with the message", async () => {
+    using models = routed(bedrock);
+    const message = await asking(models)(ASK);
+    expect(models.calls).toMatchObject([{ tenant: "acme" }]);
+    expect(message.response_metadata["model_call"]).not.toHaveProperty("tenant");
+  });
+
+  it("shows a picture to a target that sees pictures, and to no other", async () => {
+    const second = { ...TWO.targets.second, vision: true };
+    using models = routed(bedrock, { catalogue: { ...TWO, targets: { ...TWO.targets, second } } });
+    const picture = { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } };
+    const before = bedrock.seen.length;
+    const message = await asking(models)([new HumanMessage({ content: [picture] })]);
+    expect(message.response_metadata).toMatchObject({
+      model_call: { target: "second", fallbacks: [{ target: "first", reason: "it sees no pictures" }] },
+    });
+    expect(bedrock.seen.slice(before).map(({ model }) => model)).toEqual([NOVA]);
+  });
+
   it("adds up what all attempts have used and cost, each at the price of its target", async () => {
     const priced = (model: string, output: number) =>
       target(model, { prices: [{ from: "2026-01-01", perMillion: { input: 0, output } }] });

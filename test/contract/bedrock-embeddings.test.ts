@@ -7,9 +7,9 @@ import { createBedrockClient } from "../../src/aws/bedrock-chat.ts";
 import { createBedrockEmbeddings } from "../../src/aws/bedrock-embeddings.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createEmbedder } from "../../src/models/embedder.ts";
-import type { Embedder } from "../../src/models/embedder.ts";
+import type { Embedder, EmbeddingCall } from "../../src/models/embedder.ts";
 import { reasonOf } from "../../src/models/failure.ts";
-import { createPolicies } from "../../src/models/policies.ts";
+import { createAttempts } from "../../src/models/policies.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import type { FakeBedrock } from "../support/fake-bedrock.ts";
 import { fakeVector } from "../support/fake-embeddings.ts";
@@ -23,6 +23,8 @@ interface Settings {
   readonly silenceMs?: number;
 }
 
+/** What was recorded of each request. */
+let calls: EmbeddingCall[] = [];
 let bedrock: FakeBedrock;
 let client: ReturnType<typeof createBedrockClient>;
 beforeAll(async () => {
@@ -33,16 +35,20 @@ afterAll(async () => {
   client.destroy();
   await bedrock[Symbol.asyncDispose]();
 });
-beforeEach(() => bedrock.fault(() => undefined));
+beforeEach(() => {
+  calls = [];
+  bedrock.fault(() => undefined);
+});
 
 function embedder(model: string, { dimensions, silenceMs = 10_000 }: Settings = {}): Embedder {
   const options = { model, region: bedrock.region, ...(dimensions === undefined ? {} : { dimensions }) };
   return createEmbedder({
     client: createBedrockEmbeddings(client, options),
-    policies: createPolicies({ attempts: 3, tenantConcurrency: 100, backoffMs: 1 }),
+    attempts: createAttempts({ attempts: 3, backoffMs: 1 }),
     clock: systemClock,
     concurrency: CONCURRENCY,
     silenceMs,
+    record: (call) => calls.push(call),
   });
 }
 
@@ -84,6 +90,7 @@ describe.each([
     bedrock.fault(() => fault);
     const silenceMs = 200;
     expect(await embedder(model, { silenceMs }).embed(["a"], { purpose: "query" }).catch(reasonOf)).toBe(reason);
+    expect(calls).toEqual([{ model, ms: expect.any(Number) as unknown, error: reason }]);
   });
 
   it("refuses a blank text by its number, and embeds none as none", async () => {
@@ -104,9 +111,10 @@ async function answeredBy(answer: (response: ServerResponse) => void) {
     region: bedrock.region,
     requestTimeoutMs: 10_000,
   });
-  const policies = createPolicies({ attempts: 3, tenantConcurrency: 100, backoffMs: 1 });
+  const attempts = createAttempts({ attempts: 3, backoffMs: 1 });
   const titan = createBedrockEmbeddings(own, { model: TITAN, region: bedrock.region });
-  const settings = { client: titan, policies, clock: systemClock, concurrency: CONCURRENCY, silenceMs: 10_000 };
+  const limits = { concurrency: CONCURRENCY, silenceMs: 10_000 };
+  const settings = { client: titan, attempts, clock: systemClock, ...limits, record: () => undefined };
   return {
     embed: () => createEmbedder(settings).embed(["a text"], { purpose: "document" }),
     [Symbol.dispose]() {
@@ -136,6 +144,16 @@ it("refuses a vector of zeros, which is near to nothing", async () => {
     response.end(JSON.stringify({ embedding: Array.from({ length: 1024 }, () => 0), inputTextTokenCount: 2 }));
   });
   await expect(stranger.embed()).rejects.toThrow(/vector of zeros/);
+});
+
+it("records the tokens of each request, where its model tells of them", async () => {
+  await embedder(TITAN).embed(["a text of 20 letters", "word"], { purpose: "document" });
+  await embedder(COHERE).embed(["a", "b"], { purpose: "document" });
+  expect(calls.map(({ model, inputTokens }) => [model, inputTokens])).toEqual([
+    [TITAN, 5],
+    [TITAN, 1],
+    [COHERE, undefined],
+  ]);
 });
 
 it("tells Cohere whether a text is searched or searches, and Titan how long its vectors are", async () => {
@@ -192,13 +210,14 @@ it("has so many requests under way at once, and no more", async () => {
         most = Math.max(most, (underWay += 1));
         await systemClock.sleep(1);
         underWay -= 1;
-        return [[1]];
+        return { vectors: [[1]] };
       },
     },
-    policies: createPolicies({ attempts: 1, tenantConcurrency: 100 }),
+    attempts: createAttempts({ attempts: 1 }),
     clock: systemClock,
     concurrency: CONCURRENCY,
     silenceMs: 1_000,
+    record: () => undefined,
   });
   await counted.embed(texts(30), { purpose: "query" });
   expect(most).toBe(CONCURRENCY);

@@ -39,6 +39,9 @@ async function ask(models: ReturnType<typeof routed>, name: string, streamed: bo
   };
 }
 
+/** Everything that only waits for its turn has happened. */
+const settled = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve));
+
 const three = ["first", "first", "first"];
 const once = ["first"];
 
@@ -196,6 +199,8 @@ describe.each([true, false])("streamed: %s", (streamed) => {
     });
     bedrock.fault(() => ({ kind: "hang" }));
     expect(await ask(models, "agent", streamed)).toMatchObject({ reason: "deadline", requests: once });
+    await settled();
+    expect(models.calls).toMatchObject([{ outcome: "deadline", target: "first", attempts: 1, fallbacks: [] }]);
   });
 
   it("a target that says nothing until the deadline is blamed for it, and one that talks is not", async () => {

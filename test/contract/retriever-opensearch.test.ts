@@ -9,6 +9,7 @@ import { systemIds } from "../../src/core/ids.ts";
 import type { Retriever } from "../../src/retrieval/retriever.ts";
 import { countingEmbedder } from "../support/counting-embedder.ts";
 import { conceptEmbedder, eachDocument as each, idsOf, textDocument as document } from "../support/documents.ts";
+import { eventually } from "../support/eventually.ts";
 import { startOpenSearchProxy } from "../support/opensearch-proxy.ts";
 import type { Fate, OpenSearchProxy, Passing } from "../support/opensearch-proxy.ts";
 import { whatIsWrong } from "../support/opensearch-signature.ts";
@@ -23,6 +24,12 @@ const hurried: Clock = {
   ...systemClock,
   sleep: (ms, signal) => systemClock.sleep(ms > LONGEST_PAUSE_MS + 1 ? ms : Math.min(ms, 2), signal),
 };
+
+/** What OpenSearch says of an index. */
+interface Made {
+  readonly mappings: object;
+  readonly settings: { readonly index: { readonly analysis: object } };
+}
 
 const launcher = inject("openSearchLauncher");
 
@@ -311,6 +318,57 @@ describe.skipIf(launcher === null)("on OpenSearch", () => {
         message: expect.stringContaining(`answered ${status}: User: anonymous is not authorized`) as string,
       });
       expect(s.proxy.seen).toHaveLength(1);
+    });
+  });
+
+  describe("when a part of the index is away", () => {
+    const whole = { timed_out: false, _shards: { total: 5, successful: 5, skipped: 0, failed: 0 } };
+    const partial = {
+      code: "unavailable",
+      message: expect.stringContaining("from a part of the index") as string,
+    };
+    const nothing = { hits: { hits: [] } };
+
+    it.each([
+      ["was too slow", { ...whole, timed_out: true }],
+      ["has failed", { ...whole, _shards: { ...whole._shards, failed: 4 } }],
+      ["is not there", { ...whole, _shards: { ...whole._shards, successful: 1 } }],
+    ])("that it %s is not told as if nothing were there", async (_, answer) => {
+      await using s = await stage(({ operation }) => {
+        if (operation === "_msearch") return { status: 200, body: { responses: [{ ...answer, ...nothing }] } };
+        return operation === "_search" ? { status: 200, body: { ...answer, ...nothing } } : undefined;
+      });
+      await expect(s.open().search("x", { ...POLICIES, k: 3 })).rejects.toMatchObject(partial);
+      const ingestion = s.open().ingest(each(document("a", "x")), { ...POLICIES, complete: true });
+      await expect(ingestion).rejects.toMatchObject(partial);
+    });
+
+    it("OpenSearch itself refuses to answer from the rest", async () => {
+      // It would wait a minute for a shard that is away.
+      await using s = await stage(({ operation }) => (operation === "_refresh" ? { status: 200 } : undefined));
+      await s.direct().ingest(each(document("a", "refund")), POLICIES);
+      const headers = { "content-type": "application/json" };
+      const made = (await (await fetch(`${url}/${s.index}`)).json()) as Readonly<Record<string, Made>>;
+      const { mappings, settings } = made[s.index] ?? {};
+      await fetch(`${url}/${s.index}`, { method: "DELETE" });
+      // Of its two shards this one node may have one.
+      const halves = { number_of_shards: 2, "routing.allocation.total_shards_per_node": 1 };
+      const index = { ...halves, knn: true, analysis: settings?.index.analysis };
+      const body = JSON.stringify({ mappings, settings: { index } });
+      await fetch(`${url}/${s.index}?wait_for_active_shards=0`, { method: "PUT", headers, body });
+      const isHalf = async () => {
+        const health = await fetch(`${url}/_cluster/health/${s.index}`);
+        const { active_shards: active } = (await health.json()) as { readonly active_shards: number };
+        return active === 1 || undefined;
+      };
+      await eventually(isHalf, "one of two shards");
+      const refused = expect.objectContaining({
+        code: "unavailable",
+        message: expect.not.stringContaining("from a part of the index") as string,
+      }) as unknown;
+      await expect(s.open().search("refund", { ...POLICIES, k: 3 })).rejects.toEqual(refused);
+      const ingestion = s.open().ingest(each(), { ...POLICIES, complete: true });
+      await expect(ingestion).rejects.toEqual(refused);
     });
   });
 

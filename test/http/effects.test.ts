@@ -1,4 +1,6 @@
 /** What operators say of effects whose outcome nobody knows, over HTTP, and how the parked runs go on. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Annotation, START, StateGraph } from "@langchain/langgraph";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
@@ -119,6 +121,22 @@ async function goesOn(thread: string, done: readonly string[]): Promise<void> {
   await eventually(isThere, `the run that goes on, to ${done.join()}`);
 }
 const callsOf = ({ token }: EffectShown): number => calls.filter((call) => call === token).length;
+
+it.each(
+  [...readFileSync(join(import.meta.dirname, "../../docs/effects.md"), "utf8").matchAll(/^\{ "outcome": .*\}$/gm)].map(
+    ([line]) => line,
+  ),
+)("%s of the documentation settles one as it says", async (line) => {
+  const effect = await parked();
+  const given = JSON.parse(line) as { readonly outcome: string; readonly reason: string };
+  const { status, body } = await eventually(async () => {
+    const response = await service.app.call("POST", `/v1/effects/${effect.id}/settlement`, { json: given });
+    // The call may still be on its way.
+    return response.status === 409 ? undefined : { status: response.status, body: await response.json() };
+  }, "an answer");
+  const { outcome, reason } = given;
+  expect([status, body]).toMatchObject([200, { settlement: { outcome, reason } }]);
+});
 
 describe("an effect that happened", () => {
   it("is settled with its result; the run goes on with it, and nothing is called again", async () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts";
 import type { RegisteredGraph } from "../../src/langgraph/registry.ts";
 import { runId, tenantId, threadId } from "../../src/core/ids.ts";
-import { eventually } from "../support/eventually.ts";
+import { LONG_MS, eventually } from "../support/eventually.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
@@ -80,6 +80,10 @@ describe("a thread in flight whose graph has changed", () => {
     await eventually(async () => (await runOf(service, thread, run))?.status === "waiting");
     expect((await runOf(service, thread, run))?.sleep?.reason).toContain("has no node ask any more");
     expect((await client.runs.get(thread, run)).status).toBe("pending");
+    // Nor does it pass over the node when it looks again, in the very version that it has waited in.
+    const hasLookedAgain = async () => ((await runOf(service, thread, run))?.deliveries ?? 0) > 1;
+    await eventually(hasLookedAgain, "another look", LONG_MS);
+    await eventually(async () => (await runOf(service, thread, run))?.status === "waiting", "it to wait on");
     become(registeredGraph("desk", asking("pay"), "3"));
     await client.runs.join(thread, run);
     expect(await client.threads.getState(thread)).toMatchObject({ values: { done: ["ask", "pay"] } });

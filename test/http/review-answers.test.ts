@@ -32,13 +32,14 @@ describe("a decision", () => {
     expect(await desk.logOf(review)).toEqual([JSON.stringify({ type: "approve", decidedBy: "ann" })]);
   });
 
-  it("with the same key and body again is the same 200", async () => {
+  it("with the same key and body again is 200 with the same decision, and the review as it is now", async () => {
     const review = await desk.raise();
     const headers = { "idempotency-key": "k" };
     const first = await bodyOf(await desk.decide("ann", review, APPROVE, headers));
     await desk.logOf(review);
     const again = await bodyOf(await desk.decide("ann", review, APPROVE, headers));
     expect(again.decision).toEqual(first.decision);
+    expect([first.state, again.state]).toEqual(["decided", "applied"]);
     expect((await desk.decide("ann", review, { type: "reject", comment: "no" }, headers)).status).toBe(422);
     // The key is the person's own: another one's decision comes too late.
     expect((await desk.decide("bob", review, APPROVE, headers)).status).toBe(409);

@@ -6,12 +6,12 @@ import { createRegistry, registeredGraph } from "../../src/langgraph/registry.ts
 import { createTestKeys } from "../support/http.ts";
 import { startService } from "../support/service.ts";
 import { Client } from "@langchain/langgraph-sdk";
-import { inbox } from "./guide/inbox.ts";
-import { refunds } from "./guide/refunds.ts";
+import { inbox } from "./guides/inbox.ts";
+import { refunds } from "./guides/refunds.ts";
 
 const textOf = (path: string): Promise<string> => readFile(new URL(path, import.meta.url), "utf8");
 
-it.each(["./guide/refunds.ts", "./guide/inbox.ts"])("shows %s as it is", async (file) => {
+it.each(["./guides/refunds.ts", "./guides/inbox.ts"])("shows %s as it is", async (file) => {
   expect(await textOf("../../docs/reviews.md")).toContain(`\`\`\`ts\n${await textOf(file)}\`\`\`\n`);
 });
 

@@ -11,7 +11,7 @@ import { runId, tenantId, threadId } from "../../src/core/ids.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import { pendingRun } from "../../src/core/run.ts";
 import type { Retries, Run, RunPayload, RunSettings } from "../../src/core/run.ts";
-import type { GraphContext, Journal } from "../../src/graph/context.ts";
+import type { GraphContext, Journal, Whereabouts } from "../../src/graph/context.ts";
 import { drive } from "../../src/langgraph/drive.ts";
 import type { DriveInput, DriveLimits, DriveOutcome } from "../../src/langgraph/drive.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
@@ -66,8 +66,11 @@ export interface DeliveryOptions {
   readonly clock?: Clock;
   /** Only for tests that show what it protects from. */
   readonly journal?: Journal;
+  /** Makes what nodes learn of their place in the graph go wrong. */
+  readonly whereabouts?: (real: Whereabouts) => Whereabouts;
   readonly deadline?: () => number;
   readonly emit?: (frame: Frame) => void;
+  readonly retried?: (node: string) => void;
   readonly newRoot?: string;
 }
 
@@ -172,6 +175,7 @@ export class DrivenThread {
         assistant: options.assistant ?? { config: {}, context: {} },
         store: this.store,
         telemetry: noTelemetry,
+        retried: options.retried ?? (() => undefined),
         context: this.#context(run, saver, { ...options, table: table.table, fence }),
         signal: options.signal ?? new AbortController().signal,
         drain: options.drain ?? new AbortController().signal,
@@ -219,7 +223,7 @@ export class DrivenThread {
     return {
       tenant: TENANT,
       run: { runId: run.runId, root: run.root, threadId: THREAD },
-      whereabouts: saver.whereabouts,
+      whereabouts: of.whereabouts?.(saver.whereabouts) ?? saver.whereabouts,
       journal: of.journal ?? this.#journal(of.table, of.fence),
       deadline: of.deadline ?? (() => this.table.now() + LEASE_MS),
       now: () => this.table.now(),

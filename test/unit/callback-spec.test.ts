@@ -17,6 +17,7 @@ async function asking(spec: object) {
 
 it.each([
   [{ timeoutMs: 0 }, /timeoutMs. is no length of time/],
+  [{ timeout: 1000 }, /callback\(\): there is no .timeout., only timeoutMs,/],
   [{ schema: { type: "nmber" } }, /schema.: no answer can be checked against it: .*nmber/],
   [{ schema: { type: "string", pattern: "(" } }, /schema.: no answer can be checked/],
 ])("%j is refused", async (mistake, reason) => {

@@ -171,7 +171,7 @@ function isDead(link: string, document: string): boolean {
 
 /** How many of what the tests do: not the service's settings. */
 const TEST_VARIABLES =
-  /^HOLDPOINT_(NIGHTLY|REQUIRE_ALL_ENGINES|IMAGE|COLLECTOR|BEIR|[A-Z]+_(ROUNDS|SEED|SCHEDULES|EVERY|RUNS|MINUTES)|KILLS|ZOMBIES|HOLDS|ANSWERS)$/;
+  /^HOLDPOINT_(NIGHTLY|REQUIRE_ALL_ENGINES|IMAGE|COLLECTOR|BEIR|[A-Z]+_(ROUNDS|SEED|SCHEDULES|EVERY|RUNS|MINUTES)|KILLS|ZOMBIES|OFFERS|HOLDS|ANSWERS)$/;
 
 /** The anchors of a document's headings, as Git hosts make them. */
 function anchorsOf(text: string): readonly string[] {

@@ -125,6 +125,7 @@ describe("the node time-out", () => {
       retries: {},
       nodeTimeoutMs,
       isKept: () => true,
+      retried: () => undefined,
       isFinal: () => false,
     });
     const { sub } = supervised(graph as CompiledGraph, attempts).nodes as Readonly<Record<string, PregelNode>>;

@@ -27,6 +27,12 @@ function ledger() {
   return { tokens, receive: async (token: string) => ({ receipt: tokens.push(token) }) };
 }
 
+/** What a new attempt of the node does while the old one still runs. */
+function countAnew({ configurable }: Config): void {
+  const pad = configurable?.["__pregel_scratchpad"] as Record<symbol, unknown>;
+  for (const key of Object.getOwnPropertySymbols(pad)) pad[key] = undefined;
+}
+
 describe("an effect", () => {
   it("is performed once, and its result comes back on every later execution", async () => {
     const far = ledger();
@@ -367,9 +373,7 @@ describe("an effect", () => {
           return far.receive(token);
         };
         const first = effect(config, pay, call);
-        // What a new attempt of the node does while the old one still runs.
-        const pad = config.configurable?.["__pregel_scratchpad"] as Record<symbol, unknown>;
-        for (const key of Object.getOwnPropertySymbols(pad)) pad[key] = undefined;
+        countAnew(config);
         const second = effect(config, pay, call);
         expect(await first).toEqual(await second);
         return {};
@@ -377,6 +381,24 @@ describe("an effect", () => {
     );
     expect((await thread.invoke({})).outcome).toEqual({ kind: "done" });
     expect([started, far.tokens.length]).toEqual([1, 1]);
+  });
+
+  it("gives no call the result of a concurrent one with other arguments: the run is parked", async () => {
+    const far = ledger();
+    const given: unknown[] = [];
+    const thread = new DrivenThread(
+      single(async (_, config) => {
+        const pays = async (amount: number) =>
+          given.push(await effect(config, { ...pay, policy: "unsafe", args: { amount } }, far.receive));
+        const first = pays(100);
+        countAnew(config);
+        await Promise.all([first, pays(250)]);
+        return {};
+      }),
+    );
+    const parked = { kind: "failed", parks: true, error: { name: "effect_diverged" } };
+    expect((await thread.invoke({})).outcome).toMatchObject(parked);
+    expect([given, far.tokens.length]).toEqual([[{ receipt: 1 }], 1]);
   });
 
   it("is lost to a later holder's intent, also when its own result comes late", async () => {
@@ -410,6 +432,10 @@ describe("an effect", () => {
   it.each([
     [{ name: "pay", policy: "Unsafe" }, "effect pay: `policy` is one of idempotent, queryable, unsafe"],
     [{ name: "pay", policy: "queryable" }, "effect pay: the policy queryable needs a `lookup`"],
+    [
+      { name: "pay", policy: "unsafe", irreversable: true },
+      "effect(): there is no `irreversable`, only name, policy, args, lookup, irreversible",
+    ],
     [{ name: "", policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
     [{ policy: "unsafe" }, "effect(): `name` has to be a text that is not empty"],
   ])("refuses a specification that nobody has type-checked: %j", async (spec, message) => {

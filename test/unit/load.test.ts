@@ -204,6 +204,13 @@ describe("langgraph.json", () => {
     ['{"graphs": {"a": "./x.ts"}}', 'graphs.a: "./x.ts" is not "./file.ts:export"'],
     ['{"graphs": {"a/b": "./x.ts:g"}}', "graphs.a/b: a graph id is"],
     ['{"graphs": {"11111111-1111-4111-8111-111111111111": "./x.ts:g"}}', "and no UUID"],
+    [
+      '{"graphs": {"a": {"path": "./x.ts:g", "plainInterrupts": "strikt"}}}',
+      "graphs.a.plainInterrupts: Invalid option",
+    ],
+    ['{"graphs": {"a": {"path": "./x.ts:g", "limits": {"steps": 0}}}}', "graphs.a.limits.steps: Too small"],
+    ['{"graphs": {"a": {"path": "./x.ts:g", "pol": "x"}}}', 'graphs.a: Unrecognized key: "pol"'],
+    ['{"graphs": {"a": 5}}', "graphs.a: "],
     ['{"graphs": {"a": "./x.ts:g"}, "env": "missing.env"}', "env: missing.env cannot be read"],
   ])("is refused in one line that says why: %s", async (text, reason) => {
     await expect(read(text)).rejects.toMatchObject({

@@ -1,15 +1,17 @@
 /** What of the environment decides that search is on OpenSearch, and what its requests are signed for. */
+import { createServer } from "node:http";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { amazonEndpoint } from "../../src/aws/opensearch-endpoint.ts";
 import { readConfig } from "../../src/config.ts";
 import { openRetriever } from "../../src/open-retrieval.ts";
-import { createMemoryLog } from "../support/http.ts";
+import { noMetrics } from "../../src/telemetry/metrics.ts";
+import { createMemoryLog, listen } from "../support/http.ts";
 import { startOpenSearchProxy } from "../support/opensearch-proxy.ts";
 
 const open = async (env: Readonly<Record<string, string>>) => {
   const read = readConfig(["start"], env);
   if (read.kind !== "run") throw new Error("help was not asked for");
-  return openRetriever(read.config, createMemoryLog());
+  return openRetriever(read.config, { log: createMemoryLog(), metrics: noMetrics });
 };
 
 it.each([
@@ -51,6 +53,19 @@ it("says when what answers is not OpenSearch", async () => {
   await using retriever = await open({ HOLDPOINT_OPENSEARCH_URL: site.endpoint });
   const search = retriever.search("refund", { tenant: "acme", collection: "documents", k: 3 });
   await expect(search).rejects.toThrow(/not OpenSearch.*HOLDPOINT_OPENSEARCH_URL/);
+});
+
+it("is led nowhere else by what answers there", async () => {
+  await using elsewhere = await startOpenSearchProxy(NOWHERE, () => ({ status: 404 }));
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(307, { location: `${elsewhere.endpoint}${request.url}` }).end();
+  });
+  await using site = await listen(server);
+  await using retriever = await open({ HOLDPOINT_OPENSEARCH_URL: site.url });
+  const search = retriever.search("refund", { tenant: "acme", collection: "documents", k: 3 });
+  await expect(search).rejects.toMatchObject({ code: "unavailable" });
+  expect(elsewhere.seen).toEqual([]);
 });
 
 describe("requests", () => {

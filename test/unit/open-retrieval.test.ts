@@ -11,10 +11,15 @@ import { modelFailure } from "../../src/models/failure.ts";
 import { vectorExtension } from "../../src/local/sqlite-vec.ts";
 import { ingestFolder, openFolder, openRetriever } from "../../src/open-retrieval.ts";
 import type { Retriever, SourceDocument } from "../../src/retrieval/retriever.ts";
+import { METRICS } from "../../src/telemetry/metric-names.ts";
+import { noMetrics } from "../../src/telemetry/metrics.ts";
+import type { Metrics } from "../../src/telemetry/metrics.ts";
 import { countingEmbedder } from "../support/counting-embedder.ts";
 import { eventually } from "../support/eventually.ts";
 import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import { createMemoryLog } from "../support/http.ts";
+import { otelEnv, startOtlpReceiver } from "../support/otlp-receiver.ts";
+import { startTelling } from "../support/telling.ts";
 import { createManualClock } from "../support/manual-clock.ts";
 
 const PROJECT = resolve(import.meta.dirname, "../..");
@@ -27,10 +32,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true }));
 
-async function open(env: Readonly<Record<string, string>>) {
+async function open(env: Readonly<Record<string, string>>, metrics: Pick<Metrics, "modelCalled"> = noMetrics) {
   const read = readConfig(["start"], { HOLDPOINT_DATA_DIR: dir, ...env });
   if (read.kind !== "run") throw new Error("help was not asked for");
-  return openRetriever(read.config, createMemoryLog());
+  return openRetriever(read.config, { log: createMemoryLog(), metrics });
 }
 
 async function* each(...texts: readonly string[]): AsyncGenerator<SourceDocument> {
@@ -45,7 +50,7 @@ function loaded(env: Readonly<Record<string, string>>): string {
     globalThis.seen = new Set();
     const { readConfig } = await import("./src/config.ts");
     const { openRetriever } = await import("./src/open-retrieval.ts");
-    const retriever = await openRetriever(readConfig(["start"]).config, { warn() {}, info() {} });
+    const retriever = await openRetriever(readConfig(["start"]).config, { log: { warn() {}, info() {} }, metrics: { modelCalled() {} } });
     await retriever[Symbol.asyncDispose]();
     process.stdout.write([...globalThis.seen].join(" "));
   `;
@@ -80,6 +85,29 @@ it("embeds documents and queries with the model that is set, in vectors of the s
       normalize: true,
     })),
   );
+});
+
+it("counts the tokens of what is embedded beside those of other models", async () => {
+  await using bedrock = await startFakeBedrock();
+  await using receiver = await startOtlpReceiver();
+  {
+    await using telling = await startTelling(otelEnv(receiver.url));
+    const env = { AWS_REGION: bedrock.region, BEDROCK_ENDPOINT: bedrock.endpoint, HOLDPOINT_EMBEDDER: TITAN };
+    await using retriever = await open(env, telling.telemetry.metrics);
+    await retriever.ingest(each("refund of tents"), PLACE);
+  }
+  const tokens = receiver.metrics.findLast(({ name }) => name === METRICS.modelTokens.name);
+  expect(tokens?.points).toMatchObject([
+    {
+      value: 4,
+      attributes: {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "aws.bedrock",
+        "gen_ai.request.model": "amazon.titan-embed-text-v2:0",
+        "gen_ai.token.type": "input",
+      },
+    },
+  ]);
 });
 
 it("has one layer that tries again: a request that is throttled is sent once more, and then it is there", async () => {

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { createSqliteRetriever } from "../../src/local/sqlite-search.ts";
 import type { Retriever, SourceDocument } from "../../src/retrieval/retriever.ts";
 
@@ -61,6 +62,21 @@ it("a tenant's file that is no index makes its searches fail with a clear error,
   await writeFile(join(dataDir, "search", "t-acme.sqlite"), "x".repeat(5_000));
   await expect(found("refund")).rejects.toMatchObject({ code: "unavailable" });
   expect(await found("refund", { tenant: "fine" })).toEqual(["a"]);
+});
+
+it("a tenant's file of a newer version is refused with both versions, and left as it is", async () => {
+  await retriever.ingest(each(document("a", "refund")), POLICIES);
+  await retriever[Symbol.asyncDispose]();
+  using file = new DatabaseSync(join(dataDir, "search", "t-acme.sqlite"));
+  file.exec("PRAGMA user_version = 3");
+  retriever = createSqliteRetriever({ dataDir });
+  const refused = {
+    code: "unsupported",
+    message: expect.stringMatching(/t-acme\.sqlite has version 3, and this Holdpoint knows 2$/) as unknown,
+  };
+  for (const _ of [1, 2]) await expect(found("refund")).rejects.toMatchObject(refused);
+  await expect(retriever.ingest(each(document("b", "refund")), POLICIES)).rejects.toMatchObject(refused);
+  expect(file.prepare("PRAGMA user_version").get()).toEqual({ user_version: 3 });
 });
 
 it("once closed, it answers no more", async () => {

@@ -248,6 +248,17 @@ describe("when the attempts are used up", () => {
     expect([goesOn.outcome, goesOn.log]).toEqual([{ kind: "done" }, ["by hand: reject", "next"]]);
   });
 
+  it("an edit of the question is an approval, and a response is a rejection", async () => {
+    const { act, runs } = flaky((n) => n <= 1);
+    const asking: RetryOptions = { ...four, attempts: 1, exhausted: "ask-a-person" };
+    const edited = await start(withNext(act, asking), () => ({ type: "edit", args: { node: "next", attempts: 99 } }));
+    expect([edited.outcome, edited.log, runs.length]).toEqual([{ kind: "done" }, ["charge", "next"], 2]);
+    const answered = await start(always(asking).graph, () => ({ type: "response", message: "call them" }));
+    expect(answered.outcome).toMatchObject({
+      error: { name: "RetryExhausted", message: expect.stringMatching(/call them$/) as unknown },
+    });
+  });
+
   it("another node may take over", async () => {
     const { graph, runs } = always({
       ...four,
@@ -338,6 +349,8 @@ describe("a specification that nobody has type-checked", () => {
     const builder = () => new StateGraph(State).addNode("charge", note("x"));
     expect(() => addRetry(builder(), "gone" as "charge", four)).toThrow("there is no node gone");
     expect(() => addRetry(builder(), "charge", { ...four, attempts: 0 })).toThrow("at least 1");
+    const misspelt = { ...four, exausted: "ask-a-person" };
+    expect(() => addRetry(builder(), "charge", misspelt)).toThrow("there is no `exausted`");
     expect(() => addRetry(builder(), "charge", { ...four, backoffMs: NaN })).toThrow("milliseconds");
     expect(() => addRetry(addRetry(builder(), "charge", four), "charge", four)).toThrow("error handler of its own");
   });

@@ -72,6 +72,23 @@ describe("a run that backs off", () => {
     expect((await headerOf(kit, run))?.strikes).toBeUndefined();
   });
 
+  it("says from its first sleep to its end how often its nodes were tried again", async () => {
+    const kit = createKit();
+    const { begun, drive } = backingOff(kit);
+    const run = await kit.runtime.runs.accept(ALICE, inputFor(aThread(kit)));
+    await using worker = kit.worker({
+      drive(d) {
+        d.retried("pay");
+        return drive(d);
+      },
+    });
+    worker.start();
+    await reaches(kit, run, "waiting");
+    expect((await runOf(kit, run))?.nodeRetries).toEqual({ pay: 1 });
+    await reaches(kit, run, "success");
+    expect([begun.length, (await runOf(kit, run))?.nodeRetries]).toEqual([2, { pay: 2 }]);
+  });
+
   it("says nothing more once it was cancelled, although a worker was about to begin it again", async () => {
     let marks = 0;
     const kit = createKit((table) => ({

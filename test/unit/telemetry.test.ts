@@ -1,5 +1,5 @@
 import { CallbackManager } from "@langchain/core/callbacks/manager";
-import { SpanKind } from "@opentelemetry/api";
+import { SpanKind, diag } from "@opentelemetry/api";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { genAiCallbacks, withHandler } from "../../src/langgraph/gen-ai-callbacks.ts";
@@ -73,6 +73,13 @@ describe("telemetry", () => {
     const message = "telemetry cannot be sent: not an http(s) URL";
     const fields = { setting: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" };
     expect(telling.lines).toContainEqual({ level: "warn", fields, message });
+  });
+
+  it("keeps what is said of its own troubles short", async () => {
+    await using receiver = await startOtlpReceiver();
+    await using telling = await startTelling({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+    diag.warn("x".repeat(1_000));
+    expect(telling.lines.map(({ fields }) => fields["problem"])).toEqual(["x".repeat(300)]);
   });
 
   it("uses the SDK that somebody has registered before, and leaves it to them", async () => {

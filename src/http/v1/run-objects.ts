@@ -60,7 +60,7 @@ export function timelineObject(timeline: Timeline): JsonObject {
     waits: waits ? { reason: waits.reason, since: isoTime(waits.since) } : null,
     sleep: sleep ? { reason: sleep.reason, since: isoTime(sleep.since), until: isoTime(goesOnAt(sleep)) } : null,
     stop_asked: stop ? { by: stop.by, at: isoTime(stop.at), reason: stop.reason ?? null } : null,
-    retries: run.retries ?? {},
+    retries: run.nodeRetries ?? {},
     checkpoints: timeline.steps.map(({ checkpointId, step, source, at, changed, next }) => {
       return { checkpoint_id: checkpointId, step, source, at, changed, next };
     }),
@@ -81,14 +81,17 @@ export function timelineObject(timeline: Timeline): JsonObject {
 }
 
 /** A node takes from one checkpoint to the next; one that never came to the next is where the run stopped. */
-function nodesOf({ steps, run }: Timeline): readonly JsonObject[] {
-  return steps.flatMap(({ at, next }, i) => {
-    const until = steps[i + 1]?.at;
+function nodesOf({ steps, wentOnWith, run }: Timeline): readonly JsonObject[] {
+  const found = run.startedAt === undefined ? [] : [{ at: isoTime(run.startedAt), next: wentOnWith }];
+  const all = [...found, ...steps];
+  return all.flatMap(({ at, next }, i) => {
+    const until = all[i + 1]?.at;
     return next.map((node) => ({
       node,
       from: at,
       until: until ?? null,
-      ms: until === undefined ? null : Date.parse(until) - Date.parse(at),
+      // A run begins by the table's clock, and a checkpoint is written by its worker's.
+      ms: until === undefined ? null : Math.max(0, Date.parse(until) - Date.parse(at)),
       failed: until === undefined && run.error?.node?.split("|")[0] === node,
     }));
   });

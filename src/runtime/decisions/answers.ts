@@ -123,8 +123,6 @@ function assertFits(schema: JsonObject | undefined, args: JsonObject, pointer: s
   throw new HoldpointError("invalid", `the edited arguments do not fit their schema: ${said}`, { detail: { errors } });
 }
 
-/** RFC 6901. */
-
 /** An edit that cannot be checked is not let through. */
 function checkable(schema: JsonObject): z.ZodType {
   try {

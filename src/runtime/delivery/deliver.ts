@@ -186,9 +186,9 @@ async function attempt(host: ExecutionDeps, delivery: Traced): Promise<Delivered
   if (settled.kind !== "marked") return settled;
   switch (executed.kind) {
     case "ended":
-      return finish(deps, delivery, settled.stored, executed.outcome);
+      return finish(deps, delivery, settled.stored, { ...executed.outcome, nodeRetries: execution.nodeRetries });
     case "asleep":
-      return sleep(deps, delivery, settled.stored, executed.sleep);
+      return sleep(deps, delivery, settled.stored, { ...executed.sleep, nodeRetries: execution.nodeRetries });
     case "stopped":
     case "yielded":
     case "lost":
@@ -300,7 +300,12 @@ function isToUndo(asked: Run["cancelAsked"], { status }: Outcome): boolean {
 }
 
 /** The run goes on by itself later, unless it was cancelled meanwhile. */
-async function sleep(deps: Deps, { lease }: Delivery, found: Stored<Run>, asked: SleepUntil): Promise<Delivered> {
+async function sleep(
+  deps: Deps,
+  { lease }: Delivery,
+  found: Stored<Run>,
+  asked: SleepUntil & Pick<Run, "nodeRetries">,
+): Promise<Delivered> {
   let current: Stored<Run> | undefined = found;
   while (current) {
     const run: Run = current.value;

@@ -2,6 +2,8 @@
  * What a delivery does between its mark and the commit of its end: where to start, the graph itself, and what it
  * leaves waiting.
  */
+import { addedRetries } from "../../core/node-retries.ts";
+import type { NodeRetries } from "../../core/node-retries.ts";
 import { isNewerFormat } from "../../core/newer-format.ts";
 import type { FencedSaver } from "../../checkpoint/saver.ts";
 import { HoldpointError, errorInfo, isHoldpointError } from "../../core/errors.ts";
@@ -94,6 +96,7 @@ export class Execution {
   readonly #with: ExecutionWith;
   /** Resolves once the run item bears this delivery's mark; `lost` when another holder was there first. */
   readonly #marked: Promise<void>;
+  #nodeRetries: NodeRetries = {};
 
   constructor(host: ExecutionDeps, delivery: Delivery, execution: ExecutionWith) {
     this.#host = host;
@@ -102,6 +105,11 @@ export class Execution {
     this.#marked = execution.mark.then(assertMarked);
     // Who loses the lease for another reason may never come to ask.
     this.#marked.catch(() => undefined);
+  }
+
+  /** Of this delivery, so far. */
+  get nodeRetries(): NodeRetries {
+    return this.#nodeRetries;
   }
 
   /** @throws HoldpointError `lost`, `unavailable`, and whatever made the log unreadable */
@@ -192,8 +200,8 @@ export class Execution {
   }
 
   /**
-   * Work in flight that was begun by another version of the graph, and that this one has no nodes for: LangGraph would
-   * pass over it and end the run as a success.
+   * Work in flight that the graph has no nodes for: LangGraph would pass over it and end the run as a success. Looked for at
+   * every delivery: the one before may have been of this version, and have done no more than wait for another.
    */
   async #lacks(
     run: Run,
@@ -202,9 +210,7 @@ export class Execution {
     Extract<Executed, { readonly kind: "asleep" }> | Extract<Concluded, { readonly kind: "failed" }> | undefined
   > {
     const { deps, engine } = this.#host;
-    const goesOn = start.input?.kind !== "input";
-    const isOwnWork = run.deliveries > 0 && run.graphVersion === graph.version;
-    if (!goesOn || isOwnWork) return undefined;
+    if (start.input?.kind === "input") return undefined;
     const checkpointId = start.payload.checkpoint?.checkpointId;
     const at = { graph, saver, threadId: run.threadId, ...(checkpointId === undefined ? {} : { checkpointId }) };
     const missing = await engine.missingNodes(at);
@@ -272,6 +278,9 @@ export class Execution {
       input: start.input,
       limits: limitsOf(deps, on.graph),
       retries: on.run.retries ?? {},
+      retried: (node: string) => {
+        this.#nodeRetries = addedRetries(this.#nodeRetries, { [node]: 1 });
+      },
       assistant: { config: assistant.config, context: assistant.context },
       store: deps.stores(on.run.tenant),
       telemetry: deps.telemetry,

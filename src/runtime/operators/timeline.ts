@@ -1,6 +1,5 @@
 /** One run from its acceptance to its end, put together from what is kept of it. */
 import type { EffectEntry } from "../../core/effect.ts";
-import { failureOf } from "../../core/fingerprint.ts";
 import { isWait } from "../../core/hold.ts";
 import type { Hold } from "../../core/hold.ts";
 import type { RunId } from "../../core/ids.ts";
@@ -17,7 +16,6 @@ import { readingSaver, rootsOf } from "../state-reader.ts";
 
 export interface Timeline extends Steps {
   readonly run: Run;
-  readonly fingerprint: string | undefined;
   readonly waits: WaitingFor | undefined;
   readonly times: Times;
   /** What this run asked, and what that came to. */
@@ -64,7 +62,6 @@ export async function timelineOf(deps: Deps, principal: Principal, runId: RunId)
   return {
     ...steps,
     run,
-    fingerprint: failureOf(run)?.fingerprint,
     waits: header && waitingFor(run, header.value, now),
     times: timesOf(run, asked, now),
     holds: asked.map((hold) => ({ hold, waitMs: (answeredAt(hold) ?? now) - hold.raisedAt })),
