@@ -51,7 +51,7 @@ async function verify({ tenant, head, place }: Options): Promise<boolean> {
   // A misspelt name is no audit log without a fault; only who says that there is to be none is told so.
   if (found.links + found.entries + found.unchained === 0 && head === undefined)
     throw new Error(`there is no audit log of a tenant ${tenant} in ${storage.place}`);
-  for (const { link, what } of found.problems) console.log(`link ${link}: ${what}`);
+  for (const { link, what } of found.problems) console.log(link === undefined ? what : `link ${link}: ${what}`);
   const verdict = found.problems.length === 0 ? "ok" : `${found.problems.length} problems`;
   const rest = found.unchained === 0 ? "" : `, and ${found.unchained} that no link has yet`;
   console.log(`${verdict}: ${found.entries} entries in ${found.links} links${rest} of ${tenant} in ${storage.place}`);

@@ -134,7 +134,8 @@ export function linkAfter(
 
 /** What is wrong with a chain, and where. */
 export interface ChainProblem {
-  readonly link: number;
+  /** Undefined where no link has to do with it. */
+  readonly link: number | undefined;
   readonly what: string;
 }
 
@@ -147,14 +148,23 @@ export interface Verified {
   readonly seen: Map<string, number>;
 }
 
+/** An entry of a link as it is stored now; damaged: there is one, and nobody can read it. */
+export type FoundEntry =
+  | "damaged"
+  | {
+      readonly entry: KeptEntry;
+      /** Whether the list that auditors read has it. */
+      readonly isListed: boolean;
+    };
+
 /**
- * What is wrong with the next link of a chain. `kept`: its entries as they are stored now, by id. The hashes go on from
- * what the link itself says, so that one change is reported once.
+ * What is wrong with the next link of a chain. `found`: its entries, by id. The hashes go on from what the link itself
+ * says, so that one change is reported once.
  */
 export function problemsOf(
   tenant: TenantId,
   before: Verified,
-  { link, kept }: { readonly link: Link; readonly kept: ReadonlyMap<string, KeptEntry> },
+  { link, found }: { readonly link: Link; readonly found: ReadonlyMap<string, FoundEntry> },
 ): readonly ChainProblem[] {
   const problems: string[] = [];
   if (link.n !== before.n + 1) problems.push(`links ${before.n + 1} to ${link.n - 1} are missing`);
@@ -162,10 +172,12 @@ export function problemsOf(
   if (linkHash(tenant, link) !== link.hash) problems.push("is not what was hashed: changed, or its entries reordered");
   for (const { id, digest } of link.entries) {
     const first = before.seen.get(id);
-    const entry = kept.get(id);
+    const here = found.get(id);
     if (first !== undefined) problems.push(`entry ${id} stands in link ${first} already`);
-    else if (!entry) problems.push(`entry ${id} is missing`);
-    else if (entryDigest(entry) !== digest) problems.push(`entry ${id} was changed`);
+    else if (!here) problems.push(`entry ${id} is missing`);
+    else if (here === "damaged") problems.push(`entry ${id} is damaged: it cannot be read`);
+    else if (entryDigest(here.entry) !== digest) problems.push(`entry ${id} was changed`);
+    else if (!here.isListed) problems.push(`entry ${id} is hidden: the list that auditors read does not have it`);
     before.seen.set(id, first ?? link.n);
   }
   return problems.map((what) => ({ link: link.n, what }));

@@ -1,6 +1,7 @@
 /**
  * What operators say of an effect whose outcome nobody knows. A word is about one intent, is won by one conditional write,
- * and of an irreversible effect needs a second person. What really came of a call always goes before what was said.
+ * and of an irreversible effect needs a second person, whose word takes the place of the first only by naming it. What
+ * really came of a call always goes before what was said.
  */
 import { intentOf, settlesFrom } from "./effect.ts";
 import type { EffectEntry, EffectOutcome, ParkedEffect } from "./effect.ts";
@@ -28,6 +29,8 @@ export interface Settlement {
   readonly reason: string;
   /** Who said it before, where it takes two. */
   readonly proposedBy?: string;
+  /** Id of the proposal whose place it took. */
+  readonly replaces?: string;
   /** The run that goes on because of it; absent until then, and where none can. */
   readonly continuation?: RunId;
   /** Why no run goes on. */
@@ -50,6 +53,8 @@ export interface SettlementAsk {
   readonly by: string;
   readonly origin?: Origin | undefined;
   readonly reason: string;
+  /** Id of the proposal whose place it is to take. */
+  readonly replaces?: string | undefined;
   readonly now: number;
   readonly pool: string;
 }
@@ -63,7 +68,8 @@ export type Settled =
 /**
  * The entry with an operator's word on it.
  * @throws HoldpointError `precondition_failed` for another intent than the one that stands, `conflict` where it is settled
- *   otherwise, has a result, or its call may still be on its way (`retryAfterMs` says for how long)
+ *   otherwise, somebody has proposed otherwise, it has a result, or its call may still be on its way (`retryAfterMs` says
+ *   for how long)
  */
 export function settled(entry: EffectEntry, ask: SettlementAsk): Settled {
   const word = wordOf(entry, ask);
@@ -84,13 +90,17 @@ export function settled(entry: EffectEntry, ask: SettlementAsk): Settled {
   }
   assertFits(entry, ask);
   const followUp = { pool: ask.pool, at: ask.now };
+  const confirmed = proposal && sameWord(proposal, word) ? proposal : undefined;
+  if (!confirmed) assertReplaces(proposal, ask);
   if (entry.irreversible) {
-    if (!proposal || proposal.intent !== ask.intent || !sameWord(proposal, word))
-      return { kind: "write", entry: { ...entry, proposal: word, followUp, updatedAt: ask.now } };
-    if (proposal.by === ask.by) return { kind: "stands" };
+    if (!confirmed) {
+      const next = proposal ? { ...word, replaces: proposal.id } : word;
+      return { kind: "write", entry: { ...entry, proposal: next, followUp, updatedAt: ask.now } };
+    }
+    if (confirmed.by === ask.by) return { kind: "stands" };
   }
   const { proposal: _proposal, parked, cleared: _cleared, ...rest } = entry;
-  const final = proposal && entry.irreversible ? { ...word, proposedBy: proposal.by } : word;
+  const final = confirmed ? { ...word, proposedBy: confirmed.by } : word;
   return {
     kind: "write",
     entry: {
@@ -109,7 +119,9 @@ export function settled(entry: EffectEntry, ask: SettlementAsk): Settled {
 function wordOf(entry: EffectEntry, { intent, said, by, origin, reason, now }: SettlementAsk): Settlement {
   const resultDigest =
     said.verdict === "happened" && said.result !== undefined ? sha256(canonicalJson(said.result)) : undefined;
-  const name = canonicalJson([entry.root, entry.token, intent, by, said.verdict, resultDigest ?? null]);
+  // With what was said last, so that whoever comes back to a word has said another one: each has its entry in the audit log.
+  const last = entry.proposal?.id ?? null;
+  const name = canonicalJson([entry.root, entry.token, intent, by, said.verdict, resultDigest ?? null, last]);
   return {
     id: namedUuid(name, SETTLEMENTS),
     intent,
@@ -132,6 +144,19 @@ function alreadySettled({ by, at, verdict }: Settlement): HoldpointError {
   const when = new Date(at).toISOString();
   return new HoldpointError("conflict", `already settled: ${verdict} by ${by} at ${when}`, {
     detail: { settled_by: by, settled_at: when, verdict },
+  });
+}
+
+/** Another word takes the place of a proposal only where it names it: who did not know of it is told. */
+function assertReplaces(proposal: Settlement | undefined, { said, replaces }: SettlementAsk): void {
+  if (replaces === proposal?.id) return;
+  if (!proposal) throw new HoldpointError("conflict", "replaces: there is no proposal whose place it could take");
+  const { id, by, at, verdict, reason } = proposal;
+  const when = new Date(at).toISOString();
+  const what = verdict === said.verdict ? `${verdict} with another result` : verdict;
+  const how = "confirm that in the same words, or name its id in replaces for yours to take its place";
+  throw new HoldpointError("conflict", `${by} has proposed ${what} at ${when}: ${how}`, {
+    detail: { proposal: { id, by, at: when, outcome: verdict, reason } },
   });
 }
 

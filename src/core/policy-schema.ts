@@ -1,6 +1,7 @@
 /**
  * The part of JSON Schema in which policies say which arguments they are about. Whatever a checker might pass over is a
- * mistake here: a misspelt keyword, or one without the type to which it applies, would approve everything.
+ * mistake here: a misspelt keyword, or one without the type to which it applies, would approve everything. So is what
+ * contradicts itself at one place: it would approve nothing.
  */
 import { z } from "zod";
 import type { JsonObject } from "./json.ts";
@@ -49,7 +50,39 @@ function within(schema: unknown, pointer: string, depth: number): readonly Probl
       ? ofKeyword(key, schema[key], { pointer: `${pointer}${jsonPointer([key])}`, depth })
       : [at(`${pointer}${jsonPointer([key])}`, `is nothing that a policy can say of a value of type ${String(type)}`)],
   );
-  return type === "object" && !(OTHERS in schema) ? [...wrong, at(`${pointer}/${OTHERS}`, OPEN)] : wrong;
+  const all = [...wrong, ...emptyBounds(schema, pointer), ...closedOut(schema, pointer)];
+  return type === "object" && !(OTHERS in schema) ? [...all, at(`${pointer}/${OTHERS}`, OPEN)] : all;
+}
+
+const BOUNDS = [
+  ["minimum", "maximum"],
+  ["minimum", "exclusiveMaximum"],
+  ["exclusiveMinimum", "maximum"],
+  ["exclusiveMinimum", "exclusiveMaximum"],
+  ["minLength", "maxLength"],
+  ["minItems", "maxItems"],
+] as const;
+
+/** Bounds with nothing between them. */
+function emptyBounds(schema: Readonly<Record<string, unknown>>, pointer: string): readonly Problem[] {
+  return BOUNDS.flatMap(([low, high]) => {
+    const [from, to] = [schema[low], schema[high]];
+    if (typeof from !== "number" || typeof to !== "number") return [];
+    const isExclusive = low === "exclusiveMinimum" || high === "exclusiveMaximum";
+    const isEmpty = isExclusive ? from >= to : from > to;
+    return isEmpty ? [at(`${pointer}/${low}`, `leaves nothing within ${high}: no value fits both`)] : [];
+  });
+}
+
+/** Names that an object must have, and may not. */
+function closedOut(schema: Readonly<Record<string, unknown>>, pointer: string): readonly Problem[] {
+  const { required, properties = {}, [OTHERS]: others } = schema;
+  if (others !== false || !Array.isArray(required) || !isObject(properties)) return [];
+  return required.flatMap((name: unknown, i) =>
+    typeof name !== "string" || Object.hasOwn(properties, name)
+      ? []
+      : [at(`${pointer}/required/${i}`, `is not among properties, and ${OTHERS} is false: no value fits both`)],
+  );
 }
 
 interface Place {
@@ -93,6 +126,11 @@ function ofKeyword(key: string, value: unknown, { pointer, depth }: Place): read
       return listOf(value, pointer, (each, where) => (typeof each === "string" ? [] : [at(where, "must be a text")]));
     case "additionalProperties":
       return typeof value === "boolean" ? [] : [at(pointer, "must be true or false")];
+    case "multipleOf":
+      return typeof value === "number" && value > 0 ? [] : [at(pointer, "must be a number above 0")];
+    case "maxLength":
+    case "maxItems":
+      return typeof value === "number" && value >= 0 ? [] : [at(pointer, "must be a number that is not below 0")];
     default:
       return typeof value === "number" ? [] : [at(pointer, "must be a number")];
   }

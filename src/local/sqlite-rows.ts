@@ -1,6 +1,7 @@
 /** The statements of the embedded table, and its rows as items. Everything here is synchronous. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { afterKey, intervalOf, readIndexCursor, writeIndexCursor } from "../storage/key-range.ts";
+import { orCorrupt } from "../storage/records.ts";
 import type { Draft, IndexName, IndexRow, Item, Key, Page, Range, When } from "../storage/table.ts";
 import { ATTRIBUTES_FORMAT, decodeAttributes } from "./sqlite-attributes.ts";
 import type { EncodedAttributes } from "./sqlite-attributes.ts";
@@ -191,7 +192,7 @@ function itemOf(row: Row): Item {
   return {
     pk: row.pk,
     sk: row.sk,
-    attributes: decodeAttributes(row.format, row.attributes, row.bytes),
+    attributes: orCorrupt(row, () => decodeAttributes(row.format, row.attributes, row.bytes)),
     ...(row.due_pk === null && row.list_pk === null ? {} : { index: { ...due, ...list } }),
     ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
     version: row.version,

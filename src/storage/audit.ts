@@ -32,7 +32,7 @@ export interface Audit {
    * `pool`: whose workers chain it.
    */
   record(entry: AuditEntry, pool?: string): Promise<void>;
-  /** Entries of a tenant by their time: rows of an index, to be confirmed by `kept`. */
+  /** Entries of a tenant by their time (`rowSort`): rows of an index, to be confirmed by `kept`. */
   list(tenant: TenantId, range: Range): Promise<Page<AuditRow>>;
   kept(tenant: TenantId, ids: readonly string[]): Promise<readonly KeptEntry[]>;
   /** @throws HoldpointError `gone` once the keys of the tenant were dropped, `corrupt`, `unavailable` */
@@ -42,8 +42,8 @@ export interface Audit {
   head(tenant: TenantId): Promise<Link | undefined>;
   /** False when there is a link of this number already. */
   append(tenant: TenantId, link: Link): Promise<boolean>;
-  /** The links of a chain from this number on; a page. */
-  links(tenant: TenantId, from: number): Promise<readonly Link[]>;
+  /** The links of a chain from this number on, up to `to` if it is given; a page. */
+  links(tenant: TenantId, from: number, to?: number): Promise<readonly Link[]>;
 }
 
 export interface AuditOptions {
@@ -127,8 +127,9 @@ export function createAudit({ table, shards, sealers = plainSealers }: AuditOpti
       return (await links.query(auditKeys.chain(tenant), range)).items[0]?.value;
     },
     append: async (tenant, link) => (await links.put({ ...link, tenant }, "absent")).won,
-    async links(tenant, from) {
-      const range = { from: auditKeys.link(tenant, from).sk, to: `${auditKeys.linkPrefix}~`, limit: PAGE_LINKS };
+    async links(tenant, from, to) {
+      const end = to === undefined ? `${auditKeys.linkPrefix}~` : auditKeys.link(tenant, to).sk;
+      const range = { from: auditKeys.link(tenant, from).sk, to: end, limit: PAGE_LINKS };
       return (await links.query(auditKeys.chain(tenant), range)).items.map(({ value }) => value);
     },
   };
@@ -158,9 +159,12 @@ function decodeEntry(item: Item): Entry {
 
 function decodeLink(item: Item): Link & { readonly tenant: TenantId } {
   const pairs = JSON.parse(textOf(item, "e")) as readonly (readonly [string, string])[];
+  const [tenant, n] = [textOf(item, "t") as TenantId, numberOf(item, "n")];
+  // Who reads on from a number must not be sent back by one.
+  if (auditKeys.link(tenant, n).sk !== item.sk) throw new TypeError(`link ${item.sk} says that it is number ${n}`);
   return {
-    tenant: textOf(item, "t") as TenantId,
-    n: numberOf(item, "n"),
+    tenant,
+    n,
     previous: textOf(item, "p"),
     at: numberOf(item, "a"),
     entries: pairs.map(([id, digest]): LinkedEntry => ({ id, digest })),
@@ -169,13 +173,17 @@ function decodeLink(item: Item): Link & { readonly tenant: TenantId } {
 }
 
 function indexEntries({ tenant, id, kind, at, link, pool }: Entry, shards: number): IndexEntries {
-  const list = { pk: listPartition(tenant, "audit"), sk: `${timePart(at)}#${kind}#${id}` };
+  const list = { pk: listPartition(tenant, "audit"), sk: rowSort({ at, kind, id }) };
   if (link !== undefined) return { list };
   const sk = futureSort({ tenant, priority: 9, dueAt: at + CHAINED_AFTER_MS, subject: `audit/${id}` });
   return { list, due: { pk: duePartition(pool, tenant, shards), sk } };
 }
 
+/** Sort key of an entry's row in the list. */
+export const rowSort = ({ at, kind, id }: Pick<KeptEntry, "at" | "kind" | "id">): string =>
+  `${timePart(at)}#${kind}#${id}`;
+
 function rowOf(sort: string): readonly AuditRow[] {
   const [at, kind, id] = sort.split("#");
-  return id === undefined ? [] : [{ sort, at: Number(at), kind: kind as AuditKind, id }]; // as indexEntries wrote it
+  return id === undefined ? [] : [{ sort, at: Number(at), kind: kind as AuditKind, id }]; // as rowSort wrote it
 }

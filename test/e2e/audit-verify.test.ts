@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { expect, it } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { systemIds, tenantId } from "../../src/core/ids.ts";
@@ -91,6 +92,28 @@ it("verifies the folder of an embedded table", async () => {
   const path = join(dir, "holdpoint.db");
   const table = stack.use(await createSqliteTable({ path, clock: systemClock, ids: systemIds }));
   expect(await story(table, (args) => verify(["--data-dir", dir, ...args]))).toMatchObject({ code: 2 });
+});
+
+it("names an entry whose row is no JSON any more, and goes on", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "holdpoint-audit-"));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(dir, { recursive: true, force: true }));
+  const path = join(dir, "holdpoint.db");
+  const table = stack.use(await createSqliteTable({ path, clock: systemClock, ids: systemIds }));
+  await fill(table);
+  const id = auditId(entry(1));
+  using file = new DatabaseSync(path);
+  file.prepare("UPDATE items SET attributes = '{nope' WHERE pk = ?").run(auditKeys.entry(ACME, id).pk);
+  await damage(table);
+  const { code, output } = await verify(["--data-dir", dir]);
+  expect([code, output.split("\n").slice(0, 3)]).toEqual([
+    1,
+    [
+      `link 1: entry ${id} is damaged: it cannot be read`,
+      `link 2: entry ${auditId(entry(2))} is missing`,
+      expect.stringMatching(/^2 problems: 2 entries in 2 links of acme/),
+    ],
+  ]);
 });
 
 it.each(dynamoEngines())("verifies a table of $name", async (engine) => {

@@ -55,6 +55,7 @@ interface EffectShown {
   readonly intent: number;
   readonly thread_id: string;
   readonly run_id: string;
+  readonly root_run_id: string;
   readonly token: string;
   readonly settlement: Readonly<Record<string, unknown>> | null;
   readonly [field: string]: unknown;
@@ -148,8 +149,11 @@ describe("an effect that happened", () => {
     expect(settled.settlement).toMatchObject({ outcome: "happened", reason: "asked the bank", not_continued: null });
     await goesOn(effect.thread_id, ["paid, says the bank", "shipped"]);
     expect(callsOf(effect)).toBe(1);
+    // By the API at once, or by the worker where it comes first.
+    await eventually(async () => typeof (await get(effect.id)).settlement?.["continuation_run_id"] === "string");
     const runs = await service.client("acme").runs.list(effect.thread_id);
-    expect(runs.map(({ run_id: id }) => id)).toContain(settled.settlement?.["continuation_run_id"]);
+    const next = (await get(effect.id)).settlement?.["continuation_run_id"];
+    expect(runs.map(({ run_id: id }) => id)).toContain(next);
     expect(runs.map(({ status }) => status).toSorted()).toEqual(["error", "success"]);
   });
 
@@ -196,24 +200,28 @@ describe("an effect that did not happen", () => {
 });
 
 describe("an irreversible effect", () => {
+  const say = (who: Principal, { id }: EffectShown, result: string, replaces?: string) =>
+    service.runtime.effects.settle(who, id, {
+      said: { verdict: "happened", result },
+      reason: "seen",
+      intent: 1,
+      ...(replaces === undefined ? {} : { replaces }),
+    });
+
   it("takes two people who say the same", async () => {
     const effect = await parked({ tool: "wire", irreversible: true });
-    const { effects } = service.runtime;
-    const ask = { said: { verdict: "happened", result: "sent" }, reason: "seen", intent: 1 } as const;
     const first = await settle(effect, { outcome: "happened", result: "sent" });
     expect(first.status).toBe(202);
     expect(await first.json()).toMatchObject({ state: "parked", proposal: { outcome: "happened" }, settlement: null });
     // Alone, however often.
     expect((await settle(effect, { outcome: "happened", result: "sent" })).status).toBe(202);
     expect(await valuesOf(effect.thread_id)).toEqual([]);
-    const other = await effects.settle(eve, effect.id, { ...ask, said: { verdict: "happened", result: "other" } });
-    expect(other.proposal).toMatchObject({ by: "eve" });
-    const confirmed = await effects.settle(bob, effect.id, { ...ask, said: { verdict: "happened", result: "other" } });
-    expect(confirmed.settlement).toMatchObject({ by: "bob", proposedBy: "eve" });
-    await goesOn(effect.thread_id, ["other", "shipped"]);
-    expect((await recorded(effect)).slice(0, 2)).toMatchObject([
-      { actor: "bob", action: "happened", detail: { stands: true, proposedBy: "eve" } },
-      { actor: "eve", action: "happened", detail: { stands: false } },
+    const confirmed = await say(bob, effect, "sent");
+    expect(confirmed.settlement).toMatchObject({ by: "bob", proposedBy: "alice" });
+    await goesOn(effect.thread_id, ["sent", "shipped"]);
+    expect(await recorded(effect)).toMatchObject([
+      { actor: "bob", action: "happened", detail: { stands: true, proposedBy: "alice" } },
+      { actor: "alice", action: "happened", detail: { stands: false } },
     ]);
   });
 
@@ -230,6 +238,56 @@ describe("an irreversible effect", () => {
       detail: { settled_by: "bob" },
     });
     await goesOn(effect.thread_id, ["sent", "shipped"]);
+  });
+
+  it("takes another word than the one that was proposed only from who names that", async () => {
+    const effect = await parked({ tool: "wire", irreversible: true });
+    const { proposal: first } = await say(bob, effect, "sent");
+    const other = { outcome: "happened", result: "other" };
+    const refused = await settle(effect, other);
+    expect(refused.status).toBe(409);
+    expect(await refused.json()).toMatchObject({
+      detail: expect.stringMatching(/^bob has proposed happened with another result at .* replaces/) as unknown,
+      proposal: { id: first?.id, by: "bob", outcome: "happened", reason: "seen" },
+    });
+    const unknown = { ...other, replaces: effect.root_run_id };
+    expect((await settle(effect, unknown)).status).toBe(409);
+    expect((await get(effect.id))["proposal"]).toMatchObject({ id: first?.id });
+    const replaced = await settle(effect, { ...other, replaces: first?.id });
+    expect(replaced.status).toBe(202);
+    expect(await replaced.json()).toMatchObject({ proposal: { by: "alice", replaces: first?.id } });
+    // Sent again because its answer was lost.
+    expect((await settle(effect, { ...other, replaces: first?.id })).status).toBe(202);
+    await expect(say(bob, effect, "sent")).rejects.toThrow("alice has proposed");
+    await say(bob, effect, "other");
+    await goesOn(effect.thread_id, ["other", "shipped"]);
+    expect(await recorded(effect)).toMatchObject([
+      { actor: "bob", detail: { stands: true, proposedBy: "alice" } },
+      { actor: "alice", detail: { stands: false, replaces: first?.id } },
+      { actor: "bob", detail: { stands: false, word: first?.id } },
+    ]);
+  });
+
+  it("has each word on the record, also that of who comes back to what they said first", async () => {
+    const effect = await parked({ tool: "wire", irreversible: true });
+    const first = await say(bob, effect, "sent");
+    const second = await say(eve, effect, "lost", first.proposal?.id);
+    await say(eve, effect, "sent", second.proposal?.id);
+    const { settlement } = await say(bob, effect, "sent");
+    expect(settlement).toMatchObject({ by: "bob", proposedBy: "eve" });
+    await goesOn(effect.thread_id, ["sent", "shipped"]);
+    expect((await recorded(effect)).map(({ actor, detail }) => [actor, detail?.["stands"]])).toEqual([
+      ["bob", true],
+      ["eve", false],
+      ["eve", false],
+      ["bob", false],
+    ]);
+  });
+
+  it("knows of no proposal on what one may settle alone", async () => {
+    const effect = await parked();
+    expect((await settle(effect, { ...happened, replaces: effect.root_run_id })).status).toBe(409);
+    expect((await settle(effect, happened)).status).toBe(200);
   });
 });
 

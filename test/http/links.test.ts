@@ -181,6 +181,14 @@ describe("who may make one", () => {
     expect((await desk.decide("nora", two, { type: "approve" })).status).toBe(403);
   });
 
+  it("is no notifier for itself, whether it names nobody or its own name", async () => {
+    const review = await desk.raise();
+    for (const user of [{}, { user: "nora" }, { user: "nora", groups: ["payments"] }]) {
+      const refused = await make("nora", review, { decision: "approve", ...user });
+      expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining("body.user")]);
+    }
+  });
+
   it("is not an admin for others: one who decides is not several people", async () => {
     const review = await desk.raise({ quorum: 2, fourEyes: true });
     expect((await make("sam", review, { decision: "approve", user: "bob" })).status).toBe(403);

@@ -199,6 +199,10 @@ describe("changing a policy", () => {
       { args: { type: "object", properties: { amuont: { type: "number", maximum: 1 } } } },
       "/args/additionalProperties",
     ],
+    [
+      { args: { type: "object", properties: {}, required: ["amout"], additionalProperties: false } },
+      "/args/required/0",
+    ],
     [{ max_risk: "none" }, "/max_risk"],
     [{ overrides: ["everything"] }, "/overrides/0"],
     [{ action: undefined }, "/action"],

@@ -49,14 +49,16 @@ export function createRacers(host: ClientHost): Racers {
       return reply.heard ? reply.value.items : [];
     },
     settle(by, entry, tag) {
-      const { root, token, outcome } = entry;
+      const { root, token, outcome, proposal } = entry;
       const intent = intentOf(entry);
       const verdict = outside.happened(token) ? "happened" : "not_happened";
       const result = outcome === undefined ? { result: { receipt: token } } : {};
       const said: Verdict = verdict === "happened" ? { verdict, ...result } : { verdict };
       const thread = entry.parked?.threadId ?? entry.threadId ?? "";
       return insist(host, { do: "settle", thread, tag, token, intent, verdict }, async (runtime) => {
-        const ask = { said, reason: "looked it up", intent };
+        // Where it differs from what was proposed, it is to take its place.
+        const replaces = proposal === undefined ? {} : { replaces: proposal.id };
+        const ask = { said, reason: "looked it up", intent, ...replaces };
         await runtime.effects.settle(principalOf(by), `${root}.${token}`, ask);
         return tag;
       });

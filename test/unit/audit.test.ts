@@ -115,6 +115,72 @@ describe.each(everyTable())("the chain on $name", (engine) => {
     expect(await problemsOf(log)).toEqual([`3: entry ${id} is missing`]);
   });
 
+  it("finds an entry that auditors are not shown: off the list, or in another place of it", async () => {
+    const log = await openLog();
+    const [off = "", moved = ""] = idsOf(log.entries.slice(4));
+    for (const id of [off, moved]) {
+      const item = await log.table.get(auditKeys.entry(ACME, id));
+      if (!item) throw new Error("it is not there");
+      const { index, ...rest } = item;
+      const list = index?.list;
+      await log.table.put(
+        id === off || !list ? rest : { ...rest, index: { list: { ...list, sk: `9${list.sk}` } } },
+        "any",
+      );
+    }
+    expect(await problemsOf(log)).toEqual(
+      [off, moved].map((id) => `2: entry ${id} is hidden: the list that auditors read does not have it`),
+    );
+  });
+
+  it("does not take an entry for hidden that was put while the list was read", async () => {
+    const log = await openLog();
+    let isFirst = true;
+    const late: Log["audit"] = {
+      ...log.audit,
+      async list(tenant, range) {
+        const page = await log.audit.list(tenant, range);
+        if (!isFirst) return page;
+        isFirst = false;
+        await log.audit.record(entry(30));
+        await chainEntries(log, ACME, idsOf([entry(30)]));
+        return page;
+      },
+    };
+    expect(await verifyChain(late, ACME)).toMatchObject({ problems: [], entries: 13 });
+  });
+
+  it("names an entry that is damaged, also one that no link has yet, and goes on", async () => {
+    const log = await openLog();
+    const young = entry(40);
+    await log.audit.record(young);
+    const [broken = "", gone = ""] = idsOf(log.entries.slice(4));
+    for (const id of [broken, auditId(young)]) {
+      const item = await log.table.get(auditKeys.entry(ACME, id));
+      if (item) await change(log.table, item, { d: "no bytes" });
+    }
+    await log.table.remove(auditKeys.entry(ACME, gone), "any");
+    expect(await problemsOf(log)).toEqual([
+      `2: entry ${broken} is damaged: it cannot be read`,
+      `2: entry ${gone} is missing`,
+      `undefined: entry ${auditId(young)} is damaged: it cannot be read`,
+    ]);
+  });
+
+  it.each([
+    ["is no list of entries", { e: "{nope" }],
+    ["has the number of another one", { n: 1 }],
+  ])("names a link that is damaged, since it %s, and goes on", async (_, attributes) => {
+    const log = await openLog();
+    await change(log.table, await linkItem(log.table, 3), attributes);
+    const strays = log.entries.slice(6, 9).toReversed();
+    expect(await problemsOf(log)).toEqual([
+      "3: is damaged: it cannot be read",
+      "4: links 3 to 3 are missing",
+      ...strays.map((stray) => strayed(3, stray)),
+    ]);
+  });
+
   it("finds a link that was changed, also by who made its own hash anew", async () => {
     const log = await openLog();
     const item = await linkItem(log.table, 2);

@@ -76,6 +76,35 @@ describe("what a policy says of an argument", () => {
     expect(policySchemaProblems(of(schema), "/args")).not.toEqual([]);
   });
 
+  it.each<[JsonObject, string]>([
+    [{ type: "number", minimum: 30, maximum: 20 }, "/minimum"],
+    [{ type: "number", minimum: 20, exclusiveMaximum: 20 }, "/minimum"],
+    [{ type: "integer", exclusiveMinimum: 20, maximum: 20 }, "/exclusiveMinimum"],
+    [{ type: "number", exclusiveMinimum: 20, exclusiveMaximum: 20 }, "/exclusiveMinimum"],
+    [{ type: "string", minLength: 3, maxLength: 2 }, "/minLength"],
+    [{ type: "array", items: { type: "string" }, minItems: 3, maxItems: 2 }, "/minItems"],
+    [{ type: "string", maxLength: -1 }, "/maxLength"],
+    [{ type: "number", multipleOf: 0 }, "/multipleOf"],
+    [
+      { type: "object", properties: { y: { type: "null" } }, required: ["y", "z"], additionalProperties: false },
+      "/required/1",
+    ],
+    [{ type: "object", required: ["toString"], additionalProperties: false }, "/required/0"],
+  ])("%j is a mistake, since nothing fits it", (schema, pointer) => {
+    const problems = policySchemaProblems(of(schema), "/args");
+    expect(problems.map((problem) => problem.pointer)).toEqual([`/args/properties/x${pointer}`]);
+  });
+
+  it.each<[JsonObject, Json]>([
+    [{ type: "number", minimum: 20, maximum: 20 }, 20],
+    [{ type: "string", minLength: 2, maxLength: 2 }, "ab"],
+    [{ type: "string", maxLength: 0 }, ""],
+    [{ type: "object", required: ["z"], additionalProperties: true }, { z: 1 }],
+  ])("%j is none, since something does", (schema, fits) => {
+    expect(policySchemaProblems(of(schema), "/args")).toEqual([]);
+    expect(schemaProblems(of(schema), { x: fits })).toEqual([]);
+  });
+
   it("is said of every object, so that a misspelt name leaves nothing free", () => {
     const args = { type: "object", properties: { amout: { type: "number", maximum: 100 } } };
     expect(policySchemaProblems(args, "/args")).toMatchObject([{ pointer: "/args/additionalProperties" }]);

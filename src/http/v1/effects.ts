@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { intentOf, settlesFrom } from "../../core/effect.ts";
 import type { EffectEntry } from "../../core/effect.ts";
-import type { Settlement } from "../../core/effect-settlement.ts";
+import type { Settlement, Verdict } from "../../core/effect-settlement.ts";
 import { notKept } from "../../core/effect-result.ts";
 import { HoldpointError } from "../../core/errors.ts";
 import { runId } from "../../core/ids.ts";
@@ -28,6 +28,7 @@ const effectPath = z.object({ effect_id: z.string().min(1).max(256) });
 const said = {
   reason: z.string().trim().min(1).max(2_000),
   intent: optional(z.int().min(1)),
+  replaces: optional(uuid),
 };
 /** Strict: a result of what did not happen is a mistake. */
 const settlement = z.discriminatedUnion("outcome", [
@@ -68,14 +69,17 @@ function searchOf({ state, tool, older_than_seconds: seconds, limit }: z.infer<t
 }
 
 function parseSettlement(body: unknown): SettleEffect {
-  const { intent, reason, ...word } = parse(settlement, body, "body");
+  const { intent, reason, replaces, ...word } = parse(settlement, body, "body");
   if (intent === undefined)
     throw new HoldpointError(
       "precondition_required",
       "intent is missing: send the intent of the effect that was shown",
     );
-  if (word.outcome === "not_happened") return { said: { verdict: "not_happened" }, reason, intent };
-  return { said: { verdict: "happened", ...present({ result: word.result }) }, reason, intent };
+  const said: Verdict =
+    word.outcome === "not_happened"
+      ? { verdict: "not_happened" }
+      : { verdict: "happened", ...present({ result: word.result }) };
+  return { said, reason, intent, ...present({ replaces }) };
 }
 
 function effectObject(entry: EffectEntry): JsonObject {
@@ -128,6 +132,7 @@ function wordObject(word: Settlement): JsonObject {
     outcome: word.verdict,
     by: word.by,
     proposed_by: word.proposedBy ?? null,
+    replaces: word.replaces ?? null,
     at: isoTime(word.at),
     reason: word.reason,
     continuation_run_id: word.continuation ?? null,

@@ -26,7 +26,7 @@ export function effectEntry(entry: EffectEntry, outcome: EffectOutcome, by: { ac
 }
 
 export function settlementEntry({ tenant, root, token, name, ...entry }: EffectEntry, word: Settlement): AuditEntry {
-  const { id, by, at, origin, verdict, reason, intent, proposedBy, resultDigest } = word;
+  const { id, by, at, origin, verdict, reason, intent, proposedBy, replaces, resultDigest } = word;
   const { runId, threadId } = entry.parked ?? entry;
   return {
     tenant,
@@ -41,8 +41,10 @@ export function settlementEntry({ tenant, root, token, name, ...entry }: EffectE
     detail: {
       name,
       intent,
+      word: id,
       stands: entry.proposal === undefined,
       ...(proposedBy === undefined ? {} : { proposedBy }),
+      ...(replaces === undefined ? {} : { replaces }),
       ...(resultDigest === undefined ? {} : { result: resultDigest }),
     },
   };

@@ -30,6 +30,8 @@ export interface SettleEffect {
   readonly reason: string;
   /** Number of the intent that was shown. */
   readonly intent: number;
+  /** Id of the proposal whose place it is to take. */
+  readonly replaces?: string;
 }
 
 /** An effect's id on the API is `<root>.<token>`. */
@@ -110,13 +112,13 @@ async function settle(
   deps: Deps,
   { subject, origin }: Principal,
   first: Stored<EffectEntry>,
-  { said, reason, intent }: SettleEffect,
+  { said, ...asked }: SettleEffect,
 ): Promise<EffectEntry> {
   const { pool, thread } = await placeOf(deps, first.value);
   const outcome = await keptResult(deps, first.value, { said, thread });
   let current: Stored<EffectEntry> | undefined = first;
   while (current) {
-    const ask = { intent, said, outcome, by: subject, origin, reason, now: deps.table.now(), pool };
+    const ask = { ...asked, said, outcome, by: subject, origin, now: deps.table.now(), pool };
     const next = settled(current.value, ask);
     if (next.kind === "stands") return current.value;
     await recordDue(deps, current.value);

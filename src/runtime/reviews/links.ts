@@ -92,6 +92,8 @@ export function createLinks(deps: Deps): LinkUseCases {
 async function create(deps: Deps, principal: Principal, reviewId: string, wanted: WantedLink): Promise<MadeLink> {
   const { answer, digest, user = principal.subject, groups, forMs } = wanted;
   const isOwn = user === principal.subject;
+  if (isOwn && !allows(principal, "reviews:decide"))
+    throw new HoldpointError("invalid", "body.user: name the person that it is for; you decide nothing yourself");
   if (isOwn && groups !== undefined)
     throw new HoldpointError("invalid", "body.groups: a link of your own has the groups that you are in");
   if (!isOwn && !allows(principal, "reviews:delegate"))
