@@ -68,7 +68,7 @@ const HEAD = `# Configuration
 
 <!-- Made by \`npm run docs:configuration\` from src/settings.ts: change that, and make it again. -->
 
-Every setting, by its environment variable and, where it has one, its flag; flags win. A variable that is set to nothing is not set. What is not understood is one line on standard error that names the setting, and exit code 1. [What each limit does when it is reached](operations.md#limits), and [what \`langgraph.json\` may say of one graph](operations.md#settings), stand in operations.md; the standard variables of OpenTelemetry (\`OTEL_*\`) in [observability.md](observability.md); [which of these the stacks on AWS set](deploy.md#what-tasks-are-told), in deploy.md.
+Every setting, by its environment variable and, where it has one, its flag; flags win. A variable that is set to nothing is not set. What is not understood is one line on standard error that names the setting, and exit code 1; variables that begin with \`HOLDPOINT_\` and are no settings are named in a warning at the start. [What each limit does when it is reached](operations.md#limits), and [what \`langgraph.json\` may say of one graph](operations.md#settings), stand in operations.md; the standard variables of OpenTelemetry (\`OTEL_*\`) in [observability.md](observability.md); [which of these the stacks on AWS set](deploy.md#what-tasks-are-told), in deploy.md.
 `;
 
 if (import.meta.main) {

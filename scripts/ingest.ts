@@ -1,11 +1,9 @@
 /** Ingests a folder of documents for a tenant: `npm run ingest -- --tenant acme documents/`. */
 import { parseArgs } from "node:util";
 import { readConfig } from "../src/config.ts";
-import { systemClock } from "../src/core/clock.ts";
 import { createLog } from "../src/log.ts";
 import { DOCUMENTS, ingestFolder, openRetriever } from "../src/open-retrieval.ts";
 import { openFolder } from "../src/retrieval/folder.ts";
-import { stopSignal } from "../src/signals.ts";
 import { namedTenant } from "../src/storage/api-keys.ts";
 import { noMetrics } from "../src/telemetry/metrics.ts";
 
@@ -17,8 +15,13 @@ async function main(args: readonly string[]): Promise<void> {
   const { positionals, values } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { tenant: { type: "string" }, collection: { type: "string", default: DOCUMENTS } },
+    options: {
+      tenant: { type: "string" },
+      collection: { type: "string", default: DOCUMENTS },
+      help: { type: "boolean", default: false },
+    },
   });
+  if (values.help) return console.log(USAGE);
   const [path, ...more] = positionals;
   const { collection } = values;
   if (path === undefined || more.length > 0 || values.tenant === undefined || collection === "") throw new Error(USAGE);
@@ -28,9 +31,13 @@ async function main(args: readonly string[]): Promise<void> {
   const folder = await openFolder(path);
   using log = createLog({ level: read.config.logLevel, format: process.stdout.isTTY ? "text" : "json" });
   await using retriever = await openRetriever(read.config, { log, metrics: noMetrics });
-  const stopping = stopSignal(systemClock, log);
-  await ingestFolder({ folder, retriever, tenant, collection, clock: systemClock, log, stopping });
-  if (stopping.aborted) throw new Error("stopped before all documents were ingested: start it again to go on");
+  const stop = new AbortController();
+  // A second one ends the process as it does any other.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  const { signal: stopping } = stop;
+  await ingestFolder({ folder, retriever, tenant, collection, log, stopping }).catch((error: unknown) => {
+    throw stopping.aborted ? new Error("stopped before all documents were ingested: start it again to go on") : error;
+  });
 }
 
 try {

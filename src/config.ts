@@ -128,6 +128,12 @@ export function readConfig(
   );
 }
 
+/** Variables that look like settings, and that nobody reads: misspelt ones would do nothing in silence. */
+export function unknownSettings(env: Readonly<Record<string, string | undefined>> = process.env): readonly string[] {
+  const known = new Set<string>(SETTINGS.map(({ name }) => name));
+  return Object.keys(env).filter((name) => name.startsWith("HOLDPOINT_") && !known.has(name));
+}
+
 /** Sets what langgraph.json gives to its graphs; what is set already stays as it is. */
 export function offerEnvironment(env: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(env)) process.env[name] ??= value;

@@ -7,7 +7,7 @@
  */
 import { once } from "node:events";
 import { dirname } from "node:path";
-import { isLoopback, offerEnvironment, readConfig } from "./config.ts";
+import { isLoopback, offerEnvironment, readConfig, unknownSettings } from "./config.ts";
 import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
 import { HoldpointError, errorInfo } from "./core/errors.ts";
@@ -17,7 +17,7 @@ import { loadGraphs } from "./langgraph/load.ts";
 import { loadStoreSettings } from "./langgraph/store-config.ts";
 import { openModels } from "./open-models.ts";
 import { openSns } from "./open-sns.ts";
-import { ingestFolder, openFolder, openRetriever } from "./open-retrieval.ts";
+import { ingestPatiently, openFolder, openRetriever } from "./open-retrieval.ts";
 import { openEncryption, openStorage, present } from "./open-storage.ts";
 import { processOwner } from "./local/owner.ts";
 import type { ProcessOwner } from "./local/owner.ts";
@@ -275,7 +275,7 @@ async function serve(
   );
   if (working && folder) {
     const { retriever } = working;
-    await ingestFolder({ folder, retriever, tenant: LOCAL_TENANT, clock: systemClock, log, stopping });
+    await ingestPatiently({ folder, retriever, tenant: LOCAL_TENANT, log, stopping }, systemClock);
   }
   if (!stopping.aborted) await once(stopping, "abort");
   await working?.worker.drain();
@@ -288,6 +288,8 @@ async function main(): Promise<void> {
     return;
   }
   using log = createLog({ level: read.config.logLevel, format: process.stdout.isTTY ? "text" : "json" });
+  const unknown = unknownSettings();
+  if (unknown.length > 0) log.warn({ unknown }, "there are no settings of these names (see --help)");
   // A promise that nobody awaits, in somebody's graph, must not end the runs of everybody else.
   process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
   process.on("uncaughtException", (error) => {

@@ -107,7 +107,6 @@ export interface FolderIngestion {
   readonly retriever: Retriever;
   readonly tenant: TenantId;
   readonly collection?: string;
-  readonly clock: Clock;
   readonly log: Log;
   readonly stopping: AbortSignal;
 }
@@ -115,37 +114,41 @@ export interface FolderIngestion {
 /** The collection that a folder is ingested into unless another is named. */
 export const DOCUMENTS = "documents";
 
+/** Ingests a folder, and says how far it is. @throws HoldpointError as the retriever does; the signal's reason */
+export async function ingestFolder(ingestion: FolderIngestion): Promise<void> {
+  tellSkipped(ingestion);
+  await ingestOnce(ingestion);
+}
+
+function tellSkipped({ folder, log }: FolderIngestion): void {
+  for (const { path, reason } of folder.skipped) log.warn({ path, reason }, "document skipped");
+}
+
+async function ingestOnce(ingestion: FolderIngestion): Promise<void> {
+  const { folder, retriever, tenant, collection = DOCUMENTS, log, stopping } = ingestion;
+  const { total } = folder;
+  const report = await retriever.ingest(folder.documents(stopping), {
+    tenant,
+    collection,
+    total,
+    complete: true,
+    onProgress: ({ documents, passages }) => log.info({ documents, total, passages }, "ingesting documents"),
+    signal: stopping,
+  });
+  log.info({ ...report }, "documents ingested");
+}
+
 const AGAIN_MS = 30_000;
 /** What may be otherwise in a while: also credentials, which others renew. */
 const PASSING = ["unavailable", "limit", "forbidden"] as const;
 
-/**
- * Ingests a folder, and says how far it is. What embeds or keeps may be away: it goes on when that is back, from where
- * it was.
- */
-export async function ingestFolder({
-  folder,
-  retriever,
-  tenant,
-  collection = DOCUMENTS,
-  clock,
-  log,
-  stopping,
-}: FolderIngestion): Promise<void> {
-  for (const { path, reason } of folder.skipped) log.warn({ path, reason }, "document skipped");
-  const { total } = folder;
+/** Of a service, beside its work: what embeds or keeps may be away, and it goes on when that is back, from where it was. */
+export async function ingestPatiently(ingestion: FolderIngestion, clock: Clock): Promise<void> {
+  const { log, stopping } = ingestion;
+  tellSkipped(ingestion);
   while (!stopping.aborted) {
     try {
-      const report = await retriever.ingest(folder.documents(stopping), {
-        tenant,
-        collection,
-        total,
-        complete: true,
-        onProgress: ({ documents, passages }) => log.info({ documents, total, passages }, "ingesting documents"),
-        signal: stopping,
-      });
-      log.info({ ...report }, "documents ingested");
-      return;
+      return await ingestOnce(ingestion);
     } catch (error) {
       if (stopping.aborted) return;
       if (!PASSING.some((code) => isHoldpointError(error, code))) throw error;

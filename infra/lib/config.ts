@@ -1,5 +1,7 @@
 /** What may differ between two environments: everything that a file of `environments/` says. */
+import { RegionInfo } from "aws-cdk-lib/region-info";
 import { z } from "zod";
+import { amazonEndpoint } from "../../src/aws/opensearch-endpoint.ts";
 import { catalogueProblem, embedderProblem } from "./models.ts";
 import { furtherSettings } from "./settings.ts";
 
@@ -28,7 +30,10 @@ export const environmentConfig = z
   .strictObject({
     /** Part of the names of stacks, and of nothing that moves between accounts. */
     name: z.string().regex(/^[a-z][a-z0-9-]{1,15}$/, "lower-case letters, digits and hyphens, 2 to 16 of them"),
-    region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "a region such as eu-central-1"),
+    region: z.enum(
+      RegionInfo.regions.map(({ name }) => name),
+      "a region such as eu-central-1",
+    ),
     /** Letters of the region's zones, such as ["a", "b"]. */
     zones: z
       .array(z.string().regex(/^[a-f]$/))
@@ -109,6 +114,12 @@ export const environmentConfig = z
     if (config.natGateways === 0 && isPublic(config.collectorImage))
       refuse(["collectorImage"], "without a NAT gateway images come from a repository of Amazon ECR");
     if (config.certificateArn.split(":")[3] !== config.region) refuse(["certificateArn"], "of another region");
+    if (config.openSearch !== undefined) {
+      const [, , service, region] = config.openSearch.arn.split(":");
+      const named = amazonEndpoint(config.openSearch.url);
+      if (named !== undefined && (named.service !== service || named.region !== region))
+        refuse(["openSearch", "arn"], `${service} in ${region}, and the URL is of ${named.service} in ${named.region}`);
+    }
     const problem = catalogueProblem(config);
     if (problem !== undefined) refuse(["catalogue"], problem);
     if (new Set(config.zones).size !== config.zones.length) refuse(["zones"], "one is named twice");

@@ -23,7 +23,10 @@ type Read =
 function parseEnvironment(file: string, text: string): Read {
   try {
     const { data, error } = environmentConfig.safeParse(JSON.parse(text));
-    if (error === undefined) return { config: data };
+    if (error === undefined)
+      return `${data.name}.json` === file
+        ? { config: data }
+        : { mistakes: [`${file}: name: that of the file is expected`] };
     return { mistakes: error.issues.map(({ path, message }) => [file, ...placeOf(path), message].join(": ")) };
   } catch (error) {
     if (error instanceof SyntaxError) return { mistakes: [`${file}: ${error.message}`] };

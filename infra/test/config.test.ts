@@ -53,6 +53,12 @@ describe("the configuration of an environment", () => {
     ],
     ["a tag that moves, of what is protected", { imageTag: "latest" }, /^imageTag: a digest/],
     ["a public image without a way out", { natGateways: 0 }, /^collectorImage: without a NAT gateway/],
+    ["a region that there is not", { region: "eu-centrl-1" }, /^region: a region such as/],
+    [
+      "an OpenSearch in two regions",
+      { openSearch: { ...OPENSEARCH, url: "https://search-a-b.us-east-1.es.amazonaws.com" } },
+      /^openSearch.arn: es in .*, and the URL is of es in us-east-1/,
+    ],
     ["a certificate of another region", { region: "us-east-1" }, /^certificateArn: of another region/],
     [
       "an OpenSearch without TLS",

@@ -15,6 +15,7 @@ beforeAll(() => {
   for (const name of ["app.ts", "synth.ts", "refusing.ts", "package.json", "lib", "environments", "templates"])
     cpSync(join(ROOT, "infra", name), join(infra, name), { recursive: true });
   for (const name of ["src", "infra/node_modules"]) symlinkSync(join(ROOT, name), join(infra, "..", name));
+  cpSync(fileOf("production"), fileOf("copy"));
   change("development", () => ({ name: "D", zone: "a" }));
   change("production", ({ worker }) => ({ worker: { ...(worker as object), maxTasks: 1 } }));
   writeFileSync(fileOf("staging"), '{ "name": "staging", }');
@@ -32,6 +33,7 @@ function change(environment: string, by: (file: File) => File): void {
 }
 
 const LINES = [
+  /^copy\.json: name: that of the file is expected$/,
   /^development\.json: name: lower-case letters, digits and hyphens, 2 to 16 of them$/,
   /^development\.json: Unrecognized key: "zone"$/,
   /^production\.json: worker\.minTasks: more than maxTasks$/,

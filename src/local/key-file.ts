@@ -43,7 +43,8 @@ export interface KeyFileOptions {
  * @throws HoldpointError `invalid`, or the file system's error, when the first reading fails
  */
 export async function openKeyFile({ path, clock, onInvalid }: KeyFileOptions): Promise<ApiKeys> {
-  let mark = await markOf(path);
+  // What cannot be looked at cannot be read either, which says why.
+  let mark = await markOf(path).catch(() => undefined);
   let file = await readKeyFile(path);
   let checkedAt = clock.monotonic();
   let checking: Promise<void> | undefined;

@@ -1,12 +1,13 @@
 /** `npm run ingest`: documents of a tenant that has a key, in a collection of its own. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { tenantId } from "../../src/core/ids.ts";
 import { createSqliteRetriever } from "../../src/local/sqlite-search.ts";
-import { NO_SETTINGS, testFolder } from "../support/process.ts";
+import { startOtlpReceiver } from "../support/otlp-receiver.ts";
+import { NO_SETTINGS, testFolder, until } from "../support/process.ts";
 import type { TestFolder } from "../support/process.ts";
 
 const SCRIPT = join(import.meta.dirname, "../../scripts/ingest.ts");
@@ -51,6 +52,42 @@ it("makes the tenant's collection the same as the folder, says how far it is, an
   await rm(join(documents, "gone.md"));
   expect((await ingest("--tenant", "acme", "--collection", "policies", documents)).code).toBe(0);
   expect(await found("acme", "policies")).toEqual(["returns.md"]);
+});
+
+it("says what it wants when it is asked", async () => {
+  expect(await ingest("--help")).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("usage: ingest") as unknown,
+  });
+});
+
+it("ends with 1 where the documents cannot be kept, and does not wait for another time", async () => {
+  await mkdir(join(dataDir, "search"), { recursive: true });
+  await writeFile(join(dataDir, "search", "t-acme.sqlite"), "garbage");
+  const { code, stderr } = await ingest("--tenant", "acme", documents);
+  expect([code, stderr]).toEqual([1, expect.stringContaining("not a database")]);
+});
+
+it("ends at once when it is told to, also while its embedder is silent, and can be started again", async () => {
+  await using silent = await startOtlpReceiver();
+  silent.health = "hangs";
+  const settings = {
+    HOLDPOINT_EMBEDDER: "bedrock:amazon.titan-embed-text-v2:0",
+    BEDROCK_ENDPOINT: silent.url,
+    AWS_REGION: "eu-central-1",
+    AWS_ACCESS_KEY_ID: "a",
+    AWS_SECRET_ACCESS_KEY: "s",
+  };
+  const env = { ...process.env, ...NO_SETTINGS, HOLDPOINT_DATA_DIR: dataDir, ...settings };
+  const args = ["--conditions=holdpoint-source", SCRIPT, "--tenant", "acme", documents];
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (chunk) => (said += String(chunk)));
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  await until("a request to the embedder", () => silent.requests > 0);
+  child.kill("SIGTERM");
+  expect([await ended, said]).toEqual([1, expect.stringContaining("start it again to go on")]);
+  expect((await ingest("--tenant", "acme", documents)).code).toBe(0);
 });
 
 it.each<[string, readonly string[], string]>([

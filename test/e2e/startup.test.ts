@@ -191,7 +191,9 @@ describe("a start that cannot succeed is one clear line and exit code 1", () => 
 
   it("for keys and documents that cannot be read", async () => {
     const missing = join(folder.path, "nowhere");
-    expect(await refused({ flags: ["--keys", missing] })).toContain(`the API keys in ${missing} cannot be used`);
+    expect(await refused({ flags: ["--keys", missing] })).toContain(
+      `the API keys in ${missing} cannot be used: ENOENT: no such file`,
+    );
     expect(await refused({ flags: ["--documents", missing] })).toBe(
       `holdpoint: HOLDPOINT_DOCUMENTS: ${missing} is not a folder of documents`,
     );
@@ -223,6 +225,16 @@ describe("a start that cannot succeed is one clear line and exit code 1", () => 
     await created.stop("SIGTERM");
     await using service = start({ env });
     expect((await service.ready)["storage"]).toBe(`DynamoDB runs at ${dynalite.endpoint}`);
+  });
+});
+
+it("names what looks like a setting and is none", async () => {
+  await using service = start({ env: { HOLDPOINT_ENCRYPTION_REQUIRD: "true" } });
+  await service.ready;
+  const said = service.lines.find((line) => line.includes("there are no settings of these names")) ?? "{}";
+  expect(JSON.parse(said)).toMatchObject({
+    level: "warn",
+    unknown: expect.arrayContaining(["HOLDPOINT_ENCRYPTION_REQUIRD"]) as unknown,
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SETTINGS, isLoopback, readConfig } from "../../src/config.ts";
+import { SETTINGS, isLoopback, readConfig, unknownSettings } from "../../src/config.ts";
 import { isHoldpointError } from "../../src/core/errors.ts";
 
 function configOf(argv: readonly string[], env: Record<string, string> = {}) {
@@ -32,6 +32,11 @@ describe("configuration", () => {
       leaseMs: 5000,
       shards: 1,
     });
+  });
+
+  it("knows of no variable that is misspelt, and leaves those of others alone", () => {
+    const env = { HOLDPOINT_PORTT: "1", HOLDPOINT_PORT: "1", AWS_REGION: "eu-central-1", PATH: "/bin" };
+    expect(unknownSettings(env)).toEqual(["HOLDPOINT_PORTT"]);
   });
 
   it("obeys the environment, and flags win over it", () => {

@@ -9,7 +9,7 @@ import { tenantId } from "../../src/core/ids.ts";
 import { createSqliteRetriever } from "../../src/local/sqlite-search.ts";
 import { modelFailure } from "../../src/models/failure.ts";
 import { vectorExtension } from "../../src/local/sqlite-vec.ts";
-import { ingestFolder, openFolder, openRetriever } from "../../src/open-retrieval.ts";
+import { ingestPatiently, openFolder, openRetriever } from "../../src/open-retrieval.ts";
 import type { Retriever, SourceDocument } from "../../src/retrieval/retriever.ts";
 import { METRICS } from "../../src/telemetry/metric-names.ts";
 import { noMetrics } from "../../src/telemetry/metrics.ts";
@@ -163,14 +163,16 @@ describe("documents that are ingested at the start", () => {
     const [clock, log] = [createManualClock(), createMemoryLog()];
     const told = (words: string) => log.lines.filter(({ message }) => message === words);
     const start = async (into: Retriever = retriever) =>
-      ingestFolder({
-        folder: await openFolder(path),
-        retriever: into,
-        tenant: PLACE.tenant,
+      ingestPatiently(
+        {
+          folder: await openFolder(path),
+          retriever: into,
+          tenant: PLACE.tenant,
+          log,
+          stopping: stopping.signal,
+        },
         clock,
-        log,
-        stopping: stopping.signal,
-      });
+      );
     return { embedder, retriever, stopping, clock, told, start };
   }
 
