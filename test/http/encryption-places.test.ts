@@ -89,7 +89,7 @@ const graph = new StateGraph(State)
       action: said("action"),
       args: { to: said("shown") },
       argsSchema: { type: "object", description: said("schema") },
-      groups: fails ? [] : [said("group")],
+      ...(fails ? {} : { groups: [said("group")] }),
     });
     return { done: [JSON.stringify(answer)] };
   })
