@@ -38,10 +38,12 @@ export interface RetryOptions {
   /** What comes when the attempts are used up: the run ends as `error` unless something is said. */
   readonly exhausted?: "throw" | "ask-a-person" | GiveUp;
   /** How a person is asked. An approval begins all attempts anew. */
-  readonly ask?: Partial<Pick<ReviewSpec, "title" | "description" | "groups" | "risk">>;
+  readonly ask?: Question;
   /** Where to go when the person says no; without it the run ends as `error`. */
   readonly rejected?: GiveUp;
 }
+
+type Question = Partial<Pick<ReviewSpec, "title" | "description" | "groups" | "risk">>;
 
 /** Another node, and what it finds in the state. */
 export interface GiveUp {
@@ -148,9 +150,15 @@ const FIELDS: Fields<RetryOptions> = {
   rejected: true,
 };
 
+const ASK: Fields<Question> = { title: true, description: true, groups: true, risk: true };
+
 function assertOptions(node: string, options: RetryOptions): void {
   assertKnown(`addRetry() of ${node}`, options, FIELDS);
-  const { attempts, backoffMs } = options;
+  const { attempts, backoffMs, ask = {} } = options;
+  // Now, and not once a person has to be asked.
+  assertKnown(`\`ask\` of addRetry() of ${node}`, ask, ASK);
+  if (ask.groups?.length === 0)
+    throw new HoldpointError("invalid", `addRetry(): \`ask.groups\` of ${node} is empty; leave it out for everybody`);
   if (!Number.isInteger(attempts) || attempts < 1)
     throw new HoldpointError("invalid", `addRetry(): \`attempts\` of ${node} is a number of executions, at least 1`);
   if (!(backoffMs >= 0))

@@ -351,6 +351,10 @@ describe("a specification that nobody has type-checked", () => {
     expect(() => addRetry(builder(), "charge", { ...four, attempts: 0 })).toThrow("at least 1");
     const misspelt = { ...four, exausted: "ask-a-person" };
     expect(() => addRetry(builder(), "charge", misspelt)).toThrow("there is no `exausted`");
+    const asking = (ask: object) => () => addRetry(builder(), "charge", { ...four, exhausted: "ask-a-person", ask });
+    expect(asking({ group: ["leads"] })).toThrow("there is no `group`");
+    expect(asking({ groups: [] })).toThrow("`ask.groups` of charge is empty");
+    expect(asking({ groups: ["leads"], risk: "high" })).not.toThrow();
     expect(() => addRetry(builder(), "charge", { ...four, backoffMs: NaN })).toThrow("milliseconds");
     expect(() => addRetry(addRetry(builder(), "charge", four), "charge", four)).toThrow("error handler of its own");
   });
