@@ -68,7 +68,7 @@ describe.each([
     expect(bedrock.seen.length - before).toBe(requests);
   });
 
-  it("takes a text as long as any that is embedded, and a character that stands where it is cut", async () => {
+  it("takes the longest text that is ever embedded, and a character that stands where it is cut", async () => {
     const long = `${"word ".repeat(409)}ab${"\u{1f600}".repeat(2_950)}`;
     const vectors = await embedder(model).embed([long], { purpose: "document" });
     expect(vectors).toHaveLength(1);
