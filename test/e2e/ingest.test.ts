@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { tenantId } from "../../src/core/ids.ts";
 import { createSqliteRetriever } from "../../src/local/sqlite-search.ts";
-import { startOtlpReceiver } from "../support/otlp-receiver.ts";
+import { startFakeBedrock } from "../support/fake-bedrock.ts";
 import { NO_SETTINGS, testFolder, until } from "../support/process.ts";
 import type { TestFolder } from "../support/process.ts";
 
@@ -69,12 +69,12 @@ it("ends with 1 where the documents cannot be kept, and does not wait for anothe
 });
 
 it("ends at once when it is told to, also while its embedder is silent, and can be started again", async () => {
-  await using silent = await startOtlpReceiver();
-  silent.health = "hangs";
+  await using bedrock = await startFakeBedrock();
+  bedrock.fault(() => ({ kind: "hang" }));
   const settings = {
     HOLDPOINT_EMBEDDER: "bedrock:amazon.titan-embed-text-v2:0",
-    BEDROCK_ENDPOINT: silent.url,
-    AWS_REGION: "eu-central-1",
+    BEDROCK_ENDPOINT: bedrock.endpoint,
+    AWS_REGION: bedrock.region,
     AWS_ACCESS_KEY_ID: "a",
     AWS_SECRET_ACCESS_KEY: "s",
   };
@@ -84,7 +84,7 @@ it("ends at once when it is told to, also while its embedder is silent, and can 
   let said = "";
   child.stderr.on("data", (chunk) => (said += String(chunk)));
   const ended = new Promise((resolve) => child.once("close", resolve));
-  await until("a request to the embedder", () => silent.requests > 0);
+  await until("a request to the embedder", () => bedrock.seen.length > 0);
   child.kill("SIGTERM");
   expect([await ended, said]).toEqual([1, expect.stringContaining("start it again to go on")]);
   expect((await ingest("--tenant", "acme", documents)).code).toBe(0);
