@@ -1,10 +1,10 @@
 /** A breakpoint that somebody has claimed, and runs without input that come to it. */
 import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
 import { eventually } from "../support/eventually.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Person, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Person, Review } from "../support/review-desk.ts";
 
 const State = Annotation.Root({
   log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
@@ -17,13 +17,7 @@ const stops = new StateGraph(State)
   .addEdge("b", END)
   .compile({ interruptBefore: ["b"] });
 
-let desk: ReviewDesk;
-beforeAll(async () => {
-  desk = await startReviewDesk({ graphs: [registeredGraph("stops", stops)] });
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-});
+const desk = sharedDesk({ graphs: [registeredGraph("stops", stops)] });
 
 const send = (as: Person, { thread_id: thread }: Review, json: object) =>
   desk.call(as, "POST", `/threads/${thread}/runs`, { json: { assistant_id: "stops", input: null, ...json } });

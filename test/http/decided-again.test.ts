@@ -1,18 +1,12 @@
 /** A decision that comes back because nobody could carry it on, and is given once more under the same Idempotency-Key. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { reopened } from "../../src/core/hold.ts";
 import { holdId, tenantId, threadId } from "../../src/core/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Page, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Page, Review } from "../support/review-desk.ts";
 
-let desk: ReviewDesk;
-beforeAll(async () => {
-  desk = await startReviewDesk();
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-});
+const desk = sharedDesk();
 
 const answered = async ({ id }: Review): Promise<readonly unknown[]> => {
   const answer = await desk.call("sam", "GET", `/v1/audit?review_id=${id}&action=approve`);

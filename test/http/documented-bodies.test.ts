@@ -1,15 +1,10 @@
 /** The bodies that docs/api.md and docs/reviews.md show, sent as they stand there. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { ReviewDesk } from "../support/review-desk.ts";
+import { expect, it } from "vitest";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
 
-let desk: ReviewDesk;
-beforeAll(async () => {
-  desk = await startReviewDesk();
-});
-afterAll(() => desk[Symbol.asyncDispose]());
+const desk = sharedDesk();
 
 /** Blocks of JSON of a page, those that show what is answered among them. */
 const blocksOf = (page: string): readonly string[] =>

@@ -1,21 +1,15 @@
 /** One-tap links: one person, one answer, once and not for long; reading one decides nothing. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { linkOf, linkToJson } from "../../src/core/decision-link.ts";
 import { reopened } from "../../src/core/hold.ts";
 import { holdId, tenantId, threadId } from "../../src/core/ids.ts";
 import { openedToken, signedToken } from "../../src/core/signed-token.ts";
 import { serviceEngines } from "../support/engines.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Person, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Person, Review } from "../support/review-desk.ts";
 
 describe.each(serviceEngines())("on $name", (engine) => {
-  let desk: ReviewDesk;
-  beforeAll(async () => {
-    desk = await startReviewDesk({ engine });
-  });
-  afterAll(async () => {
-    await desk[Symbol.asyncDispose]();
-  });
+  const desk = sharedDesk({ engine });
 
   interface Made {
     readonly path: string;

@@ -1,20 +1,14 @@
 /** Auto-approval policies: kept in versions, refused whole, tried on what people decided, and never where they do not say so. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { tenantId, threadId } from "../../src/core/ids.ts";
 import type { ReviewSpec } from "../../src/graph/review.ts";
 import { serviceEngines } from "../support/engines.ts";
 import { eventually } from "../support/eventually.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Person, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Person, Review } from "../support/review-desk.ts";
 
 describe.each(serviceEngines())("on $name", (engine) => {
-  let desk: ReviewDesk;
-  beforeAll(async () => {
-    desk = await startReviewDesk({ engine });
-  });
-  afterAll(async () => {
-    await desk[Symbol.asyncDispose]();
-  });
+  const desk = sharedDesk({ engine });
 
   const APPROVE = { type: "approve" };
   const upTo = (maximum: number): object => ({

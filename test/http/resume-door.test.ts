@@ -3,12 +3,12 @@
  * and never one whose policy asks who answers, however it is sent.
  */
 import { Annotation, START, StateGraph } from "@langchain/langgraph";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { NodeConfig } from "../../src/graph/context.ts";
 import { review } from "../../src/graph/review.ts";
 import { registeredGraph } from "../../src/langgraph/registry.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Person, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Person, Review } from "../support/review-desk.ts";
 
 const State = Annotation.Root({
   log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
@@ -27,13 +27,7 @@ const mixed = new StateGraph(State)
   .addEdge(START, "bound")
   .compile();
 
-let desk: ReviewDesk;
-beforeAll(async () => {
-  desk = await startReviewDesk({ graphs: [registeredGraph("mixed", mixed)] });
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-});
+const desk = sharedDesk({ graphs: [registeredGraph("mixed", mixed)] });
 
 const APPROVE = { type: "approve" };
 const send = (as: Person, thread: string, json: object): Promise<Response> =>

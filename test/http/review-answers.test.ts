@@ -1,19 +1,13 @@
 /** The table of answers: what a decision on a review is told, row by row. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { tenantId } from "../../src/core/ids.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { serviceEngines } from "../support/engines.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Person, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Person, Review } from "../support/review-desk.ts";
 
 describe.each(serviceEngines())("on $name", (engine) => {
-  let desk: ReviewDesk;
-  beforeAll(async () => {
-    desk = await startReviewDesk({ engine });
-  });
-  afterAll(async () => {
-    await desk[Symbol.asyncDispose]();
-  });
+  const desk = sharedDesk({ engine });
 
   const APPROVE = { type: "approve" };
   const schema = {

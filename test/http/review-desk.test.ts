@@ -1,19 +1,13 @@
 /** What people do with reviews before they decide them: find, claim, put aside, hand on, talk about, and decide several. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { serviceEngines } from "../support/engines.ts";
 import { eventually } from "../support/eventually.ts";
 import { SseReader } from "../support/sse.ts";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Page, Person, Review, ReviewDesk } from "../support/review-desk.ts";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Page, Person, Review } from "../support/review-desk.ts";
 
 describe.each(serviceEngines())("on $name", (engine) => {
-  let desk: ReviewDesk;
-  beforeAll(async () => {
-    desk = await startReviewDesk({ engine });
-  });
-  afterAll(async () => {
-    await desk[Symbol.asyncDispose]();
-  });
+  const desk = sharedDesk({ engine });
 
   const APPROVE = { type: "approve" };
   const HOUR_MS = 3_600_000;

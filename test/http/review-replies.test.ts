@@ -2,17 +2,11 @@
  * What is shown by each approval interface of the LangGraph world, and what it answers: its requests in their order, as it
  * sends them. None of them knows anything of us.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bodyOf, startReviewDesk } from "../support/review-desk.ts";
-import type { Review, ReviewDesk } from "../support/review-desk.ts";
+import { describe, expect, it } from "vitest";
+import { bodyOf, sharedDesk } from "../support/review-desk.ts";
+import type { Review } from "../support/review-desk.ts";
 
-let desk: ReviewDesk;
-beforeAll(async () => {
-  desk = await startReviewDesk();
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-});
+const desk = sharedDesk();
 
 const APPROVED = { type: "approve", decidedBy: "sam" };
 const EDITED = { type: "edit", args: { amount: 7 }, decidedBy: "sam" };

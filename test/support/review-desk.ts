@@ -1,6 +1,7 @@
 /** A service with several people, and graphs that ask what their input says: what tests of reviews stand on. */
 import { Annotation, END, interrupt, START, StateGraph } from "@langchain/langgraph";
 import { Client } from "@langchain/langgraph-sdk";
+import { afterAll, beforeAll } from "vitest";
 import { keyAuthenticator } from "../../src/http/auth.ts";
 import { review } from "../../src/graph/review.ts";
 import type { ReviewSpec } from "../../src/graph/review.ts";
@@ -95,7 +96,7 @@ export interface ReviewDeskOptions {
   readonly graphs?: readonly RegisteredGraph[];
 }
 
-export async function startReviewDesk({
+async function startReviewDesk({
   engine = sqliteEngine,
   graphs: more = [],
 }: ReviewDeskOptions = {}): Promise<ReviewDesk> {
@@ -142,6 +143,18 @@ export async function startReviewDesk({
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** The desk of the tests around: opened before the first of them, closed after the last. */
+export function sharedDesk(options: ReviewDeskOptions = {}): ReviewDesk {
+  const desk = {} as ReviewDesk; // what it has comes before any test asks for it
+  let opened: ReviewDesk | undefined;
+  beforeAll(async () => {
+    opened = await startReviewDesk(options);
+    Object.assign(desk, opened);
+  });
+  afterAll(() => opened?.[Symbol.asyncDispose]());
+  return desk;
 }
 
 export interface Page {
